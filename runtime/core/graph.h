@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the core and the kernels share: decoded model, per-interpreter state, the kernel interface.
+ * Kernels include this, kernels/common.h and simd/ukernels.h, nothing else of the core. */
+#ifndef RLT_GRAPH_H
+#define RLT_GRAPH_H
+
+#include "../include/rillet.h"
+#include "flatbuffer.h"
+#include "schema_gen.h"
+
+typedef struct rlt_ukernels rlt_ukernels; /* simd/ukernels.h: the inner loops of the chosen ISA */
+
+/* ---- decoded and verified, immutable, shared (rlt_open) ---------------------------------------------------- */
+
+typedef struct rlt_quant {
+  int32_t n;         /* scales; 0: not quantized. Verified: finite, > 0, and n is 1 or the axis' size */
+  int32_t axis;      /* verified to lie in the rank when n > 1 */
+  rlt_vector scales; /* float32 */
+  rlt_vector zeros;  /* int64; count n, or absent for all zero. Verified to lie in the type's range */
+} rlt_quant;
+
+typedef struct rlt_tensor_def {
+  const char *name;
+  int32_t type;
+  int32_t rank;
+  int32_t dims[RLT_MAX_RANK];      /* verified >= 0 */
+  int32_t signature[RLT_MAX_RANK]; /* -1 where dynamic */
+  bool is_variable;
+  const uint8_t *data; /* constant's bytes in the file, possibly unaligned; NULL: computed */
+  uint64_t bytes;      /* of the type and dims; equals the buffer's length for a constant */
+  rlt_quant quant;
+} rlt_tensor_def;
+
+struct rlt_kernel;
+
+typedef struct rlt_node_def {
+  int32_t op; /* BuiltinOperator */
+  int32_t version;
+  const char *op_name;
+  const struct rlt_kernel *kernel;
+  int32_t n_inputs, n_outputs;
+  const int32_t *inputs; /* verified tensor indices; -1: optional, left out */
+  const int32_t *outputs;
+  rlt_table options; /* builtin options, absent where the op has none; its union tag is verified to fit the op */
+} rlt_node_def;
+
+/* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
+
+typedef struct rlt_tensor {
+  const rlt_tensor_def *def;
+  int32_t type;
+  int32_t rank;
+  int32_t dims[RLT_MAX_RANK];
+  uint64_t count; /* elements */
+  uint64_t bytes;
+  void *data;    /* aligned to 64 in the arena; a constant is aligned to its element at least. NULL before bind */
+  bool is_const; /* values never change: they can be packed. rlt_const_data tells whether prepare may read them */
+  /* the planner's */
+  int32_t first_use, last_use; /* node positions; first_use -1: alive from the start */
+  int32_t alias_of;            /* tensor whose memory this one reuses in place; -1: none */
+  uint64_t offset;
+} rlt_tensor;
+
+typedef struct rlt_node {
+  const rlt_node_def *def;
+  rlt_tensor **in; /* NULL entries: optional inputs left out */
+  rlt_tensor **out;
+  void *data;       /* kernel->data_size bytes, zeroed before prepare, 16-byte aligned */
+  void *packed;     /* this node's part of the prepared block, 64-byte aligned; NULL before bind */
+  const char *loop; /* name of the inner loop chosen, for people */
+  /* prepare's requests */
+  uint64_t packed_bytes;
+  uint64_t scratch_bytes; /* per thread */
+  uint64_t scratch_offset;
+  uint64_t macs;    /* multiply-accumulates of one run */
+  int32_t tiles;    /* >= 1; how the work is cut, never dependent on the thread count */
+  int32_t in_place; /* output 0 may share the memory of this input; -1: may not */
+} rlt_node;
+
+/* ---- the kernel interface ---------------------------------------------------------------------------------- */
+
+typedef struct rlt_prep {
+  const rlt_ukernels *u;
+  const rlt_limits *limits;
+  rlt_error *err;
+  int32_t threads;
+} rlt_prep;
+
+typedef struct rlt_run {
+  const rlt_ukernels *u;
+  void *scratch;  /* this thread's, scratch_bytes long, 64-byte aligned */
+  rlt_error *err; /* only thread 0's failures are reported in words; others return a status */
+} rlt_run;
+
+/* prepare: check counts, types, shapes, scales and options; set output shapes; ask for packed_bytes,
+ *          scratch_bytes, tiles, macs; fill node->data. Strict: after it, run trusts everything but values
+ *          that only run time knows. It is called again after a resize and must not depend on its former self.
+ *          What is packed may depend on the model and the ISA only, never on activation shapes.
+ * pack:    fill node->packed from constant inputs, once. NULL where packed_bytes is always 0.
+ * run:     compute tiles [first, last). May be called from several threads with disjoint ranges. */
+typedef struct rlt_kernel {
+  const char *name; /* schema's operator name */
+  uint32_t data_size;
+  int32_t max_version; /* highest op version whose meaning this kernel implements */
+  bool stateful;       /* result depends on more than the inputs: never computed ahead of invoke */
+  rlt_status (*prepare)(rlt_prep *p, rlt_node *n);
+  void (*pack)(const rlt_ukernels *u, const rlt_node *n);
+  rlt_status (*run)(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last);
+} rlt_kernel;
+
+const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/kernels.def) */
+
+/* ---- services for prepare ---------------------------------------------------------------------------------- */
+
+/* Writes a sentence into err->text and returns `status`. Verbs: %s (string), %d (int32_t), %u (uint64_t), %t
+ * (TensorType: its name), %T (const rlt_tensor *: "'name' FLOAT32[1,2,3]"), %%. The core puts the node in front. */
+rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...);
+
+#define RLT_TRY(expression)                \
+  do {                                     \
+    rlt_status status_ = (expression);     \
+    if (status_ != RLT_OK) return status_; \
+  } while (0)
+#define RLT_REQUIRE(err, condition, status, ...)                     \
+  do {                                                               \
+    if (!(condition)) return rlt_fail((err), (status), __VA_ARGS__); \
+  } while (0)
+
+/* Sets a computed tensor's shape; checked product, non-negative dims, rlt_limits. */
+rlt_status rlt_set_shape(rlt_prep *p, rlt_tensor *t, int32_t rank, const int32_t *dims);
+/* Values of a constant of the file, aligned to its element; NULL if the tensor is computed (also when computed once,
+ * at bind, because everything it comes from is constant: then is_const holds and pack may read data). */
+const void *rlt_const_data(const rlt_tensor *t);
+/* Checks counts: inputs in [min_in, max_in], none of the first min_in left out; exactly n_out outputs. */
+rlt_status rlt_check_arity(rlt_prep *p, const rlt_node *n, int32_t min_in, int32_t max_in, int32_t n_out);
+uint32_t rlt_type_bytes(int32_t type); /* 0: a type without a fixed whole-byte size, or unknown */
+const char *rlt_type_name(int32_t type);
+
+static inline float rlt_scale(const rlt_tensor *t, int32_t i) {
+  return rlt_vec_f32(&t->def->quant.scales, (uint32_t)i);
+}
+static inline int32_t rlt_zero_point(const rlt_tensor *t, int32_t i) {
+  return t->def->quant.zeros.count ? (int32_t)rlt_vec_i64(&t->def->quant.zeros, (uint32_t)i) : 0;
+}
+
+#endif
