@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Geometry of a two-dimensional sliding window over an NHWC tensor: convolution, depthwise convolution, pooling. */
+#ifndef RLT_WINDOW_H
+#define RLT_WINDOW_H
+
+#include "../core/graph.h"
+
+typedef struct rlt_window {
+  /* the caller's, as the file gives them */
+  int32_t in_h, in_w;
+  int32_t kernel_h, kernel_w;
+  int32_t stride_h, stride_w;
+  int32_t dilation_h, dilation_w;
+  /* filled by rlt_window_resolve */
+  int32_t out_h, out_w;
+  int32_t pad_top, pad_left; /* rows and columns of padding before the input; what follows it is implied */
+} rlt_window;
+
+/* Checks the caller's fields and fills the others. `padding` is the schema's Padding (0 SAME, 1 VALID).
+ * Kernel, stride and dilation must be 1 or more; a VALID window must fit in the input. All products of a position,
+ * stride and dilation then fit in int32. Errors: BAD_MODEL, UNSUPPORTED (padding). */
+rlt_status rlt_window_resolve(rlt_prep *p, int32_t padding, rlt_window *w);
+
+/* Taps k in [*first, *last) for which 0 <= origin + k * dilation < size, where origin is the input position under
+ * tap 0 (output position * stride - padding) and 0 <= k < kernel. Empty: *first == *last. */
+static inline void rlt_window_taps(int32_t origin, int32_t dilation, int32_t kernel, int32_t size, int32_t *first,
+                                   int32_t *last) {
+  int32_t lo = origin < 0 ? (dilation - 1 - origin) / dilation : 0;
+  int32_t hi = origin < size ? (size - 1 - origin) / dilation + 1 : 0;
+  hi = hi < kernel ? hi : kernel;
+  *first = lo < hi ? lo : hi;
+  *last = hi;
+}
+
+#endif
