@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles the C runtime into one shared library. Standard library only.
+
+    python runtime/core/build.py [--target T] [--out FILE] [--sanitize] [--werror]
+
+The compiler is clang from the PyPI package `ziglang`, or the command in the environment variable RILLET_CC
+(such as `gcc`), which builds for this machine only. Objects are named by the hash of everything they come
+from, so an unchanged build only links, and two builds at once do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+RUNTIME = pathlib.Path(__file__).resolve().parents[1]
+LIBRARY = RUNTIME / "_lib" / "librillet.so"
+
+
+class Target(NamedTuple):
+    """One row of the target table: zig's target triple, its wheel tag and the ISA overlays it carries."""
+
+    triple: str
+    wheel: str
+    isas: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+
+
+TARGETS = {
+    "x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", ("avx2", "avx512")),
+    "aarch64": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", ("neon",)),
+    "armv7": Target(
+        "arm-linux-gnueabihf.2.31", "manylinux_2_31_armv7l", ("armv7",), ("-mcpu=cortex_a7",)
+    ),
+}
+MACHINES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7"}
+
+# A file of simd/ whose name has one of these words is an overlay: built only for targets that list it.
+ISA_FLAGS = {
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": "-mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni".split(),
+    "neon": [],
+    "armv7": [],
+    "wasm": [],
+}
+
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
+# No fused multiply-add but by intrinsic: float results must not depend on the compiler.
+COMMON = ["-std=c11", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fomit-frame-pointer"]
+SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split()
+
+
+class BuildError(RuntimeError):
+    """The library could not be built; the message says what to install or which file failed."""
+
+
+def host_target() -> str:
+    """Name of this machine's row in TARGETS."""
+    machine = platform.machine()
+    name = MACHINES.get(machine, machine)
+    if name not in TARGETS:
+        raise BuildError(f"no build target for a {machine} machine; known: {', '.join(TARGETS)}")
+    return name
+
+
+def sources(target: str) -> list[pathlib.Path]:
+    """The C files of one target, sorted."""
+    found = [f for folder in ("core", "kernels", "simd") for f in (RUNTIME / folder).glob("*.c")]
+    overlays = set(ISA_FLAGS) - set(TARGETS[target].isas)
+    kept = [f for f in found if f.parent.name != "simd" or not overlays & set(f.stem.split("_"))]
+    return [*sorted(kept), RUNTIME / "platform" / "posix.c"]
+
+
+def compiler(target: str, sanitize: bool) -> tuple[list[str], list[str]]:
+    """(command, flags for every call) of the compiler to use."""
+    if sanitize:
+        return shlex.split(os.environ.get("RILLET_CC", "gcc")), SANITIZE
+    if os.environ.get("RILLET_CC"):
+        if target != host_target():
+            raise BuildError(f"RILLET_CC builds for {host_target()} only; unset it to build {target}")
+        return shlex.split(os.environ["RILLET_CC"]), ["-O3"]
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError("no C compiler: `pip install ziglang==0.17.0`, or set RILLET_CC=gcc")
+    row = TARGETS[target]
+    # zig turns every -O level into -O2 and keeps debug info unless told; without -target it tunes for this CPU.
+    return [sys.executable, "-m", "ziglang", "cc"], [
+        "-target", row.triple, *row.flags, "-O3", "-Xclang", "-O3", "-g0",
+    ]  # fmt: skip
+
+
+def run(command: list[str], cache: pathlib.Path) -> None:
+    """Runs one compiler call; shows warnings; raises BuildError with its output when it fails."""
+    env = dict(os.environ)
+    env.setdefault("ZIG_GLOBAL_CACHE_DIR", str(cache))
+    done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
+    if done.stderr:
+        print(done.stderr, file=sys.stderr, end="")
+
+
+def object_flags(source: pathlib.Path) -> list[str]:
+    """Flags of one file: overlays get their ISA; only the platform layer may use the C library."""
+    flags = [] if source.parent.name == "platform" else ["-ffreestanding"]
+    if source.parent.name == "simd":
+        flags += [f for word in source.stem.split("_") for f in ISA_FLAGS.get(word, [])]
+    return flags
+
+
+def compile_objects(files: list[pathlib.Path], command: list[str], folder: pathlib.Path) -> list[str]:
+    """Compiles what changed, a few at a time; returns the objects' paths in the order of `files`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = sorted(f for pattern in ("**/*.h", "**/*.def", "**/*.inc") for f in RUNTIME.glob(pattern))
+    shared = hashlib.sha256("\0".join(command).encode())
+    for header in headers:
+        shared.update(str(header.relative_to(RUNTIME)).encode() + header.read_bytes())
+
+    def compile_one(source: pathlib.Path) -> str:
+        flags = object_flags(source)
+        key = shared.copy()
+        key.update(" ".join(flags).encode() + source.read_bytes())
+        out = folder / f"{source.parent.name}_{source.stem}.{key.hexdigest()[:16]}.o"
+        if not out.exists():
+            part = out.with_suffix(f".{os.getpid()}.part.o")
+            try:
+                run([*command, *flags, "-c", str(source), "-o", str(part)], folder.parent / "zig")
+                part.replace(out)
+            finally:
+                part.unlink(missing_ok=True)
+        os.utime(out)
+        return str(out)
+
+    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
+        objects = list(pool.map(compile_one, files))
+    for old in folder.glob("*.o"):  # what no build of the last hour used
+        if old.stat().st_mtime < time.time() - 3600:
+            old.unlink(missing_ok=True)
+    return objects
+
+
+def build(
+    target: str | None = None,
+    out: pathlib.Path | str = LIBRARY,
+    *,
+    sanitize: bool = False,
+    werror: bool = False,
+    program: pathlib.Path | None = None,
+    work: pathlib.Path | None = None,
+) -> pathlib.Path:
+    """Builds the shared library, or `program` (one C file with main) linked with the runtime; returns its path.
+
+    `out` appears complete or not at all. `work` keeps objects and compiler cache, by default `build/` beside
+    the runtime. Raises BuildError with the compiler's words.
+    """
+    target = target or host_target()
+    out = pathlib.Path(out)
+    work = work or RUNTIME.parent / "build"
+    cc, base = compiler(target, sanitize)
+    objects_in = work / "-".join(["obj", target, pathlib.Path(cc[-1]).name, *(["asan"] if sanitize else [])])
+    command = [*cc, *COMMON, *base, *WARNINGS, *(["-Werror"] if werror else []), f"-I{RUNTIME / 'include'}"]
+    files = sources(target) + ([pathlib.Path(program)] if program else [])
+    objects = compile_objects(files, command, objects_in)
+
+    kind = [] if program else ["-shared", "-Wl,--no-undefined", "-Wl,-soname,librillet.so"]
+    strip = [] if sanitize else ["-s"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=out.parent, prefix=out.name)
+    os.close(handle)
+    try:
+        run([*cc, *base, *kind, *strip, "-o", part, *objects, "-lpthread"], work / "zig")
+        os.chmod(part, 0o755)
+        os.replace(part, out)
+    finally:
+        pathlib.Path(part).unlink(missing_ok=True)
+    return out
+
+
+def main() -> int:
+    """Command line; exit code 1 with a sentence when the build fails."""
+    parser = argparse.ArgumentParser(description="Build the Rillet runtime library.")
+    parser.add_argument("--target", choices=sorted(TARGETS), help="default: this machine")
+    parser.add_argument("--out", type=pathlib.Path, default=LIBRARY)
+    parser.add_argument("--sanitize", action="store_true", help="gcc with address and undefined sanitizers")
+    parser.add_argument("--werror", action="store_true", help="warnings are errors")
+    parser.add_argument("--program", type=pathlib.Path, help="a C file with main to link, instead of a library")
+    args = parser.parse_args()
+    started = time.time()
+    try:
+        out = build(
+            args.target, args.out, sanitize=args.sanitize, werror=args.werror, program=args.program
+        )
+    except BuildError as error:
+        print(f"build failed: {error}", file=sys.stderr)
+        return 1
+    print(f"{out} ({out.stat().st_size:,} bytes, {time.time() - started:.1f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
