@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared fixtures, and the rule that CI skips nothing it was not told about."""
 
 from __future__ import annotations

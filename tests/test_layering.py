@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may import whom: walks the import statements of every module."""
 
 from __future__ import annotations
