@@ -34,6 +34,9 @@ _TOP = """\
  * RLT_SLOT_<Table>_<field>     slot; its vtable entry lies at byte 4 + 2 * slot
  * RLT_DEFAULT_<Table>_<field>  value of a scalar or enum that is absent from the file
  * <PREFIX>_COUNT               number of members of an enum, all numbered from 0
+ * RLT_FOR_EACH_TYPE(X)         X(name) per TensorType, in order
+ * RLT_FOR_EACH_OP(X)           X(name, tag, tag2) per BuiltinOperator, in order: tags of the options table with fields
+ *                              that the op reads, in BuiltinOptions and in BuiltinOptions2; 0: none there
  */
 #ifndef RLT_SCHEMA_GEN_H
 #define RLT_SCHEMA_GEN_H
@@ -82,13 +85,31 @@ def _table(name: str) -> str:
     return "\n".join(lines)
 
 
+def _op_row(op: str) -> str:
+    options = schema.options_of(op)
+    if options is None or not schema.fields(options):
+        return f"    X({op}, 0, 0)"
+    if options in schema.ENUMS["BuiltinOptions"].members:
+        return f"    X({op}, RLT_OPTIONS_{options}, 0)"
+    return f"    X({op}, 0, RLT_OPTIONS2_{options})"
+
+
+def _for_each() -> str:
+    types = [f"    X({name})" for name in schema.ENUMS["TensorType"].members]
+    ops = [_op_row(op) for op in schema.ENUMS["BuiltinOperator"].members]
+    return "\n\n".join(
+        " \\\n".join([f"#define {macro}(X)", *rows])
+        for macro, rows in (("RLT_FOR_EACH_TYPE", types), ("RLT_FOR_EACH_OP", ops))
+    )
+
+
 def c_header() -> str:
     """The whole header as text."""
     enums = [_enum(enum) for enum in schema.ENUMS.values()]
     tables = [_table(name) for name in schema.TABLES if schema.fields(name)]
     version = f"#define RLT_SCHEMA_VERSION {schema.VERSION}"
     identifier = f'#define RLT_FILE_IDENTIFIER "{schema.FILE_IDENTIFIER.decode()}"'
-    return "\n".join([_TOP + version, identifier, "", "\n\n".join(enums + tables)]) + _BOTTOM
+    return "\n".join([_TOP + version, identifier, "", "\n\n".join([*enums, *tables, _for_each()])]) + _BOTTOM
 
 
 def main() -> int:

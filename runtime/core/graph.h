@@ -29,6 +29,8 @@ typedef struct rlt_tensor_def {
   const uint8_t *data; /* constant's bytes in the file, possibly unaligned; NULL: computed */
   uint64_t bytes;      /* of the type and dims; equals the buffer's length for a constant */
   rlt_quant quant;
+  int32_t producer; /* node that computes it; -1: none */
+  bool is_input, is_output;
 } rlt_tensor_def;
 
 struct rlt_kernel;
@@ -75,6 +77,7 @@ typedef struct rlt_node {
   uint64_t macs;    /* multiply-accumulates of one run */
   int32_t tiles;    /* >= 1; how the work is cut, never dependent on the thread count */
   int32_t in_place; /* output 0 may share the memory of this input; -1: may not */
+  bool ahead;       /* the core's: computed once at bind, because everything it comes from is constant */
 } rlt_node;
 
 /* ---- the kernel interface ---------------------------------------------------------------------------------- */
@@ -110,6 +113,12 @@ typedef struct rlt_kernel {
 
 const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/kernels.def) */
 
+/* ---- what simd/ offers to the core ------------------------------------------------------------------------- */
+
+/* The inner loops of the best ISA this machine has, or of `isa` ("scalar", "avx2", "avx512", ...) if not NULL. NULL:
+ * the name is unknown, or this machine or build lacks it. rlt_best_isa (rillet.h) is simd/'s too. */
+const rlt_ukernels *rlt_find_ukernels(const char *isa);
+
 /* ---- services for prepare ---------------------------------------------------------------------------------- */
 
 /* Writes a sentence into err->text and returns `status`. Verbs: %s (string), %d (int32_t), %u (uint64_t), %t
@@ -135,6 +144,7 @@ const void *rlt_const_data(const rlt_tensor *t);
 rlt_status rlt_check_arity(rlt_prep *p, const rlt_node *n, int32_t min_in, int32_t max_in, int32_t n_out);
 uint32_t rlt_type_bytes(int32_t type); /* 0: a type without a fixed whole-byte size, or unknown */
 const char *rlt_type_name(int32_t type);
+const char *rlt_op_name(int32_t op); /* NULL: no such builtin operator */
 
 static inline float rlt_scale(const rlt_tensor *t, int32_t i) {
   return rlt_vec_f32(&t->def->quant.scales, (uint32_t)i);

@@ -5,6 +5,9 @@
  * RLT_SLOT_<Table>_<field>     slot; its vtable entry lies at byte 4 + 2 * slot
  * RLT_DEFAULT_<Table>_<field>  value of a scalar or enum that is absent from the file
  * <PREFIX>_COUNT               number of members of an enum, all numbered from 0
+ * RLT_FOR_EACH_TYPE(X)         X(name) per TensorType, in order
+ * RLT_FOR_EACH_OP(X)           X(name, tag, tag2) per BuiltinOperator, in order: tags of the options table with fields
+ *                              that the op reads, in BuiltinOptions and in BuiltinOptions2; 0: none there
  */
 #ifndef RLT_SCHEMA_GEN_H
 #define RLT_SCHEMA_GEN_H
@@ -1260,6 +1263,243 @@ enum { /* CustomOptionsFormat */
 #define RLT_DEFAULT_StableHLOCompositeOptions_composite_attributes_format RLT_CUSTOM_OPTIONS_FORMAT_FLEXBUFFERS
 #define RLT_SLOT_StableHLOCompositeOptions_version 4
 #define RLT_DEFAULT_StableHLOCompositeOptions_version 0
+
+#define RLT_FOR_EACH_TYPE(X) \
+    X(FLOAT32) \
+    X(FLOAT16) \
+    X(INT32) \
+    X(UINT8) \
+    X(INT64) \
+    X(STRING) \
+    X(BOOL) \
+    X(INT16) \
+    X(COMPLEX64) \
+    X(INT8) \
+    X(FLOAT64) \
+    X(COMPLEX128) \
+    X(UINT64) \
+    X(RESOURCE) \
+    X(VARIANT) \
+    X(UINT32) \
+    X(UINT16) \
+    X(INT4) \
+    X(BFLOAT16) \
+    X(INT2) \
+    X(UINT4) \
+    X(FLOAT8_E4M3FN) \
+    X(FLOAT8_E5M2)
+
+#define RLT_FOR_EACH_OP(X) \
+    X(ADD, RLT_OPTIONS_AddOptions, 0) \
+    X(AVERAGE_POOL_2D, RLT_OPTIONS_Pool2DOptions, 0) \
+    X(CONCATENATION, RLT_OPTIONS_ConcatenationOptions, 0) \
+    X(CONV_2D, RLT_OPTIONS_Conv2DOptions, 0) \
+    X(DEPTHWISE_CONV_2D, RLT_OPTIONS_DepthwiseConv2DOptions, 0) \
+    X(DEPTH_TO_SPACE, RLT_OPTIONS_DepthToSpaceOptions, 0) \
+    X(DEQUANTIZE, 0, 0) \
+    X(EMBEDDING_LOOKUP, 0, 0) \
+    X(FLOOR, 0, 0) \
+    X(FULLY_CONNECTED, RLT_OPTIONS_FullyConnectedOptions, 0) \
+    X(HASHTABLE_LOOKUP, 0, 0) \
+    X(L2_NORMALIZATION, RLT_OPTIONS_L2NormOptions, 0) \
+    X(L2_POOL_2D, RLT_OPTIONS_Pool2DOptions, 0) \
+    X(LOCAL_RESPONSE_NORMALIZATION, RLT_OPTIONS_LocalResponseNormalizationOptions, 0) \
+    X(LOGISTIC, 0, 0) \
+    X(LSH_PROJECTION, RLT_OPTIONS_LSHProjectionOptions, 0) \
+    X(LSTM, RLT_OPTIONS_LSTMOptions, 0) \
+    X(MAX_POOL_2D, RLT_OPTIONS_Pool2DOptions, 0) \
+    X(MUL, RLT_OPTIONS_MulOptions, 0) \
+    X(RELU, 0, 0) \
+    X(RELU_N1_TO_1, 0, 0) \
+    X(RELU6, 0, 0) \
+    X(RESHAPE, RLT_OPTIONS_ReshapeOptions, 0) \
+    X(RESIZE_BILINEAR, RLT_OPTIONS_ResizeBilinearOptions, 0) \
+    X(RNN, RLT_OPTIONS_RNNOptions, 0) \
+    X(SOFTMAX, RLT_OPTIONS_SoftmaxOptions, 0) \
+    X(SPACE_TO_DEPTH, RLT_OPTIONS_SpaceToDepthOptions, 0) \
+    X(SVDF, RLT_OPTIONS_SVDFOptions, 0) \
+    X(TANH, 0, 0) \
+    X(CONCAT_EMBEDDINGS, RLT_OPTIONS_ConcatEmbeddingsOptions, 0) \
+    X(SKIP_GRAM, RLT_OPTIONS_SkipGramOptions, 0) \
+    X(CALL, RLT_OPTIONS_CallOptions, 0) \
+    X(CUSTOM, 0, 0) \
+    X(EMBEDDING_LOOKUP_SPARSE, RLT_OPTIONS_EmbeddingLookupSparseOptions, 0) \
+    X(PAD, 0, 0) \
+    X(UNIDIRECTIONAL_SEQUENCE_RNN, RLT_OPTIONS_SequenceRNNOptions, 0) \
+    X(GATHER, RLT_OPTIONS_GatherOptions, 0) \
+    X(BATCH_TO_SPACE_ND, 0, 0) \
+    X(SPACE_TO_BATCH_ND, 0, 0) \
+    X(TRANSPOSE, 0, 0) \
+    X(MEAN, RLT_OPTIONS_ReducerOptions, 0) \
+    X(SUB, RLT_OPTIONS_SubOptions, 0) \
+    X(DIV, RLT_OPTIONS_DivOptions, 0) \
+    X(SQUEEZE, RLT_OPTIONS_SqueezeOptions, 0) \
+    X(UNIDIRECTIONAL_SEQUENCE_LSTM, RLT_OPTIONS_UnidirectionalSequenceLSTMOptions, 0) \
+    X(STRIDED_SLICE, RLT_OPTIONS_StridedSliceOptions, 0) \
+    X(BIDIRECTIONAL_SEQUENCE_RNN, RLT_OPTIONS_BidirectionalSequenceRNNOptions, 0) \
+    X(EXP, 0, 0) \
+    X(TOPK_V2, 0, 0) \
+    X(SPLIT, RLT_OPTIONS_SplitOptions, 0) \
+    X(LOG_SOFTMAX, 0, 0) \
+    X(DELEGATE, 0, 0) \
+    X(BIDIRECTIONAL_SEQUENCE_LSTM, RLT_OPTIONS_BidirectionalSequenceLSTMOptions, 0) \
+    X(CAST, RLT_OPTIONS_CastOptions, 0) \
+    X(PRELU, 0, 0) \
+    X(MAXIMUM, 0, 0) \
+    X(ARG_MAX, RLT_OPTIONS_ArgMaxOptions, 0) \
+    X(MINIMUM, 0, 0) \
+    X(LESS, 0, 0) \
+    X(NEG, 0, 0) \
+    X(PADV2, 0, 0) \
+    X(GREATER, 0, 0) \
+    X(GREATER_EQUAL, 0, 0) \
+    X(LESS_EQUAL, 0, 0) \
+    X(SELECT, 0, 0) \
+    X(SLICE, 0, 0) \
+    X(SIN, 0, 0) \
+    X(TRANSPOSE_CONV, RLT_OPTIONS_TransposeConvOptions, 0) \
+    X(SPARSE_TO_DENSE, RLT_OPTIONS_SparseToDenseOptions, 0) \
+    X(TILE, 0, 0) \
+    X(EXPAND_DIMS, 0, 0) \
+    X(EQUAL, 0, 0) \
+    X(NOT_EQUAL, 0, 0) \
+    X(LOG, 0, 0) \
+    X(SUM, RLT_OPTIONS_ReducerOptions, 0) \
+    X(SQRT, 0, 0) \
+    X(RSQRT, 0, 0) \
+    X(SHAPE, RLT_OPTIONS_ShapeOptions, 0) \
+    X(POW, 0, 0) \
+    X(ARG_MIN, RLT_OPTIONS_ArgMinOptions, 0) \
+    X(FAKE_QUANT, RLT_OPTIONS_FakeQuantOptions, 0) \
+    X(REDUCE_PROD, RLT_OPTIONS_ReducerOptions, 0) \
+    X(REDUCE_MAX, RLT_OPTIONS_ReducerOptions, 0) \
+    X(PACK, RLT_OPTIONS_PackOptions, 0) \
+    X(LOGICAL_OR, 0, 0) \
+    X(ONE_HOT, RLT_OPTIONS_OneHotOptions, 0) \
+    X(LOGICAL_AND, 0, 0) \
+    X(LOGICAL_NOT, 0, 0) \
+    X(UNPACK, RLT_OPTIONS_UnpackOptions, 0) \
+    X(REDUCE_MIN, RLT_OPTIONS_ReducerOptions, 0) \
+    X(FLOOR_DIV, 0, 0) \
+    X(REDUCE_ANY, RLT_OPTIONS_ReducerOptions, 0) \
+    X(SQUARE, 0, 0) \
+    X(ZEROS_LIKE, 0, 0) \
+    X(FILL, 0, 0) \
+    X(FLOOR_MOD, 0, 0) \
+    X(RANGE, 0, 0) \
+    X(RESIZE_NEAREST_NEIGHBOR, RLT_OPTIONS_ResizeNearestNeighborOptions, 0) \
+    X(LEAKY_RELU, RLT_OPTIONS_LeakyReluOptions, 0) \
+    X(SQUARED_DIFFERENCE, 0, 0) \
+    X(MIRROR_PAD, RLT_OPTIONS_MirrorPadOptions, 0) \
+    X(ABS, 0, 0) \
+    X(SPLIT_V, RLT_OPTIONS_SplitVOptions, 0) \
+    X(UNIQUE, RLT_OPTIONS_UniqueOptions, 0) \
+    X(CEIL, 0, 0) \
+    X(REVERSE_V2, 0, 0) \
+    X(ADD_N, 0, 0) \
+    X(GATHER_ND, 0, 0) \
+    X(COS, 0, 0) \
+    X(WHERE, 0, 0) \
+    X(RANK, 0, 0) \
+    X(ELU, 0, 0) \
+    X(REVERSE_SEQUENCE, RLT_OPTIONS_ReverseSequenceOptions, 0) \
+    X(MATRIX_DIAG, 0, 0) \
+    X(QUANTIZE, 0, 0) \
+    X(MATRIX_SET_DIAG, 0, 0) \
+    X(ROUND, 0, 0) \
+    X(HARD_SWISH, 0, 0) \
+    X(IF, RLT_OPTIONS_IfOptions, 0) \
+    X(WHILE, RLT_OPTIONS_WhileOptions, 0) \
+    X(NON_MAX_SUPPRESSION_V4, 0, 0) \
+    X(NON_MAX_SUPPRESSION_V5, 0, 0) \
+    X(SCATTER_ND, 0, 0) \
+    X(SELECT_V2, 0, 0) \
+    X(DENSIFY, 0, 0) \
+    X(SEGMENT_SUM, 0, 0) \
+    X(BATCH_MATMUL, RLT_OPTIONS_BatchMatMulOptions, 0) \
+    X(PLACEHOLDER_FOR_GREATER_OP_CODES, 0, 0) \
+    X(CUMSUM, RLT_OPTIONS_CumsumOptions, 0) \
+    X(CALL_ONCE, RLT_OPTIONS_CallOnceOptions, 0) \
+    X(BROADCAST_TO, 0, 0) \
+    X(RFFT2D, 0, 0) \
+    X(CONV_3D, RLT_OPTIONS_Conv3DOptions, 0) \
+    X(IMAG, 0, 0) \
+    X(REAL, 0, 0) \
+    X(COMPLEX_ABS, 0, 0) \
+    X(HASHTABLE, RLT_OPTIONS_HashtableOptions, 0) \
+    X(HASHTABLE_FIND, 0, 0) \
+    X(HASHTABLE_IMPORT, 0, 0) \
+    X(HASHTABLE_SIZE, 0, 0) \
+    X(REDUCE_ALL, RLT_OPTIONS_ReducerOptions, 0) \
+    X(CONV_3D_TRANSPOSE, RLT_OPTIONS_Conv3DOptions, 0) \
+    X(VAR_HANDLE, RLT_OPTIONS_VarHandleOptions, 0) \
+    X(READ_VARIABLE, 0, 0) \
+    X(ASSIGN_VARIABLE, 0, 0) \
+    X(BROADCAST_ARGS, 0, 0) \
+    X(RANDOM_STANDARD_NORMAL, RLT_OPTIONS_RandomOptions, 0) \
+    X(BUCKETIZE, RLT_OPTIONS_BucketizeOptions, 0) \
+    X(RANDOM_UNIFORM, RLT_OPTIONS_RandomOptions, 0) \
+    X(MULTINOMIAL, RLT_OPTIONS_RandomOptions, 0) \
+    X(GELU, RLT_OPTIONS_GeluOptions, 0) \
+    X(DYNAMIC_UPDATE_SLICE, 0, 0) \
+    X(RELU_0_TO_1, 0, 0) \
+    X(UNSORTED_SEGMENT_PROD, 0, 0) \
+    X(UNSORTED_SEGMENT_MAX, 0, 0) \
+    X(UNSORTED_SEGMENT_SUM, 0, 0) \
+    X(ATAN2, 0, 0) \
+    X(UNSORTED_SEGMENT_MIN, 0, 0) \
+    X(SIGN, 0, 0) \
+    X(BITCAST, 0, 0) \
+    X(BITWISE_XOR, 0, 0) \
+    X(RIGHT_SHIFT, 0, 0) \
+    X(STABLEHLO_LOGISTIC, 0, 0) \
+    X(STABLEHLO_ADD, 0, 0) \
+    X(STABLEHLO_DIVIDE, 0, 0) \
+    X(STABLEHLO_MULTIPLY, 0, 0) \
+    X(STABLEHLO_MAXIMUM, 0, 0) \
+    X(STABLEHLO_RESHAPE, 0, 0) \
+    X(STABLEHLO_CLAMP, 0, 0) \
+    X(STABLEHLO_CONCATENATE, 0, RLT_OPTIONS2_StablehloConcatenateOptions) \
+    X(STABLEHLO_BROADCAST_IN_DIM, 0, RLT_OPTIONS2_StablehloBroadcastInDimOptions) \
+    X(STABLEHLO_CONVOLUTION, 0, RLT_OPTIONS2_StablehloConvolutionOptions) \
+    X(STABLEHLO_SLICE, 0, RLT_OPTIONS2_StablehloSliceOptions) \
+    X(STABLEHLO_CUSTOM_CALL, 0, RLT_OPTIONS2_StablehloCustomCallOptions) \
+    X(STABLEHLO_REDUCE, 0, RLT_OPTIONS2_StablehloReduceOptions) \
+    X(STABLEHLO_ABS, 0, 0) \
+    X(STABLEHLO_AND, 0, 0) \
+    X(STABLEHLO_COSINE, 0, 0) \
+    X(STABLEHLO_EXPONENTIAL, 0, 0) \
+    X(STABLEHLO_FLOOR, 0, 0) \
+    X(STABLEHLO_LOG, 0, 0) \
+    X(STABLEHLO_MINIMUM, 0, 0) \
+    X(STABLEHLO_NEGATE, 0, 0) \
+    X(STABLEHLO_OR, 0, 0) \
+    X(STABLEHLO_POWER, 0, 0) \
+    X(STABLEHLO_REMAINDER, 0, 0) \
+    X(STABLEHLO_RSQRT, 0, 0) \
+    X(STABLEHLO_SELECT, 0, 0) \
+    X(STABLEHLO_SUBTRACT, 0, 0) \
+    X(STABLEHLO_TANH, 0, 0) \
+    X(STABLEHLO_SCATTER, 0, RLT_OPTIONS2_StablehloScatterOptions) \
+    X(STABLEHLO_COMPARE, 0, RLT_OPTIONS2_StablehloCompareOptions) \
+    X(STABLEHLO_CONVERT, 0, 0) \
+    X(STABLEHLO_DYNAMIC_SLICE, 0, RLT_OPTIONS2_StablehloDynamicSliceOptions) \
+    X(STABLEHLO_DYNAMIC_UPDATE_SLICE, 0, 0) \
+    X(STABLEHLO_PAD, 0, RLT_OPTIONS2_StablehloPadOptions) \
+    X(STABLEHLO_IOTA, 0, RLT_OPTIONS2_StablehloIotaOptions) \
+    X(STABLEHLO_DOT_GENERAL, 0, RLT_OPTIONS2_StablehloDotGeneralOptions) \
+    X(STABLEHLO_REDUCE_WINDOW, 0, RLT_OPTIONS2_StablehloReduceWindowOptions) \
+    X(STABLEHLO_SORT, 0, RLT_OPTIONS2_StablehloSortOptions) \
+    X(STABLEHLO_WHILE, 0, RLT_OPTIONS2_StablehloWhileOptions) \
+    X(STABLEHLO_GATHER, 0, RLT_OPTIONS2_StablehloGatherOptions) \
+    X(STABLEHLO_TRANSPOSE, 0, RLT_OPTIONS2_StablehloTransposeOptions) \
+    X(DILATE, 0, 0) \
+    X(STABLEHLO_RNG_BIT_GENERATOR, 0, RLT_OPTIONS2_StablehloRngBitGeneratorOptions) \
+    X(REDUCE_WINDOW, 0, RLT_OPTIONS2_ReduceWindowOptions) \
+    X(STABLEHLO_COMPOSITE, 0, RLT_OPTIONS2_StableHLOCompositeOptions) \
+    X(STABLEHLO_SHIFT_LEFT, 0, 0) \
+    X(STABLEHLO_CBRT, 0, 0) \
+    X(STABLEHLO_CASE, 0, RLT_OPTIONS2_StablehloCaseOptions)
 /* clang-format on */
 
 #endif /* RLT_SCHEMA_GEN_H */
