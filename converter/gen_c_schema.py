@@ -109,7 +109,8 @@ def c_header() -> str:
     tables = [_table(name) for name in schema.TABLES if schema.fields(name)]
     version = f"#define RLT_SCHEMA_VERSION {schema.VERSION}"
     identifier = f'#define RLT_FILE_IDENTIFIER "{schema.FILE_IDENTIFIER.decode()}"'
-    return "\n".join([_TOP + version, identifier, "", "\n\n".join([*enums, *tables, _for_each()])]) + _BOTTOM
+    body = "\n\n".join([*enums, *tables, _for_each()])
+    return "\n".join([_TOP + version, identifier, "", body]) + _BOTTOM
 
 
 def main() -> int:
