@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * FULLY_CONNECTED: rows of K values times weights [N, K]. */
+#include "common.h"
+#include "matrix.h"
+
+typedef struct fc_data {
+  rlt_matrix matrix;
+} fc_data;
+
+static rlt_status output_shape(rlt_prep *p, const rlt_node *n, bool keep_dims, int32_t rows, int32_t units) {
+  const rlt_tensor *x = n->in[0];
+  int32_t dims[RLT_MAX_RANK] = {rows, units};
+  if (!keep_dims) return rlt_set_shape(p, n->out[0], 2, dims);
+  RLT_REQUIRE(p->err, x->rank >= 1 && x->dims[x->rank - 1] == n->in[1]->dims[1], RLT_BAD_MODEL,
+              "keep_num_dims needs rows of %d values in %T", n->in[1]->dims[1], x);
+  for (int32_t i = 0; i < x->rank; i++) dims[i] = x->dims[i];
+  dims[x->rank - 1] = units;
+  return rlt_set_shape(p, n->out[0], x->rank, dims);
+}
+
+static rlt_status prepare(rlt_prep *p, rlt_node *n) {
+  fc_data *d = n->data;
+  const rlt_table *options = &n->def->options;
+  RLT_TRY(rlt_check_arity(p, n, 2, 3, 1));
+  const rlt_tensor *x = n->in[0], *weights = n->in[1];
+  int8_t format = rlt_fb_i8(options, RLT_SLOT_FullyConnectedOptions_weights_format, RLT_WEIGHTS_FORMAT_DEFAULT);
+  RLT_REQUIRE(p->err, format == RLT_WEIGHTS_FORMAT_DEFAULT, RLT_UNSUPPORTED,
+              "weights format %d; only DEFAULT (0) is supported", format);
+  RLT_REQUIRE(p->err, weights->rank == 2, RLT_BAD_MODEL, "weights %T must have 2 dimensions [units, values]", weights);
+  int32_t units = weights->dims[0], k = weights->dims[1];
+  RLT_REQUIRE(p->err, k > 0 && x->count % (uint64_t)k == 0 && x->count / (uint64_t)k <= INT32_MAX, RLT_BAD_MODEL,
+              "%T does not divide into rows of the %d values that weights %T take", x, k, weights);
+  rlt_matrix *m = &d->matrix;
+  m->rows = (int32_t)(x->count / (uint64_t)k);
+  m->groups = 1;
+  m->n = units;
+  m->k = k;
+  RLT_TRY(rlt_check_weighted(p, n, 0, units,
+                             rlt_fb_i8(options, RLT_SLOT_FullyConnectedOptions_fused_activation_function, RLT_ACT_NONE),
+                             &m->w));
+  bool keep_dims = rlt_fb_bool(options, RLT_SLOT_FullyConnectedOptions_keep_num_dims, false);
+  RLT_TRY(output_shape(p, n, keep_dims, m->rows, units));
+  m->builds_rows = m->w.family == RLT_FAMILY_HYBRID;
+  rlt_matrix_plan(p, n, m);
+  return RLT_OK;
+}
+
+static void pack(const rlt_ukernels *u, const rlt_node *n) {
+  const fc_data *d = n->data;
+  if (!d->matrix.pack_at_run) rlt_matrix_pack(u, n, &d->matrix, n->packed);
+}
+
+static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh, rlt_rows *rows) {
+  (void)group, (void)fresh;
+  const rlt_matrix *m = &((const fc_data *)n->data)->matrix;
+  size_t k = (size_t)m->k;
+  for (int32_t i = 0; i < count; i++) {
+    size_t at = (size_t)(first + i) * k;
+    if (m->w.family == RLT_FAMILY_HYBRID) {
+      int8_t *row = (int8_t *)rows->space + (size_t)i * m->space_stride;
+      rows->quant[i] = rlt_quantize_dynamic((const float *)n->in[0]->data + at, k, row);
+      rows->at[i] = row;
+    } else {
+      rows->at[i] = (const char *)n->in[0]->data + at * (m->w.family == RLT_FAMILY_FLOAT ? sizeof(float) : 1);
+    }
+  }
+}
+
+static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  rlt_matrix_run(r, n, &((const fc_data *)n->data)->matrix, fill_rows, first, last);
+  return RLT_OK;
+}
+
+const rlt_kernel rlt_kernel_fully_connected = {"FULLY_CONNECTED", sizeof(fc_data), 14, false, prepare, pack, run};

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Rows times weights, plus bias, clamped: what FULLY_CONNECTED and CONV_2D have in common. An op describes its product
+ * in prepare and in run supplies pointers to rows of k activations; checks of types and scales, packing, cutting into
+ * tiles and the epilogues are here.
+ *
+ *   family      activations   weights               bias      output
+ *   FLOAT       FLOAT32       FLOAT32               FLOAT32   FLOAT32
+ *   INT8        INT8          INT8, zero point 0    INT32     INT8
+ *   HYBRID      FLOAT32       INT8, zero point 0    FLOAT32   FLOAT32; rows are quantized to int8 as they come */
+#ifndef RLT_MATRIX_H
+#define RLT_MATRIX_H
+
+#include "../core/graph.h"
+#include "../simd/ukernels.h"
+
+typedef enum rlt_family { RLT_FAMILY_FLOAT, RLT_FAMILY_INT8, RLT_FAMILY_HYBRID } rlt_family;
+
+/* What an op with weights computes on, and what its output passes through. */
+typedef struct rlt_weighted {
+  rlt_family family;
+  float lo, hi;  /* FLOAT, HYBRID */
+  rlt_requant q; /* INT8 */
+} rlt_weighted;
+
+/* How a row of floats became int8: real = (q - zero) * scale. */
+typedef struct rlt_row_quant {
+  float scale;
+  int32_t zero;
+} rlt_row_quant;
+
+/* A block of rows that the op presents. */
+typedef struct rlt_rows {
+  const void **at;      /* one pointer per row, to k float32 (FLOAT) or int8 values */
+  void *space;          /* where rows can be built: row_block rows, each space_stride bytes */
+  rlt_row_quant *quant; /* HYBRID: one per row */
+  void *extra;          /* the op's own scratch */
+} rlt_rows;
+
+/* Presents rows [first, first + count) of a group. `fresh` is false when extra holds what this thread's last call left
+ * in it during the same run. */
+typedef void (*rlt_fill_rows)(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh,
+                              rlt_rows *rows);
+
+typedef struct rlt_matrix {
+  rlt_weighted w;
+  int32_t rows;      /* of activations, over all images */
+  int32_t groups, n; /* n columns in each of `groups` independent products */
+  int32_t k;
+  bool builds_rows;     /* the op fills rows.space */
+  uint64_t extra_bytes; /* for rows.extra */
+  /* rlt_matrix_plan's */
+  int32_t mr, nr;                               /* of the loop chosen */
+  int32_t panels;                               /* of one group */
+  uint64_t panel_bytes, at_columns, pack_bytes; /* packed: panels by group, then HYBRID's columns */
+  uint64_t space_stride;
+  int32_t row_block; /* rows of a tile */
+  int32_t col_block; /* panels of a tile */
+  int32_t col_tiles; /* 1 when groups > 1 */
+  bool pack_at_run;  /* weights or bias are computed: the only tile packs them into scratch */
+  uint64_t at_pointers, at_quant, at_space, at_sums, at_extra; /* parts of scratch, after pack_at_run's */
+} rlt_matrix;
+
+/* Checks types, quantization and bias of inputs (x, weights, bias) -> output 0, for weights whose `channels` output
+ * channels lie along `axis`, and reads the fused activation. Errors: BAD_MODEL, UNSUPPORTED. */
+rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
+                              rlt_weighted *w);
+
+/* Input scale * weight scale of a channel / output scale, in float32 in this order, as XNNPACK forms it. */
+float rlt_requant_scale(const rlt_node *n, int32_t channel);
+
+/* Plans a product whose first fields are set: cuts tiles and sets the node's packed_bytes, scratch_bytes, tiles, macs
+ * and loop. */
+void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m);
+
+/* Packs weights [groups * n][k] and bias, the node's inputs 1 and 2, into dst, pack_bytes long and 64-byte aligned. */
+void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix *m, void *dst);
+
+/* Computes tiles [first, last) into output rows that are groups * n values long. */
+void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rlt_fill_rows fill, int32_t first,
+                    int32_t last);
+
+/* Quantizes `count` floats to int8 over the range of their values and 0, as XNNPACK's qd8 does. */
+rlt_row_quant rlt_quantize_dynamic(const float *x, uint64_t count, int8_t *out);
+
+#endif

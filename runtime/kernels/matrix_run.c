@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The run half of matrix.h. */
+#include "common.h"
+#include "matrix.h"
+#include "quantize_math.h"
+
+/* A tile's part of the product: rows of one group against panels [panel, panel_end). */
+typedef struct block {
+  const rlt_ukernels *u;
+  const rlt_matrix *m;
+  const char *packed;
+  const rlt_rows *rows;
+  int32_t *sums; /* HYBRID: one micro-tile of int32 */
+  int32_t group, row, count;
+  int32_t panel, panel_end;
+  void *out;
+} block;
+
+/* The float epilogue: sums of int8 products back to real numbers. */
+static void finish_hybrid(const block *b, int32_t i0, int32_t m, int32_t c0, int32_t n) {
+  const void *columns = b->packed + b->m->at_columns;
+  int32_t channels = b->m->n * b->m->groups;
+  const int32_t *weight_sums = (const int32_t *)columns + c0;
+  const float *scales = (const float *)columns + channels + c0, *biases = scales + channels;
+  for (int32_t i = 0; i < m; i++) {
+    rlt_row_quant q = b->rows->quant[i0 + i];
+    float *out = (float *)b->out + (size_t)(b->row + i0 + i) * (size_t)channels + (size_t)c0;
+    for (int32_t j = 0; j < n; j++) {
+      uint32_t sum = (uint32_t)b->sums[i * b->m->nr + j] - (uint32_t)q.zero * (uint32_t)weight_sums[j];
+      out[j] = rlt_clamp_f32((float)(int32_t)sum * (q.scale * scales[j]) + biases[j], b->m->w.lo, b->m->w.hi);
+    }
+  }
+}
+
+static void run_micro(const block *b, const char *panel, int32_t p, int32_t i, int32_t step) {
+  const rlt_matrix *m = b->m;
+  bool is_float = m->w.family == RLT_FAMILY_FLOAT;
+  int32_t nr = m->nr, channels = m->n * m->groups, column = p * nr, c = b->group * m->n + column;
+  int32_t columns = m->n - column < nr ? m->n - column : nr;
+  const void *const *rows = (const void *const *)b->rows->at + i;
+  size_t at = (size_t)(b->row + i) * (size_t)channels + (size_t)c;
+  if (is_float) {
+    b->u->f32_gemm->run(step, columns, m->k, (const float *const *)rows, (const float *)(const void *)panel,
+                        (float *)b->out + at, (size_t)channels, m->w.lo, m->w.hi);
+  } else if (m->w.family == RLT_FAMILY_INT8) {
+    b->u->s8_gemm->run(step, columns, m->k, (const int8_t *const *)rows, panel, (int8_t *)b->out + at, (size_t)channels,
+                       &m->w.q);
+  } else {
+    b->u->s8_gemm->run_s32(step, columns, m->k, (const int8_t *const *)rows, panel, b->sums, (size_t)nr);
+    finish_hybrid(b, i, step, c, columns);
+  }
+}
+
+static void multiply(const block *b) {
+  const rlt_matrix *m = b->m;
+  /* rows are shared out evenly: 12 + 12 + 11 + 11 rather than 14 + 14 + 14 + 4, which would starve the last */
+  int32_t chunks = (b->count + m->mr - 1) / m->mr;
+  for (int32_t p = b->panel; p < b->panel_end; p++) {
+    const char *panel = b->packed + ((uint64_t)b->group * (uint64_t)m->panels + (uint64_t)p) * m->panel_bytes;
+    for (int32_t chunk = 0, i = 0; chunk < chunks; chunk++) {
+      int32_t step = b->count / chunks + (chunk < b->count % chunks);
+      run_micro(b, panel, p, i, step);
+      i += step;
+    }
+  }
+}
+
+void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rlt_fill_rows fill, int32_t first,
+                    int32_t last) {
+  char *scratch = r->scratch;
+  const char *packed = n->packed;
+  if (m->pack_at_run) {
+    rlt_matrix_pack(r->u, n, m, scratch);
+    packed = scratch;
+    first = 0, last = (m->rows + m->row_block - 1) / m->row_block * m->col_tiles;
+  }
+  rlt_rows rows = {(const void **)(void *)(scratch + m->at_pointers), scratch + m->at_space,
+                   (rlt_row_quant *)(void *)(scratch + m->at_quant), scratch + m->at_extra};
+  block b = {r->u, m, packed, &rows, (int32_t *)(void *)(scratch + m->at_sums), 0, 0, 0, 0, 0, n->out[0]->data};
+  int32_t filled = -1;
+  for (int32_t tile = first; tile < last && m->rows > 0; tile++) {
+    int32_t row_tile = tile / m->col_tiles, col_tile = tile % m->col_tiles;
+    b.row = row_tile * m->row_block;
+    b.count = m->rows - b.row < m->row_block ? m->rows - b.row : m->row_block;
+    b.panel = col_tile * m->col_block;
+    b.panel_end = b.panel + m->col_block < m->panels ? b.panel + m->col_block : m->panels;
+    for (b.group = 0; b.group < m->groups; b.group++) {
+      if (m->groups > 1 || filled != row_tile) fill(n, b.group, b.row, b.count, filled < 0, &rows);
+      filled = row_tile;
+      multiply(&b);
+    }
+  }
+}
+
+rlt_row_quant rlt_quantize_dynamic(const float *x, uint64_t count, int8_t *out) {
+  float least = 0.0f, most = 0.0f;
+  for (uint64_t i = 0; i < count; i++) {
+    least = x[i] < least ? x[i] : least;
+    most = x[i] > most ? x[i] : most;
+  }
+  float inverse = least == most ? 1.0f : 255.0f / (most - least);
+  float low = least * inverse, high = most * inverse;
+  float zero = (-128.0f + low) + (127.0f + high) > 0.0f ? -128.0f - low : 127.0f - high;
+  rlt_row_quant quant = {1.0f / inverse, rlt_round_clamped(zero, -128.0f, 127.0f)};
+  for (uint64_t i = 0; i < count; i++) out[i] = (int8_t)rlt_quantize_f32(x[i], inverse, quant.zero, -128, 127);
+  return quant;
+}
