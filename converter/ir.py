@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from converter import schema
 from converter.errors import ConversionError
 from converter.tensor_types import dtype_name, numpy_dtype
 
@@ -186,7 +187,7 @@ class Node:
         self.name: str = ""  # of the source op, for messages; files do not keep it
         self.inputs: list[Value | None] = []
         self.outputs: list[Value] = []
-        self.intermediates: list[Value] = []
+        self.intermediates: list[Value | None] = []
         self.mutating_variable_inputs: list[bool] = []
 
     @property
@@ -194,6 +195,13 @@ class Node:
         """What messages call this node: its op and source name, else its first output's name."""
         own = self.name or (self.outputs[0].name if self.outputs else "")
         return f"{self.custom_code or self.op} '{own}'"
+
+    def option(self, name: str) -> Any:
+        """Option `name`, or its default in the schema; KeyError if the op has no such option."""
+        if name in self.options:
+            return self.options[name]
+        table = schema.options_of(self.op)
+        return schema.field(table, name).default if table else self.options[name]
 
     def set_input(self, index: int, value: Value | None) -> None:
         """Make input `index` read `value`, keeping both values' users right."""
@@ -351,13 +359,15 @@ class Signature:
 class Model:
     """All graphs of a file; `graphs[0]` is the main one.
 
-    Options such as ``then_subgraph_index`` are positions in `graphs`.
+    Options such as ``then_subgraph_index`` are positions in `graphs`. `metadata` holds the file's
+    named byte strings, `files` the associated files (labels) that ride behind the model as a zip.
     """
 
     def __init__(self, graphs: Sequence[Graph] = (), description: str = "rillet") -> None:
         self.graphs: list[Graph] = list(graphs)
         self.signatures: list[Signature] = []
         self.metadata: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         self.description = description
 
     @property
@@ -367,7 +377,7 @@ class Model:
     def copy(self) -> Model:
         """A model of its own: new graphs, nodes and values; constant arrays are shared."""
         twin = Model(description=self.description)
-        twin.metadata = dict(self.metadata)
+        twin.metadata, twin.files = dict(self.metadata), dict(self.files)
         twin.signatures = [
             replace(s, inputs=dict(s.inputs), outputs=dict(s.outputs)) for s in self.signatures
         ]

@@ -8,7 +8,6 @@ import re
 from types import SimpleNamespace
 
 import pytest
-import tflite
 from ai_edge_litert import schema_py_generated as litert
 
 from converter import gen_c_schema, schema

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FlatBuffers, driven by :mod:`converter.schema`: tables of a file as dicts, and dicts as a file.
+
+A table is a dict of schema field names. Absent strings, vectors, tables and unions are None, absent
+scalars have their default. Scalar vectors are NumPy arrays, enums are member names, a union is the
+pair (member name, dict). Values of an enum the schema does not know stay numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from converter import schema
+
+_U16 = struct.Struct("<H")
+_I32 = struct.Struct("<i")
+_U32 = struct.Struct("<I")
+_FORMATS = {name: struct.Struct("<" + code) for name, code in schema.SCALARS.items()}
+_DTYPES = {name: np.dtype("<" + code) for name, code in schema.SCALARS.items()}
+# Fields whose vector starts at a multiple of this, counted from the start of the file.
+_ALIGNED = {("Buffer", "data"): 16}
+
+
+class CorruptData(Exception):
+    """Bytes that are not what the schema says; the message says where."""
+
+
+class Decoder:
+    """Reads tables from any bytes; every access is checked, so only CorruptData can come out."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = memoryview(data).cast("B")
+        # Tables may be shared, so without a limit a small file could describe an enormous tree.
+        self._tables_left = len(self.data) // 4 + 16
+        self._text_left = 16 * len(self.data) + 4096
+
+    def root(self, table: str) -> dict[str, Any]:
+        """The root table."""
+        return self.table(table, self._offset(0))
+
+    def table(self, name: str, pos: int) -> dict[str, Any]:
+        """The table `name` at byte `pos`."""
+        self._tables_left -= 1
+        if self._tables_left < 0:
+            raise CorruptData("the same tables are referred to over and over")
+        vtable = pos - self._unpack(_I32, pos, name)
+        vtable_size = self._unpack(_U16, vtable, f"{name}'s vtable")
+        if vtable_size < 4 or vtable_size % 2:
+            raise CorruptData(f"{name} at byte {pos} has a vtable of {vtable_size} bytes")
+        self._check(vtable, vtable_size, f"{name}'s vtable")
+        found: dict[str, Any] = {}
+        for field in schema.fields(name):
+            at = self._slot(vtable, vtable_size, field.slot)
+            if not at:
+                found[field.name] = field.default
+            elif field.kind == "union":
+                tag_at = self._slot(vtable, vtable_size, field.slot - 1)
+                found[field.name] = self._union(field, pos + tag_at if tag_at else -1, pos + at)
+            else:
+                found[field.name] = self._field(field, pos + at)
+        return found
+
+    def _slot(self, vtable: int, vtable_size: int, slot: int) -> int:
+        if 4 + 2 * slot + 2 > vtable_size:
+            return 0
+        return _U16.unpack_from(self.data, vtable + 4 + 2 * slot)[0]
+
+    def _field(self, field: schema.Field, pos: int) -> Any:
+        if field.kind == "scalar":
+            return self._unpack(_FORMATS[field.type], pos, field.name)
+        if field.kind == "enum":
+            return _enum_member(field.type, self._unpack(_FORMATS[field.base], pos, field.name))
+        target = self._offset(pos)
+        if field.kind == "string":
+            return self._string(target)
+        if field.kind == "table":
+            return self.table(field.type, target)
+        return self._vector(field, target)
+
+    def _union(self, field: schema.Field, tag_at: int, pos: int) -> Any:
+        tag = self._unpack(_FORMATS["ubyte"], tag_at, f"{field.name}_type") if tag_at >= 0 else 0
+        if tag == 0:
+            return None
+        member = schema.enum_name(field.type, tag)
+        if member is None:
+            raise CorruptData(f"{field.type} number {tag} is unknown")
+        return member, self.table(member, self._offset(pos))
+
+    def _vector(self, field: schema.Field, pos: int) -> Any:
+        count = self._unpack(_U32, pos, field.name)
+        base = field.base
+        if base in _DTYPES:
+            dtype = _DTYPES[base]
+            self._check(pos + 4, count * dtype.itemsize, field.name)
+            array = np.frombuffer(self.data, dtype, count, pos + 4)
+            if field.type in schema.ENUMS:
+                return [_enum_member(field.type, int(value)) for value in array]
+            return array != 0 if base == "bool" else array  # any byte but 0 is true
+        self._check(pos + 4, count * 4, field.name)
+        targets = [self._offset(pos + 4 + 4 * i) for i in range(count)]
+        if base == "string":
+            return [self._string(target) for target in targets]
+        return [self.table(base, target) for target in targets]
+
+    def _string(self, pos: int) -> str:
+        size = self._unpack(_U32, pos, "string")
+        self._check(pos + 4, size, "string")
+        self._text_left -= size
+        if self._text_left < 0:
+            raise CorruptData("the same strings are referred to over and over")
+        # Names written by other tools are not always UTF-8; the escape survives a round trip.
+        return bytes(self.data[pos + 4 : pos + 4 + size]).decode("utf-8", "surrogateescape")
+
+    def _offset(self, pos: int) -> int:
+        return pos + self._unpack(_U32, pos, "offset")
+
+    def _unpack(self, form: struct.Struct, pos: int, what: str) -> Any:
+        self._check(pos, form.size, what)
+        return form.unpack_from(self.data, pos)[0]
+
+    def _check(self, pos: int, size: int, what: str) -> None:
+        if pos < 0 or pos + size > len(self.data):
+            raise CorruptData(
+                f"{what} should lie at bytes {pos} to {pos + size}, but there are {len(self.data)}"
+            )
+
+
+def _enum_member(enum: str, value: int) -> Any:
+    name = schema.enum_name(enum, value)
+    return value if name is None else name
+
+
+def enum_value(enum: str, member: Any) -> int:
+    """Number of an enum member given by name (or already a number); ValueError if unknown."""
+    if isinstance(member, str):
+        try:
+            return schema.ENUMS[enum].values[member]
+        except KeyError:
+            known = ", ".join(schema.ENUMS[enum].members[:8])
+            raise ValueError(f"{member!r} is not a member of {enum} ({known}...)") from None
+    return int(member)
+
+
+def encode(root: str, content: dict[str, Any], identifier: bytes) -> bytearray:
+    """A FlatBuffer whose root is table `root` with `content`; its size is a multiple of 16."""
+    encoder = _Encoder()
+    encoder.out += b"\0\0\0\0" + identifier
+    encoder.point(0, encoder.table(root, content))
+    encoder.align(16)
+    return encoder.out
+
+
+class _Encoder:
+    """Writes parents before children, so every offset points forward as the format wants."""
+
+    def __init__(self) -> None:
+        self.out = bytearray()
+        self._vtables: dict[bytes, int] = {}
+
+    def align(self, multiple: int, ahead: int = 0) -> None:
+        """Pad so that the position `ahead` bytes further on is a multiple of `multiple`."""
+        self.out += bytes(-(len(self.out) + ahead) % multiple)
+
+    def point(self, at: int, target: int) -> None:
+        _U32.pack_into(self.out, at, target - at)
+
+    def table(self, name: str, content: dict[str, Any]) -> int:
+        """Write table `name` and all below it; returns its position."""
+        scalars, children = self._parts(name, content)
+        order = sorted([*scalars, *((slot, _U32, 0) for slot, *_ in children)], key=_by_size)
+        slots: dict[int, int] = {}
+        size = 4
+        for slot, form, _ in order:
+            size += -size % form.size
+            slots[slot] = size
+            size += form.size
+        vtable = self._vtable(slots, size)
+        # Fields are laid out from the table's start, so align that for the widest of them.
+        self.align(8)
+        pos = len(self.out)
+        self.out += bytes(size)
+        _I32.pack_into(self.out, pos, pos - vtable)
+        for slot, form, value in order:
+            form.pack_into(self.out, pos + slots[slot], value)
+        for slot, field, value in children:
+            self.point(pos + slots[slot], self._child(name, field, value))
+        return pos
+
+    def _parts(self, name: str, content: dict[str, Any]) -> tuple[list, list]:
+        unknown = content.keys() - {field.name for field in schema.fields(name)}
+        if unknown:
+            raise ValueError(f"{name} has no field {sorted(unknown)[0]!r}")
+        scalars, children = [], []
+        for field in schema.fields(name):
+            value = content.get(field.name)
+            if value is None:
+                continue
+            if field.kind == "scalar":
+                if value != field.default:
+                    scalars.append((field.slot, _FORMATS[field.type], value))
+            elif field.kind == "enum":
+                number = enum_value(field.type, value)
+                if number != enum_value(field.type, field.default):
+                    scalars.append((field.slot, _FORMATS[field.base], number))
+            elif field.kind == "union":
+                tag = enum_value(field.type, value[0])
+                scalars.append((field.slot - 1, _FORMATS["ubyte"], tag))
+                children.append((field.slot, field, value))
+            else:
+                children.append((field.slot, field, value))
+        return scalars, children
+
+    def _vtable(self, slots: dict[int, int], table_size: int) -> int:
+        count = max(slots, default=-1) + 1
+        entries = [slots.get(slot, 0) for slot in range(count)]
+        packed = struct.pack(f"<{2 + count}H", 4 + 2 * count, table_size, *entries)
+        if packed not in self._vtables:
+            self.align(2)
+            self._vtables[packed] = len(self.out)
+            self.out += packed
+        return self._vtables[packed]
+
+    def _child(self, table: str, field: schema.Field, value: Any) -> int:
+        if field.kind == "string":
+            return self._string(value)
+        if field.kind == "table":
+            return self.table(field.type, value)
+        if field.kind == "union":
+            return self.table(value[0], value[1])
+        if field.base in _DTYPES:
+            return self._scalars(field, value, _ALIGNED.get((table, field.name), 4))
+        self.align(4)
+        pos = len(self.out)
+        self.out += _U32.pack(len(value)) + bytes(4 * len(value))
+        for i, item in enumerate(value):
+            child = self._string(item) if field.base == "string" else self.table(field.base, item)
+            self.point(pos + 4 + 4 * i, child)
+        return pos
+
+    def _scalars(self, field: schema.Field, value: Any, alignment: int) -> int:
+        dtype = _DTYPES[field.base]
+        if field.type in schema.ENUMS:
+            value = [enum_value(field.type, member) for member in value]
+        array = np.frombuffer(value, dtype) if isinstance(value, bytes) else np.asarray(value)
+        array = np.ascontiguousarray(array, dtype)
+        self.align(max(alignment, dtype.itemsize), ahead=4)
+        pos = len(self.out)
+        self.out += _U32.pack(array.size)
+        self.out += memoryview(array.reshape(-1)).cast("B") if array.size else b""
+        return pos
+
+    def _string(self, text: str) -> int:
+        data = text.encode("utf-8", "surrogateescape")
+        self.align(4)
+        pos = len(self.out)
+        self.out += _U32.pack(len(data)) + data + b"\0"
+        return pos
+
+
+def _by_size(part: tuple[int, struct.Struct, Any]) -> tuple[int, int]:
+    return (-part[1].size, part[0])
