@@ -6,8 +6,9 @@
  * RLT_DEFAULT_<Table>_<field>  value of a scalar or enum that is absent from the file
  * <PREFIX>_COUNT               number of members of an enum, all numbered from 0
  * RLT_FOR_EACH_TYPE(X)         X(name) per TensorType, in order
- * RLT_FOR_EACH_OP(X)           X(name, tag, tag2) per BuiltinOperator, in order: tags of the options table with fields
- *                              that the op reads, in BuiltinOptions and in BuiltinOptions2; 0: none there
+ * RLT_FOR_EACH_OP(X)           X(name, tag, tag2) per BuiltinOperator, in order: tags of the
+ *                              options table with fields that the op reads, in BuiltinOptions
+ *                              and in BuiltinOptions2; 0: none there
  */
 #ifndef RLT_SCHEMA_GEN_H
 #define RLT_SCHEMA_GEN_H
