@@ -113,12 +113,6 @@ typedef struct rlt_kernel {
 
 const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/kernels.def) */
 
-/* ---- what simd/ offers to the core ------------------------------------------------------------------------- */
-
-/* The inner loops of the best ISA this machine has, or of `isa` ("scalar", "avx2", "avx512", ...) if not NULL. NULL:
- * the name is unknown, or this machine or build lacks it. rlt_best_isa (rillet.h) is simd/'s too. */
-const rlt_ukernels *rlt_find_ukernels(const char *isa);
-
 /* ---- services for prepare ---------------------------------------------------------------------------------- */
 
 /* Writes a sentence into err->text and returns `status`. Verbs: %s (string), %d (int32_t), %u (uint64_t), %t

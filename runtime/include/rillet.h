@@ -69,6 +69,7 @@ typedef void (*rlt_parallel_for)(void *pool, int32_t tiles, rlt_task task, void 
 
 typedef struct rlt_options {
   int32_t threads;               /* 1 or more */
+  int32_t subgraph;              /* the one to run: 0, or a signature's */
   rlt_parallel_for parallel_for; /* NULL: everything on the caller's thread */
   void *pool;
   const char *isa;           /* highest ISA to use: "scalar", "avx2", "avx512", ...; NULL: the best found */
@@ -150,7 +151,7 @@ RLT_API const char *rlt_signature_tensor(const rlt_model *m, int32_t signature, 
 RLT_API size_t rlt_create_size(const rlt_model *m, const rlt_options *options);
 RLT_API rlt_status rlt_create(const rlt_model *m, const rlt_options *options, void *block, size_t block_size,
                               rlt_interpreter **out, rlt_error *err);
-/* `tensor` is an input's tensor index of subgraph 0. Takes effect at rlt_prepare. */
+/* `tensor` is an input's tensor index of the subgraph that runs. Takes effect at rlt_prepare. */
 RLT_API rlt_status rlt_resize_input(rlt_interpreter *it, int32_t tensor, int32_t rank, const int32_t *dims,
                                     rlt_error *err);
 RLT_API rlt_status rlt_prepare(rlt_interpreter *it, rlt_error *err);
@@ -161,7 +162,8 @@ RLT_API rlt_status rlt_bind(rlt_interpreter *it, void *prepared, size_t prepared
 RLT_API rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t subgraph, int32_t tensor,
                                        rlt_tensor_info *info);
 RLT_API rlt_status rlt_get_node_info(const rlt_interpreter *it, int32_t subgraph, int32_t node, rlt_node_info *info);
-/* Where the tensor's values lie (arena, or the model bytes for a constant); NULL before bind. After invoke only
+/* Where the tensor's values lie (arena, or the model bytes for a constant); NULL before bind and for subgraphs that
+ * this interpreter does not run. After invoke only
  * inputs, outputs and constants hold their values, unless preserve_all_tensors. */
 RLT_API void *rlt_tensor_data(const rlt_interpreter *it, int32_t subgraph, int32_t tensor);
 RLT_API rlt_status rlt_invoke(rlt_interpreter *it, rlt_error *err);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The memory plan: who lives when, who may take over whose memory, and where in the arena each lies.
+ *
+ * Greedy by size: the largest first, each into the smallest gap that is free during its whole life (Pisarchyk and Lee,
+ * "Efficient Memory Management for Deep Neural Net Inference", 2020). */
+#include "internal.h"
+
+/* No sum of spans can overflow below this. */
+#define HARD_LIMIT ((uint64_t)1 << 40)
+
+/* Lives in the arena: not a constant, not computed ahead, and somebody writes it. */
+static bool in_arena(const rlt_tensor *t) {
+  return !t->is_const && (t->def->is_input || t->def->is_variable || t->def->producer >= 0);
+}
+
+static void find_lifetimes(rlt_interpreter *it) {
+  int32_t end = it->graph->n_nodes;
+  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
+    rlt_tensor *t = &it->tensors[i];
+    bool always = t->def->is_input || t->def->is_variable || it->options.preserve_all_tensors;
+    t->first_use = always ? -1 : t->def->producer;
+    t->last_use = always || t->def->is_output ? end : t->def->producer;
+    t->alias_of = -1;
+    t->offset = RLT_NO_OFFSET;
+  }
+  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
+    rlt_node *n = &it->nodes[i];
+    for (int32_t k = 0; k < n->def->n_inputs; k++)
+      if (n->in[k] && n->in[k]->last_use < i) n->in[k]->last_use = i;
+  }
+}
+
+static int32_t root_of(const rlt_interpreter *it, int32_t tensor) {
+  while (it->tensors[tensor].alias_of >= 0) tensor = it->tensors[tensor].alias_of;
+  return tensor;
+}
+
+/* Output 0 takes over the memory of an input that the kernel offers, if nobody needs that input afterwards. */
+static void share_in_place(rlt_interpreter *it, int32_t node) {
+  const rlt_node *n = &it->nodes[node];
+  int32_t k = n->in_place;
+  if (n->ahead || it->options.preserve_all_tensors || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
+  const rlt_tensor *in = n->in[k];
+  rlt_tensor *out = n->out[0];
+  int32_t uses = 0;
+  for (int32_t i = 0; i < n->def->n_inputs; i++) uses += n->in[i] == in;
+  if (uses > 1 || !in_arena(in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
+  int32_t root = root_of(it, n->def->inputs[k]);
+  out->alias_of = root;
+  if (it->tensors[root].last_use < out->last_use) it->tensors[root].last_use = out->last_use;
+}
+
+static rlt_status add_span(rlt_interpreter *it, int32_t *count, rlt_span span, uint64_t limit, rlt_error *err) {
+  RLT_REQUIRE(err, span.bytes <= limit, RLT_LIMIT, "%s takes %u bytes, the limit is %u (rlt_limits.max_arena_bytes)",
+              span.owner < 0 ? "a node's scratch memory" : it->tensors[span.owner].def->name, span.bytes, limit);
+  span.bytes = rlt_align(span.bytes, RLT_BLOCK_ALIGN);
+  it->order[*count] = *count;
+  it->spans[(*count)++] = span;
+  return RLT_OK;
+}
+
+/* One span per tensor that owns memory and per node that needs scratch; fills sizes.peak_live. */
+static rlt_status list_spans(rlt_interpreter *it, int32_t *count, uint64_t limit, rlt_error *err) {
+  int32_t n_nodes = it->graph->n_nodes;
+  for (int32_t i = 0; i < n_nodes + 2; i++) it->live[i] = 0;
+  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
+    const rlt_tensor *t = &it->tensors[i];
+    if (!in_arena(t) || t->alias_of >= 0) continue;
+    RLT_TRY(add_span(it, count, (rlt_span){t->bytes, 0, t->first_use, t->last_use, i, -1}, limit, err));
+    it->live[t->first_use < 0 ? 0 : t->first_use] += t->bytes;
+    it->live[(t->last_use < n_nodes ? t->last_use : n_nodes) + 1] -= t->bytes;
+  }
+  uint64_t alive = 0;
+  it->sizes.peak_live = 0;
+  for (int32_t i = 0; i <= n_nodes; i++) {
+    alive += it->live[i];
+    if (alive > it->sizes.peak_live) it->sizes.peak_live = alive;
+  }
+  for (int32_t i = 0; i < n_nodes; i++) {
+    rlt_node *n = &it->nodes[i];
+    n->scratch_offset = 0;
+    if (n->scratch_bytes == 0) continue;
+    uint64_t threads = (uint64_t)it->options.threads;
+    uint64_t bytes = n->scratch_bytes > limit ? UINT64_MAX : rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * threads;
+    RLT_TRY(add_span(it, count, (rlt_span){bytes, 0, i, i, -1 - i, -1}, limit, err));
+  }
+  return RLT_OK;
+}
+
+/* ---- placing ---- */
+
+static bool comes_first(const rlt_span *a, const rlt_span *b) {
+  if (a->bytes != b->bytes) return a->bytes > b->bytes;
+  if (a->first != b->first) return a->first < b->first;
+  return a->owner < b->owner;
+}
+
+static void sift_down(const rlt_span *spans, int32_t *order, int32_t at, int32_t count) {
+  for (;;) {
+    int32_t child = 2 * at + 1;
+    if (child >= count) return;
+    if (child + 1 < count && comes_first(&spans[order[child]], &spans[order[child + 1]])) child++;
+    if (!comes_first(&spans[order[at]], &spans[order[child]])) return;
+    int32_t swap = order[at];
+    order[at] = order[child];
+    order[child] = swap;
+    at = child;
+  }
+}
+
+/* Heap sort: no recursion, no memory, no bad case. */
+static void sort_by_size(const rlt_span *spans, int32_t *order, int32_t count) {
+  for (int32_t i = count / 2 - 1; i >= 0; i--) sift_down(spans, order, i, count);
+  for (int32_t last = count - 1; last > 0; last--) {
+    int32_t swap = order[0];
+    order[0] = order[last];
+    order[last] = swap;
+    sift_down(spans, order, 0, last);
+  }
+}
+
+/* Smallest gap among the placed spans, a list from *head by offset, in which `span` fits; links it in. */
+static void place(rlt_span *spans, int32_t *head, int32_t index) {
+  rlt_span *span = &spans[index];
+  uint64_t end = 0, best_gap = UINT64_MAX;
+  span->offset = RLT_NO_OFFSET;
+  for (int32_t i = *head; i >= 0; i = spans[i].next) {
+    const rlt_span *other = &spans[i];
+    if (other->last < span->first || span->last < other->first) continue;
+    uint64_t gap = other->offset > end ? other->offset - end : 0;
+    if (gap >= span->bytes && gap < best_gap) {
+      best_gap = gap;
+      span->offset = end;
+    }
+    if (other->offset + other->bytes > end) end = other->offset + other->bytes;
+  }
+  if (span->offset == RLT_NO_OFFSET) span->offset = end;
+  int32_t *link = head;
+  while (*link >= 0 && spans[*link].offset <= span->offset) link = &spans[*link].next;
+  span->next = *link;
+  *link = index;
+}
+
+static uint64_t place_all(rlt_span *spans, const int32_t *order, int32_t count) {
+  int32_t head = -1;
+  uint64_t size = 0;
+  for (int32_t i = 0; i < count; i++) {
+    rlt_span *span = &spans[order[i]];
+    if (span->bytes == 0) {
+      span->offset = 0;
+      continue;
+    }
+    place(spans, &head, order[i]);
+    if (span->offset + span->bytes > size) size = span->offset + span->bytes;
+  }
+  return size;
+}
+
+rlt_status rlt_plan(rlt_interpreter *it, rlt_error *err) {
+  uint64_t limit = it->model->limits.max_arena_bytes;
+  if (limit > HARD_LIMIT) limit = HARD_LIMIT;
+  int32_t count = 0;
+  find_lifetimes(it);
+  for (int32_t i = 0; i < it->graph->n_nodes; i++) share_in_place(it, i);
+  RLT_TRY(list_spans(it, &count, limit, err));
+  sort_by_size(it->spans, it->order, count);
+  it->sizes.arena = place_all(it->spans, it->order, count);
+  RLT_REQUIRE(err, it->sizes.arena <= limit, RLT_LIMIT,
+              "the arena needs %u bytes, the limit is %u (rlt_limits.max_arena_bytes)", it->sizes.arena, limit);
+  for (int32_t i = 0; i < count; i++) {
+    const rlt_span *span = &it->spans[i];
+    if (span->owner >= 0) it->tensors[span->owner].offset = span->offset;
+    if (span->owner < 0) it->nodes[-1 - span->owner].scratch_offset = span->offset;
+  }
+  for (int32_t i = 0; i < it->graph->n_tensors; i++)
+    if (it->tensors[i].alias_of >= 0) it->tensors[i].offset = it->tensors[root_of(it, i)].offset;
+  return RLT_OK;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which operator has which kernel, and the facts about operators and types that come with the schema. */
+#include "graph.h"
+#include "internal.h"
+
+#ifndef RLT_KERNELS_DEF
+#define RLT_KERNELS_DEF "kernels.def"
+#endif
+
+#define RLT_KERNEL(op, symbol) extern const rlt_kernel symbol;
+#include RLT_KERNELS_DEF
+#undef RLT_KERNEL
+
+const rlt_kernel *rlt_find_kernel(int32_t op) {
+  switch (op) {
+#define RLT_KERNEL(op, symbol) \
+  case RLT_OP_##op:            \
+    return &symbol;
+#include RLT_KERNELS_DEF
+#undef RLT_KERNEL
+    default:
+      return NULL;
+  }
+}
+
+const char *rlt_supported_op(int32_t i) {
+  for (int32_t op = 0; op < RLT_OP_COUNT; op++)
+    if (rlt_find_kernel(op) && i-- == 0) return rlt_op_name(op);
+  return NULL;
+}
+
+typedef struct op_facts {
+  const char *name;
+  uint8_t tag, tag2;
+} op_facts;
+
+static const op_facts ops[] = {
+#define ROW(name, tag, tag2) {#name, tag, tag2},
+    RLT_FOR_EACH_OP(ROW)
+#undef ROW
+};
+
+const char *rlt_op_name(int32_t op) { return op >= 0 && op < RLT_OP_COUNT ? ops[op].name : NULL; }
+uint8_t rlt_op_options_tag(int32_t op) { return ops[op].tag; }
+uint8_t rlt_op_options_tag2(int32_t op) { return ops[op].tag2; }
+
+const char *rlt_type_name(int32_t type) {
+  static const char *const names[] = {
+#define ROW(name) #name,
+      RLT_FOR_EACH_TYPE(ROW)
+#undef ROW
+  };
+  return type >= 0 && type < RLT_TYPE_COUNT ? names[type] : "an unknown type";
+}
+
+uint32_t rlt_type_bytes(int32_t type) {
+  switch (type) {
+    case RLT_TYPE_BOOL:
+    case RLT_TYPE_INT8:
+    case RLT_TYPE_UINT8:
+    case RLT_TYPE_FLOAT8_E4M3FN:
+    case RLT_TYPE_FLOAT8_E5M2:
+      return 1;
+    case RLT_TYPE_INT16:
+    case RLT_TYPE_UINT16:
+    case RLT_TYPE_FLOAT16:
+    case RLT_TYPE_BFLOAT16:
+      return 2;
+    case RLT_TYPE_FLOAT32:
+    case RLT_TYPE_INT32:
+    case RLT_TYPE_UINT32:
+      return 4;
+    case RLT_TYPE_FLOAT64:
+    case RLT_TYPE_INT64:
+    case RLT_TYPE_UINT64:
+    case RLT_TYPE_COMPLEX64:
+      return 8;
+    case RLT_TYPE_COMPLEX128:
+      return 16;
+    default:
+      return 0;
+  }
+}
+
+/* Elements that share one byte; 1 for types of whole bytes. */
+static uint32_t elements_per_byte(int32_t type) {
+  switch (type) {
+    case RLT_TYPE_INT4:
+    case RLT_TYPE_UINT4:
+      return 2;
+    case RLT_TYPE_INT2:
+      return 4;
+    default:
+      return 1;
+  }
+}
+
+bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, uint64_t *count, uint64_t *bytes) {
+  uint64_t n = 1;
+  bool empty = false;
+  for (int32_t i = 0; i < rank; i++) {
+    if (dims[i] < 0) return false;
+    empty = empty || dims[i] == 0;
+    if (dims[i] > 0 && n > UINT64_MAX / 32 / (uint32_t)dims[i]) return false;
+    if (dims[i] > 0) n *= (uint32_t)dims[i];
+  }
+  *count = empty ? 0 : n;
+  uint32_t packed = elements_per_byte(type);
+  *bytes = packed > 1 ? (*count + packed - 1) / packed : *count * rlt_type_bytes(type);
+  return true;
+}
