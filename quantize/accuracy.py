@@ -102,7 +102,8 @@ class _Noise:
     def snr_db(self) -> float:
         if self.error == 0.0:
             return math.inf
-        return 10 * math.log10(self.signal / self.error) if self.signal else -math.inf
+        ratio = self.signal / self.error
+        return 10 * math.log10(ratio) if 0.0 < ratio < math.inf else -math.inf
 
 
 def report(model_float: Model, model_quantized: Model, samples: Iterable[Sample]) -> Report:

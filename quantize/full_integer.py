@@ -18,7 +18,7 @@ from quantize.affine import (
 )
 from quantize.calibration import Progress, Sample, calibrate
 from quantize.constraints import CONSTRAINTS, FUSED_RANGES, TYPE_BLIND, constant_weights
-from quantize.errors import QuantizationError
+from quantize.preparation import nothing_to_do, with_float_constants
 from quantize.recipes import Recipe
 from quantize.scales import Scales, activation_inputs, activations, choose_scales, input_params
 
@@ -38,13 +38,13 @@ def quantize_statically(
     Errors: QuantizationError if nothing can be quantized, or the calibration fails.
     """
     recipe.check_overrides(model)
-    model = model.copy()
+    model = with_float_constants(model)
     graph = model.main
     nodes = _nodes_to_quantize(graph, recipe)
     if not nodes:
-        raise QuantizationError(
-            f"nothing to quantize: none of the ops {sorted({n.op for n in graph.nodes})} has float "
-            "inputs and an int8 form that the recipe allows"
+        ops = sorted({node.op for node in graph.nodes})
+        raise nothing_to_do(
+            model, f"none of the ops {ops} has float inputs and an int8 form that the recipe allows"
         )
     observed = dict.fromkeys(v for node in nodes for v in activations(node) if not v.is_constant)
     if recipe.io == "int8":
@@ -251,7 +251,9 @@ class _Rewrite:
         if bias is not None and bias.data is not None:
             peaks = np.abs(bias.data.astype(np.float64))
             needed = (peaks if axis is not None else peaks.max(keepdims=True)) / (step * BIAS_MAX)
-            raised = np.flatnonzero(needed > scales)
+            # A dead channel's scale can grow unseen; only one whose products count is told.
+            coarse = 255 * step * needed > float(out.scale[0])
+            raised = np.flatnonzero((needed > scales) & coarse)
             if raised.size:
                 self.notes.append(
                     f"{node.label}: the bias of channels {raised.tolist()} does not fit int32 at "

@@ -78,9 +78,9 @@ class Percentile:
         if total == 0 or self.exponent is None:
             return 0.0, 0.0
         cut = total * (1.0 - self.percentile / 100.0)
-        low = self._quantile(cut)
-        high = self._quantile(total - cut)
-        return max(low, self.ends.low), min(high, self.ends.high)
+        low, high = self._quantile(cut), self._quantile(total - cut)
+        low, high = np.clip([low, high], self.ends.low, self.ends.high)
+        return float(low), float(high)
 
     def _quantile(self, rank: float) -> float:
         """The value that `rank` of the counted values lie below, even within a bin."""

@@ -9,12 +9,14 @@ import numpy as np
 from converter.ir import Graph, Model, Node, Quantization, Value
 from quantize.affine import quantize_weights, weight_scales
 from quantize.constraints import CONSTRAINTS, constant_weights
-from quantize.errors import QuantizationError
+from quantize.preparation import nothing_to_do, with_float_constants
 from quantize.recipes import Recipe
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Ops whose float kernels take int8 weights and quantize their activations as they run.
 _HYBRID_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# LiteRT 2.3 reads a scale per channel of these even where the file has one for all.
+_SCALE_PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def halve_weights(model: Model, recipe: Recipe, notes: list[str]) -> Model:
@@ -27,9 +29,10 @@ def halve_weights(model: Model, recipe: Recipe, notes: list[str]) -> Model:
     model = model.copy()
     count = sum(_halve_graph(graph, recipe, notes) for graph in model.graphs)
     if not count:
-        raise QuantizationError(
-            f"nothing to make float16: no float32 constant of {recipe.smallest_constant} elements "
-            "or more that the recipe allows"
+        raise nothing_to_do(
+            model,
+            f"no float32 constant of {recipe.smallest_constant} elements or more that the recipe "
+            "allows",
         )
     return model
 
@@ -66,23 +69,22 @@ def quantize_weights_only(model: Model, recipe: Recipe, notes: list[str]) -> Mod
     there is no such layer with at least `recipe.smallest_constant` weights.
     """
     recipe.check_overrides(model)
-    model = model.copy()
-    replaced: dict[tuple[Value, int | None], Value] = {}
+    model = with_float_constants(model)
+    replaced: dict[tuple[Value, str], Value] = {}
     for graph in model.graphs:
         for node in graph.nodes:
             if node.op in _HYBRID_OPS and not recipe.wants_float(node):
                 _make_hybrid(node, recipe, replaced)
     if not replaced:
-        raise QuantizationError(
-            f"nothing to quantize: no {', '.join(_HYBRID_OPS)} with {recipe.smallest_constant} or "
-            "more constant float32 weights that the recipe allows"
+        raise nothing_to_do(
+            model,
+            f"no {', '.join(_HYBRID_OPS)} with {recipe.smallest_constant} or more constant float32 "
+            "weights that the recipe allows",
         )
     return model
 
 
-def _make_hybrid(
-    node: Node, recipe: Recipe, replaced: dict[tuple[Value, int | None], Value]
-) -> None:
+def _make_hybrid(node: Node, recipe: Recipe, replaced: dict[tuple[Value, str], Value]) -> None:
     row = CONSTRAINTS[node.op]
     weights = constant_weights(node)
     if weights is None or weights.data is None or row.weights is None:
@@ -90,13 +92,13 @@ def _make_hybrid(
     if weights.size < max(recipe.smallest_constant, 1):
         return
     axis = row.axis if recipe.per_channel else None
-    key = (weights, axis)
+    key = (weights, node.op)
     if key not in replaced:
         scales = weight_scales(weights.data, axis)
-        quant = Quantization(
-            scales, np.zeros(scales.shape), axis=row.axis if recipe.per_channel else 0
-        )
         q = quantize_weights(weights.data, scales, axis)
+        if node.op in _SCALE_PER_CHANNEL and axis is None:
+            scales = np.repeat(scales, weights.shape[row.axis])
+        quant = Quantization(scales, np.zeros(scales.shape), axis=row.axis)
         replaced[key] = Value.constant(weights.name, q, quant=quant)
     node.set_input(row.weights, replaced[key])
     if node.op == "FULLY_CONNECTED":
