@@ -12,6 +12,16 @@ static void put_string(writer *w, const char *s) {
   while (*s && w->at < w->end) *w->at++ = *s++;
 }
 
+/* A tensor's name in quotes. Converters join the names of fused layers to hundreds of characters: the start will do. */
+static void put_name(writer *w, const char *name) {
+  enum { SHOWN = 60 };
+  put_string(w, "'");
+  for (int i = 0; name[i] && i < SHOWN && w->at < w->end; i++) *w->at++ = name[i];
+  for (int i = 0; i < SHOWN; i++)
+    if (!name[i]) return put_string(w, "'");
+  put_string(w, name[SHOWN] ? "...'" : "'");
+}
+
 static void put_unsigned(writer *w, uint64_t value) {
   char digits[21];
   char *p = digits + sizeof digits - 1;
@@ -33,9 +43,8 @@ static void put_tensor(writer *w, const rlt_tensor *t) {
     put_string(w, "(left out)");
     return;
   }
-  put_string(w, "'");
-  put_string(w, t->def->name);
-  put_string(w, "' ");
+  put_name(w, t->def->name);
+  put_string(w, " ");
   put_string(w, rlt_type_name(t->type));
   put_string(w, "[");
   for (int32_t i = 0; i < t->rank; i++) {
@@ -88,34 +97,38 @@ rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...) 
   return status;
 }
 
-/* Keeps what err->text says and writes `format` in front of it. */
-static void prefix(rlt_error *err, const char *format, ...) {
+rlt_status rlt_at_node(rlt_error *err, const rlt_subgraph_def *g, int32_t subgraph, int32_t node) {
   char said[sizeof err->text];
   __builtin_memcpy(said, err->text, sizeof said);
-  va_list args;
-  va_start(args, format);
+  const rlt_node_def *n = &g->nodes[node];
   writer w = whole_text(err);
-  format_into(&w, format, args);
-  va_end(args);
+  put_string(&w, "node ");
+  put_signed(&w, node);
+  put_string(&w, " ");
+  put_string(&w, n->op_name ? n->op_name : "operator");
+  if (n->n_outputs > 0) {
+    put_string(&w, " -> ");
+    put_name(&w, g->tensors[n->outputs[0]].name);
+  }
+  put_string(&w, ": ");
   put_string(&w, said);
   *w.at = 0;
-}
-
-rlt_status rlt_at_node(rlt_error *err, const rlt_subgraph_def *g, int32_t subgraph, int32_t node) {
-  const rlt_node_def *n = &g->nodes[node];
-  const char *op = n->op_name ? n->op_name : "operator";
-  if (n->n_outputs > 0) {
-    prefix(err, "node %d %s -> '%s': ", node, op, g->tensors[n->outputs[0]].name);
-  } else {
-    prefix(err, "node %d %s: ", node, op);
-  }
   err->subgraph = subgraph;
   err->node = node;
   return err->status;
 }
 
 rlt_status rlt_at_tensor(rlt_error *err, const char *name, int32_t subgraph, int32_t tensor) {
-  prefix(err, "tensor %d '%s': ", tensor, name);
+  char said[sizeof err->text];
+  __builtin_memcpy(said, err->text, sizeof said);
+  writer w = whole_text(err);
+  put_string(&w, "tensor ");
+  put_signed(&w, tensor);
+  put_string(&w, " ");
+  put_name(&w, name);
+  put_string(&w, ": ");
+  put_string(&w, said);
+  *w.at = 0;
   err->subgraph = subgraph;
   err->tensor = tensor;
   return err->status;

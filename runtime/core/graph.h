@@ -115,8 +115,9 @@ const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/
 
 /* ---- services for prepare ---------------------------------------------------------------------------------- */
 
-/* Writes a sentence into err->text and returns `status`. Verbs: %s (string), %d (int32_t), %u (uint64_t), %t
- * (TensorType: its name), %T (const rlt_tensor *: "'name' FLOAT32[1,2,3]"), %%. The core puts the node in front. */
+/* Writes a sentence into err->text and returns `status`. Verbs: %s (string), %n (string: a name, quoted and cut), %d
+ * (int32_t), %u (uint64_t), %t (TensorType: its name), %T (const rlt_tensor *: "'name' FLOAT32[1,2,3]"), %%. The core
+ * puts the node in front. */
 rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...);
 
 #define RLT_TRY(expression)                \

@@ -69,15 +69,14 @@ static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t
     rlt_tensor_def *t = &g->tensors[n->inputs[i]];
     if (t->data || t->is_input || t->is_variable || t->producer >= 0) continue;
     RLT_REQUIRE(r->err, t->bytes == 0 && rlt_type_bytes(t->type), RLT_BAD_MODEL,
-                "its input '%s' is neither constant, input nor variable, and no earlier node computes it", t->name);
+                "its input %n is neither constant, input nor variable, and no earlier node computes it", t->name);
     t->data = nothing; /* a constant of no elements, which files write without a buffer */
   }
   for (int32_t i = 0; i < n->n_outputs; i++) {
     rlt_tensor_def *t = &g->tensors[n->outputs[i]];
-    RLT_REQUIRE(r->err, t->producer < 0, RLT_BAD_MODEL, "node %d computes its output '%s' already", t->producer,
-                t->name);
+    RLT_REQUIRE(r->err, t->producer < 0, RLT_BAD_MODEL, "node %d computes its output %n already", t->producer, t->name);
     RLT_REQUIRE(r->err, !t->data && !t->is_input && !t->is_variable, RLT_BAD_MODEL,
-                "its output '%s' is a constant, an input or a variable", t->name);
+                "its output %n is a constant, an input or a variable", t->name);
     t->producer = index;
   }
   return RLT_OK;
@@ -122,7 +121,7 @@ rlt_status rlt_read_ends(rlt_reading *r, const rlt_table *table, rlt_subgraph_de
   RLT_TRY(read_indices(r, table, RLT_SLOT_SubGraph_outputs, 0, g->n_tensors, &g->outputs, &g->n_outputs));
   for (int32_t i = 0; i < g->n_inputs; i++) {
     rlt_tensor_def *t = &g->tensors[g->inputs[i]];
-    RLT_REQUIRE(r->err, !t->data, RLT_BAD_MODEL, "its input '%s' is a constant", t->name);
+    RLT_REQUIRE(r->err, !t->data, RLT_BAD_MODEL, "its input %n is a constant", t->name);
     t->is_input = true;
   }
   for (int32_t i = 0; i < g->n_outputs; i++) g->tensors[g->outputs[i]].is_output = true;
@@ -133,7 +132,7 @@ rlt_status rlt_check_outputs(rlt_reading *r, const rlt_subgraph_def *g) {
   for (int32_t i = 0; i < g->n_outputs; i++) {
     const rlt_tensor_def *t = &g->tensors[g->outputs[i]];
     RLT_REQUIRE(r->err, t->data || t->is_input || t->is_variable || t->producer >= 0, RLT_BAD_MODEL,
-                "no node computes the output '%s'", t->name);
+                "no node computes the output %n", t->name);
   }
   return RLT_OK;
 }

@@ -6,12 +6,12 @@
 
 rlt_status rlt_set_shape(rlt_prep *p, rlt_tensor *t, int32_t rank, const int32_t *dims) {
   RLT_REQUIRE(p->err, rank >= 0 && rank <= RLT_MAX_RANK, RLT_UNSUPPORTED,
-              "'%s' would have %d dimensions; this build allows %d", t->def->name, rank, (int32_t)RLT_MAX_RANK);
+              "%n would have %d dimensions; this build allows %d", t->def->name, rank, (int32_t)RLT_MAX_RANK);
   uint64_t count, bytes;
   RLT_REQUIRE(p->err, rlt_tensor_size(t->type, rank, dims, &count, &bytes), RLT_BAD_MODEL,
-              "'%s' would have a negative dimension, or too many elements", t->def->name);
+              "%n would have a negative dimension, or too many elements", t->def->name);
   RLT_REQUIRE(p->err, bytes <= p->limits->max_tensor_bytes, RLT_LIMIT,
-              "'%s' would have %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", t->def->name, bytes,
+              "%n would have %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", t->def->name, bytes,
               p->limits->max_tensor_bytes);
   for (int32_t i = 0; i < rank; i++) t->dims[i] = dims[i];
   t->rank = rank;

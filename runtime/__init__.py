@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rillet's runtime: runs .tflite models on NumPy arrays.
+
+    import runtime
+    model = runtime.load("model.tflite")
+    y = model(x)
+
+`Interpreter` is a drop-in for tf.lite.Interpreter. Needs NumPy and the compiled library, nothing else.
+"""
+
+from __future__ import annotations
+
+from ._binding import VERSION as __version__
+from .errors import RilletError
+from .interpreter import Interpreter, OpResolverType, load
+from .signature import SignatureRunner
+
+__all__ = [
+    "Interpreter",
+    "OpResolverType",
+    "RilletError",
+    "SignatureRunner",
+    "__version__",
+    "best_isa",
+    "load",
+    "supported_ops",
+]
+
+
+def best_isa() -> str:
+    """The best instruction set that this machine has and the library carries."""
+    from ._binding import library
+
+    return str(library().rlt_best_isa().decode())
+
+
+def supported_ops() -> list[str]:
+    """Names of the builtin operators the library has kernels for."""
+    from ._binding import library
+
+    names = []
+    while (name := library().rlt_supported_op(len(names))) is not None:
+        names.append(name.decode())
+    return names

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verified model: its bytes, used in place, and the structure that rlt_open built."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+
+from . import _binding as c
+from .errors import RilletError
+
+# TensorType -> NumPy's type, or None where NumPy has none. Packed 4-bit integers are shown as int8.
+DTYPES: dict[int, Any] = {
+    0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 5: np.bytes_, 6: np.bool_, 7: np.int16,
+    8: np.complex64, 9: np.int8, 10: np.float64, 11: np.complex128, 12: np.uint64, 15: np.uint32, 16: np.uint16,
+    17: np.int8, 20: np.uint8,
+}  # fmt: skip
+STRING, INT4, UINT4 = 5, 17, 20
+PACKED = (INT4, UINT4)
+
+
+def aligned_block(size: int) -> np.ndarray:
+    """uint8 array of `size` bytes whose first lies on a multiple of 64; contents are arbitrary."""
+    raw = np.empty(size + c.ALIGN, np.uint8)
+    start = -raw.ctypes.data % c.ALIGN
+    return raw[start : start + size]
+
+
+def map_file(path: str | os.PathLike[str]) -> np.ndarray:
+    """The file's bytes, mapped read-only. RilletError if it cannot be read or is empty."""
+    try:
+        with open(path, "rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        raise RilletError(f"cannot read the model {os.fspath(path)!r}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RilletError(f"the model file {os.fspath(path)!r} is empty", "BAD_MODEL") from error
+
+
+class Model:
+    """Opens `content` (any buffer of bytes, which must not change); immutable, shared by sessions.
+
+    Raises RilletError with status BAD_MODEL, UNSUPPORTED or LIMIT.
+    """
+
+    def __init__(self, content: Any, origin: str) -> None:
+        lib = c.library()
+        self.bytes = content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8)
+        address, size = self.bytes.ctypes.data, self.bytes.nbytes
+        need = ctypes.c_size_t()
+        self.pointer = ctypes.c_void_p()
+        try:
+            c.call("rlt_open_size", address, size, ctypes.byref(need))
+            self.structure = aligned_block(need.value)
+            block = self.structure.ctypes.data
+            c.call("rlt_open", address, size, None, block, need.value, ctypes.byref(self.pointer))
+        except RilletError as error:
+            raise RilletError(f"{origin}: {error}", error.status) from None
+        self.subgraphs: int = lib.rlt_subgraph_count(self.pointer)
+
+    def tensor_count(self, subgraph: int) -> int:
+        return c.library().rlt_tensor_count(self.pointer, subgraph)
+
+    def node_count(self, subgraph: int) -> int:
+        return c.library().rlt_node_count(self.pointer, subgraph)
+
+    def inputs(self, subgraph: int) -> list[int]:
+        """Tensor indices of the subgraph's inputs."""
+        lib = c.library()
+        count = lib.rlt_input_count(self.pointer, subgraph)
+        return [lib.rlt_input_tensor(self.pointer, subgraph, i) for i in range(count)]
+
+    def outputs(self, subgraph: int) -> list[int]:
+        """Tensor indices of the subgraph's outputs."""
+        lib = c.library()
+        count = lib.rlt_output_count(self.pointer, subgraph)
+        return [lib.rlt_output_tensor(self.pointer, subgraph, i) for i in range(count)]
+
+    def quantization(self, subgraph: int, tensor: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The tensor's (scales float32[count], zero points int32[count])."""
+        scales, zeros = np.zeros(count, np.float32), np.zeros(count, np.int64)
+        c.library().rlt_tensor_quantization(
+            self.pointer,
+            subgraph,
+            tensor,
+            scales.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            zeros.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
+            count,
+        )
+        return scales, zeros.astype(np.int32)
+
+    def signatures(self) -> dict[str, dict[str, Any]]:
+        """key -> {"subgraph": index, "inputs": {name: tensor}, "outputs": {name: tensor}}, in the file's order."""
+        lib = c.library()
+        found = {}
+        for i in range(lib.rlt_signature_count(self.pointer)):
+            key = lib.rlt_signature_key(self.pointer, i).decode("utf-8", "replace")
+            found[key] = {
+                "subgraph": lib.rlt_signature_subgraph(self.pointer, i),
+                "inputs": self._signature_tensors(i, False),
+                "outputs": self._signature_tensors(i, True),
+            }
+        return found
+
+    def _signature_tensors(self, signature: int, outputs: bool) -> dict[str, int]:
+        names: dict[str, int] = {}
+        tensor = ctypes.c_int32()
+        while True:
+            name = c.library().rlt_signature_tensor(
+                self.pointer, signature, outputs, len(names), ctypes.byref(tensor)
+            )
+            if name is None:
+                return names
+            # A repeated name would not make the dict longer, and this loop endless.
+            text = name.decode("utf-8", "replace")
+            names[text if text not in names else f"{text}#{len(names)}"] = tensor.value

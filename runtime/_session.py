@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One interpreter of the C library over one subgraph, made memory-safe: it owns the blocks, hands out views that
+keep them alive, and lets one thread in at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _binding as c
+from ._model import DTYPES, PACKED, Model, aligned_block
+from .errors import RilletError
+
+
+class _Memory:
+    """What a view's `base` is: the bytes' address, and what keeps them alive."""
+
+    def __init__(self, interface: dict[str, Any], owners: tuple[Any, ...]) -> None:
+        self.__array_interface__ = interface
+        self.owners = owners
+
+
+class Session:
+    """Life: Session -> resize* -> allocate -> set, invoke, get. Every error is a RilletError."""
+
+    def __init__(
+        self, model: Model, subgraph: int = 0, threads: int = 1, preserve: bool = False, profile: bool = False
+    ) -> None:
+        lib = c.library()
+        self.model, self.subgraph = model, subgraph
+        self.node_ns = np.zeros(model.node_count(subgraph), np.uint64)
+        self.invokes = 0
+        self._lock = threading.Lock()
+        self._views: list[weakref.ref[_Memory]] = []
+        self._arena = self._prepared = aligned_block(0)
+        self.allocated = False
+
+        options = self._options = c.Options(threads=threads, subgraph=subgraph, preserve_all_tensors=preserve)
+        options.isa = os.environ["RILLET_ISA"].encode() if os.environ.get("RILLET_ISA") else None
+        if threads > 1:
+            options.pool = lib.rlt_pool_create(threads)
+            if not options.pool:
+                raise RilletError(f"no memory for a pool of {threads} threads", "NO_MEMORY")
+            options.parallel_for = c.function_address("rlt_pool_parallel_for")
+            weakref.finalize(self, lib.rlt_pool_destroy, options.pool)
+        if profile:
+            options.clock_ns = c.function_address("rlt_clock_ns")
+            options.profile = self._profiler(self.node_ns)
+        size = lib.rlt_create_size(model.pointer, ctypes.byref(options))
+        self._state = aligned_block(size)
+        self._it = ctypes.c_void_p()
+        c.call(
+            "rlt_create",
+            model.pointer,
+            ctypes.byref(options),
+            self._state.ctypes.data,
+            size,
+            ctypes.byref(self._it),
+        )
+
+    @staticmethod
+    def _profiler(node_ns: np.ndarray) -> Any:
+        @c.Profile
+        def add(_context: Any, _subgraph: int, node: int, ns: int) -> None:
+            node_ns[node] += ns
+
+        return add
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise RilletError(
+                "another thread is using this interpreter; give each thread an interpreter of its own", "BUSY"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _refuse_views(self, doing: str) -> None:
+        self._views = [ref for ref in self._views if ref() is not None]
+        if self._views:
+            raise RilletError(
+                f"cannot {doing}: there is at least 1 reference to internal data of the interpreter in the form of a"
+                " numpy array or slice. Keep the function that tensor() returned, not the array it gives, or copy it.",
+                "BAD_STATE",
+            )
+
+    # ---- shapes and memory ----
+
+    def info(self, tensor: int) -> c.TensorInfo:
+        """Facts about one tensor; RilletError if there is no such tensor."""
+        info = c.TensorInfo()
+        index = int(tensor)
+        in_range = 0 <= index < self.model.tensor_count(self.subgraph)
+        if not in_range or c.library().rlt_get_tensor_info(self._it, self.subgraph, index, ctypes.byref(info)):
+            raise RilletError(
+                f"tensor index {tensor} is out of range: the subgraph has"
+                f" {self.model.tensor_count(self.subgraph)} tensors"
+            )
+        return info
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        info = self.info(tensor)
+        return tuple(info.dims[: info.rank])
+
+    def resize(self, tensor: int, shape: Sequence[int]) -> None:
+        """Asks for an input's new shape, which takes effect at `allocate`."""
+        with self._entered():
+            self._refuse_views("resize an input")
+            dims = [int(size) for size in shape]
+            if self.allocated and tuple(dims) == self.shape(tensor) and tensor in self.model.inputs(self.subgraph):
+                return
+            if any(not -(2**31) <= size < 2**31 for size in dims):
+                raise RilletError(f"cannot resize tensor {tensor} to {dims}: a dimension does not fit in 32 bits")
+            array = (ctypes.c_int32 * max(1, len(dims)))(*dims)
+            c.call("rlt_resize_input", self._it, int(tensor), len(dims), array)
+            self.allocated = False
+
+    def allocate(self) -> None:
+        """Infers shapes, plans memory, packs weights; inputs start at zero. Nothing to do after the first time but
+        when an input was resized."""
+        with self._entered():
+            self._refuse_views("allocate tensors")
+            if self.allocated:
+                return
+            c.call("rlt_prepare", self._it)
+            sizes = self.sizes()
+            if self._prepared.nbytes != sizes.prepared:
+                self._prepared = aligned_block(sizes.prepared)
+            if self._arena.nbytes != sizes.arena:
+                self._arena = aligned_block(sizes.arena)
+            self._arena[:] = 0
+            c.call(
+                "rlt_bind",
+                self._it,
+                self._prepared.ctypes.data,
+                sizes.prepared,
+                False,
+                self._arena.ctypes.data,
+                sizes.arena,
+            )
+            self.allocated = True
+
+    def sizes(self) -> c.Sizes:
+        """Bytes of every block; RilletError before the first `allocate`."""
+        sizes = c.Sizes()
+        if c.library().rlt_get_sizes(self._it, ctypes.byref(sizes)):
+            raise RilletError("memory sizes are known after allocate_tensors(), which was not called", "BAD_STATE")
+        return sizes
+
+    def node(self, index: int) -> c.NodeInfo:
+        """Facts about one node."""
+        info = c.NodeInfo()
+        if c.library().rlt_get_node_info(self._it, self.subgraph, index, ctypes.byref(info)):
+            raise RilletError(f"node index {index} is out of range")
+        return info
+
+    # ---- values ----
+
+    def _view(self, tensor: int) -> np.ndarray:
+        """View of the tensor's values; packed 4-bit ones as a flat uint8 array of their bytes."""
+        info = self.info(tensor)
+        name = info.name.decode("utf-8", "replace")
+        dtype = DTYPES.get(info.type)
+        if dtype in (None, np.bytes_):
+            raise RilletError(f"tensor {tensor} {name!r} has a type that NumPy cannot show", "UNSUPPORTED")
+        address = c.library().rlt_tensor_data(self._it, self.subgraph, int(tensor)) if self.allocated else None
+        if not address:
+            why = "it is not part of the graph" if self.allocated else "call allocate_tensors() first"
+            raise RilletError(f"tensor {tensor} {name!r} has no memory: {why}", "BAD_STATE")
+        packed = info.type in PACKED
+        memory = _Memory(
+            {
+                "version": 3,
+                "shape": (info.bytes,) if packed else tuple(info.dims[: info.rank]),
+                "typestr": np.dtype(np.uint8 if packed else dtype).str,
+                "data": (address, bool(info.is_constant)),
+            },
+            (self._arena, self._prepared, self.model),
+        )
+        return np.asarray(memory)
+
+    def view(self, tensor: int) -> np.ndarray:
+        """Array over the tensor's own memory. While it lives, invoke, allocate and resize raise."""
+        with self._entered():
+            if self.info(tensor).type in PACKED:
+                raise RilletError(f"tensor {tensor} is packed, two values to a byte: use get_tensor", "UNSUPPORTED")
+            array = self._view(tensor)
+            assert isinstance(array.base, _Memory)
+            self._views.append(weakref.ref(array.base))
+            return array
+
+    def get(self, tensor: int) -> np.ndarray:
+        """Copy of the tensor's values."""
+        with self._entered():
+            info = self.info(tensor)
+            array = self._view(tensor)
+            return _unpack(array, info) if info.type in PACKED else array.copy()
+
+    def set(self, tensor: int, value: Any) -> None:
+        """Copies `value`, of exactly the tensor's shape and dtype, into the tensor."""
+        with self._entered():
+            info = self.info(tensor)
+            what = f"Cannot set tensor {tensor} {info.name.decode('utf-8', 'replace')!r}"
+            if not self.allocated:
+                raise RilletError(f"{what}: it is unallocated; call allocate_tensors() first", "BAD_STATE")
+            if info.is_constant:
+                raise RilletError(f"{what}: it is a constant of the model")
+            target, array = self._view(tensor), np.asarray(value)
+            if array.dtype != target.dtype:
+                raise RilletError(
+                    f"{what}: Got value of type {array.dtype} but expected type {target.dtype};"
+                    f" convert it with .astype(np.{target.dtype})"
+                )
+            if array.shape != target.shape:
+                raise RilletError(
+                    f"{what}: Dimension mismatch. Got shape {list(array.shape)} but expected"
+                    f" {list(target.shape)}; resize_tensor_input and allocate_tensors change what is expected"
+                )
+            target[...] = array
+
+    def invoke(self) -> None:
+        """Runs the graph once, without the interpreter lock of Python."""
+        with self._entered():
+            self._refuse_views("invoke")
+            if not self.allocated:
+                raise RilletError(
+                    "invoke before allocate_tensors: call allocate_tensors() first, and again after"
+                    " resize_tensor_input()",
+                    "BAD_STATE",
+                )
+            c.call("rlt_invoke", self._it)
+            self.invokes += 1
+
+    def reset_variables(self) -> None:
+        """Sets variable tensors back to zero."""
+        with self._entered():
+            self._refuse_views("reset variables")
+            c.call("rlt_reset_variables", self._it)
+
+
+def _unpack(packed: np.ndarray, info: c.TensorInfo) -> np.ndarray:
+    """int8 or uint8 values of the tensor's shape from two to a byte, the low half first."""
+    dtype = DTYPES[info.type]
+    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)
+    shape = tuple(info.dims[: info.rank])
+    values = halves[: int(np.prod(shape, dtype=np.int64))].astype(dtype)
+    if dtype == np.int8:
+        values = np.where(values > 7, values - 16, values).astype(np.int8)
+    return values.reshape(shape)
