@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * CONV_2D: a product of patches of the input with weights [out channels, height, width, in channels / groups]. A 1 x 1
+ * window needs no patches: its rows are the input's own pixels. */
+#include "common.h"
+#include "matrix.h"
+#include "window.h"
+
+typedef struct conv_data {
+  rlt_matrix matrix;
+  rlt_window window;
+  int32_t channels;       /* of the input */
+  int32_t group_channels; /* of one group */
+} conv_data;
+
+/* HYBRID: the image that a thread has quantized last; its int8 values follow. */
+typedef struct conv_image {
+  int32_t index;
+  rlt_row_quant quant;
+} conv_image;
+
+static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
+  const rlt_table *o = &n->def->options;
+  const rlt_tensor *x = n->in[0], *weights = n->in[1];
+  *w = (rlt_window){.in_h = x->dims[1],
+                    .in_w = x->dims[2],
+                    .kernel_h = weights->dims[1],
+                    .kernel_w = weights->dims[2],
+                    .stride_h = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_stride_h, RLT_DEFAULT_Conv2DOptions_stride_h),
+                    .stride_w = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_stride_w, RLT_DEFAULT_Conv2DOptions_stride_w),
+                    .dilation_h = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_dilation_h_factor, 1),
+                    .dilation_w = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_dilation_w_factor, 1)};
+  return rlt_window_resolve(p, rlt_fb_i8(o, RLT_SLOT_Conv2DOptions_padding, RLT_PADDING_SAME), w);
+}
+
+static rlt_status prepare(rlt_prep *p, rlt_node *n) {
+  conv_data *d = n->data;
+  RLT_TRY(rlt_check_arity(p, n, 2, 3, 1));
+  const rlt_tensor *x = n->in[0], *weights = n->in[1];
+  RLT_REQUIRE(p->err, x->rank == 4 && weights->rank == 4, RLT_BAD_MODEL, "%T and weights %T must have 4 dimensions", x,
+              weights);
+  int32_t outputs = weights->dims[0];
+  d->channels = x->dims[3];
+  d->group_channels = weights->dims[3];
+  bool divides = d->group_channels > 0 && d->channels % d->group_channels == 0 && d->channels > 0 &&
+                 outputs % (d->channels / d->group_channels) == 0;
+  RLT_REQUIRE(p->err, divides, RLT_BAD_MODEL,
+              "%T and weights %T: input channels must be a multiple of the weights' last dimension, output channels a "
+              "multiple of the quotient",
+              x, weights);
+  RLT_TRY(read_window(p, n, &d->window));
+  const rlt_window *w = &d->window;
+  RLT_TRY(rlt_set_shape(p, n->out[0], 4, (int32_t[]){x->dims[0], w->out_h, w->out_w, outputs}));
+  rlt_matrix *m = &d->matrix;
+  int64_t rows = (int64_t)x->dims[0] * w->out_h * w->out_w;
+  int64_t k = (int64_t)w->kernel_h * w->kernel_w * d->group_channels;
+  RLT_REQUIRE(p->err, rows <= INT32_MAX && k <= INT32_MAX, RLT_LIMIT, "%T with weights %T is too large a convolution",
+              x, weights);
+  m->rows = (int32_t)rows;
+  m->k = (int32_t)k;
+  m->groups = d->channels / d->group_channels;
+  m->n = outputs / m->groups;
+  int8_t activation = rlt_fb_i8(&n->def->options, RLT_SLOT_Conv2DOptions_fused_activation_function, RLT_ACT_NONE);
+  RLT_TRY(rlt_check_weighted(p, n, 0, outputs, activation, &m->w));
+  bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
+  m->builds_rows = hybrid || w->kernel_h * w->kernel_w > 1;
+  m->extra_bytes = hybrid && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
+  rlt_matrix_plan(p, n, m);
+  return RLT_OK;
+}
+
+static void pack(const rlt_ukernels *u, const rlt_node *n) {
+  const conv_data *d = n->data;
+  if (!d->matrix.pack_at_run) rlt_matrix_pack(u, n, &d->matrix, n->packed);
+}
+
+/* ---- patches ---- */
+
+/* Patches are short: a call to memcpy for each run of pixels would cost more than the copy. */
+static inline char *copy_bytes(char *to, const char *from, size_t bytes) {
+  if (bytes >= 16) {
+    for (size_t i = 0; i + 16 <= bytes; i += 16) __builtin_memcpy(to + i, from + i, 16);
+    __builtin_memcpy(to + bytes - 16, from + bytes - 16, 16); /* overlaps what is there */
+  } else if (bytes >= 8) {
+    __builtin_memcpy(to, from, 8);
+    __builtin_memcpy(to + bytes - 8, from + bytes - 8, 8);
+  } else if (bytes >= 4) {
+    __builtin_memcpy(to, from, 4);
+    __builtin_memcpy(to + bytes - 4, from + bytes - 4, 4);
+  } else {
+    for (size_t i = 0; i < bytes; i++) to[i] = from[i];
+  }
+  return to + bytes;
+}
+
+static inline char *fill_bytes(char *to, int8_t value, size_t bytes) {
+  for (size_t i = 0; i < bytes; i++) to[i] = (char)value;
+  return to + bytes;
+}
+
+/* One image as patches see it, in bytes. */
+typedef struct source {
+  const char *image; /* at the group's first channel */
+  size_t pixel, run; /* from pixel to pixel; of one group's channels */
+  int8_t pad;
+} source;
+
+static void copy_patch(const rlt_window *w, const source *s, int32_t out_y, int32_t out_x, char *to) {
+  int32_t x0 = out_x * w->stride_w - w->pad_left, y0 = out_y * w->stride_h - w->pad_top, first, last;
+  rlt_window_taps(x0, w->dilation_w, w->kernel_w, w->in_w, &first, &last);
+  for (int32_t ky = 0; ky < w->kernel_h; ky++) {
+    int32_t y = y0 + ky * w->dilation_h;
+    if (y < 0 || y >= w->in_h) {
+      to = fill_bytes(to, s->pad, (size_t)w->kernel_w * s->run);
+      continue;
+    }
+    to = fill_bytes(to, s->pad, (size_t)first * s->run);
+    const char *from = s->image + ((ptrdiff_t)y * w->in_w + x0 + first * w->dilation_w) * (ptrdiff_t)s->pixel;
+    if (w->dilation_w == 1 && s->run == s->pixel) { /* neighbours in the window are neighbours in memory */
+      to = copy_bytes(to, from, (size_t)(last - first) * s->run);
+    } else {
+      for (int32_t kx = first; kx < last; kx++, from += (size_t)w->dilation_w * s->pixel)
+        to = copy_bytes(to, from, s->run);
+    }
+    to = fill_bytes(to, s->pad, (size_t)(w->kernel_w - last) * s->run);
+  }
+}
+
+static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_rows *rows, rlt_row_quant *quant) {
+  const conv_data *d = n->data;
+  const rlt_tensor *x = n->in[0];
+  uint64_t values = x->count / (uint64_t)x->dims[0];
+  size_t element = d->matrix.w.family == RLT_FAMILY_FLOAT ? sizeof(float) : 1;
+  source s = {NULL, (size_t)d->channels * element, (size_t)d->group_channels * element, 0};
+  if (d->matrix.w.family == RLT_FAMILY_HYBRID) {
+    conv_image *kept = rows->extra;
+    if (kept->index != image) {
+      const float *from = (const float *)x->data + (uint64_t)image * values;
+      kept->quant = rlt_quantize_dynamic(from, values, (int8_t *)(kept + 1));
+      kept->index = image;
+    }
+    *quant = kept->quant;
+    s.pad = (int8_t)quant->zero;
+    s.image = (const char *)(kept + 1);
+  } else {
+    if (d->matrix.w.family == RLT_FAMILY_INT8) s.pad = (int8_t)rlt_zero_point(x, 0);
+    s.image = (const char *)x->data + (uint64_t)image * values * element;
+  }
+  s.image += (size_t)group * s.run;
+  return s;
+}
+
+static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh, rlt_rows *rows) {
+  const conv_data *d = n->data;
+  const rlt_matrix *m = &d->matrix;
+  const rlt_window *w = &d->window;
+  if (fresh && m->w.family == RLT_FAMILY_HYBRID) ((conv_image *)rows->extra)->index = -1;
+  int32_t pixels = w->out_h * w->out_w;
+  int32_t image = first / pixels, y = first % pixels / w->out_w, x = first % w->out_w;
+  rlt_row_quant quant = {0};
+  source s = source_of(n, image, group, rows, &quant);
+  for (int32_t i = 0; i < count; i++) {
+    if (m->builds_rows) {
+      char *to = (char *)rows->space + (size_t)i * m->space_stride;
+      copy_patch(w, &s, y, x, to);
+      rows->at[i] = to;
+      if (m->w.family == RLT_FAMILY_HYBRID) rows->quant[i] = quant;
+    } else {
+      rows->at[i] = s.image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s.pixel;
+    }
+    if (++x < w->out_w) continue;
+    x = 0;
+    if (++y < w->out_h) continue;
+    y = 0;
+    if (i + 1 < count) s = source_of(n, ++image, group, rows, &quant);
+  }
+}
+
+static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  rlt_matrix_run(r, n, &((const conv_data *)n->data)->matrix, fill_rows, first, last);
+  return RLT_OK;
+}
+
+const rlt_kernel rlt_kernel_conv_2d = {"CONV_2D", sizeof(conv_data), 8, false, prepare, pack, run};

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DEPTHWISE_CONV_2D: every input channel has `multiplier` windows [1, height, width, channels * multiplier] of its own.
+ * The loop is given one pointer per tap; taps in the padding point to a row of zeros kept with the packed weights.
+ * INT8 weights with float activations become floats as they are packed: as small as they are, nothing is gained by
+ * quantizing the activations. */
+#include "common.h"
+#include "matrix.h"
+#include "window.h"
+
+/* A tile has about this many multiply-accumulates. */
+#define TILE_MACS 65536
+
+typedef struct depthwise_data {
+  rlt_weighted w;
+  rlt_window window;
+  int32_t channels, multiplier; /* of the input; output channels for each of them */
+  int32_t taps;
+  int32_t rows, rows_per_tile;       /* output rows over all images */
+  int32_t inner_from, inner_to;      /* output columns whose windows lie wholly within the width */
+  uint64_t group_bytes, at_zeros;    /* packed: groups of channels, then a row of zeros */
+  uint64_t pack_bytes;               /* at the start of scratch where pack_at_run */
+  uint64_t at_pointers, at_expanded; /* in scratch */
+  bool pack_at_run;
+} depthwise_data;
+
+static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
+static bool is_int8(const depthwise_data *d) { return d->w.family == RLT_FAMILY_INT8; }
+static size_t element(const depthwise_data *d) { return is_int8(d) ? 1 : sizeof(float); }
+
+static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
+  const rlt_table *o = &n->def->options;
+  const rlt_tensor *x = n->in[0], *weights = n->in[1];
+  *w = (rlt_window){.in_h = x->dims[1],
+                    .in_w = x->dims[2],
+                    .kernel_h = weights->dims[1],
+                    .kernel_w = weights->dims[2],
+                    .stride_h = rlt_fb_i32(o, RLT_SLOT_DepthwiseConv2DOptions_stride_h, 0),
+                    .stride_w = rlt_fb_i32(o, RLT_SLOT_DepthwiseConv2DOptions_stride_w, 0),
+                    .dilation_h = rlt_fb_i32(o, RLT_SLOT_DepthwiseConv2DOptions_dilation_h_factor, 1),
+                    .dilation_w = rlt_fb_i32(o, RLT_SLOT_DepthwiseConv2DOptions_dilation_w_factor, 1)};
+  return rlt_window_resolve(p, rlt_fb_i8(o, RLT_SLOT_DepthwiseConv2DOptions_padding, RLT_PADDING_SAME), w);
+}
+
+static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
+  const rlt_window *w = &d->window;
+  uint64_t outputs = (uint64_t)d->channels * (uint64_t)d->multiplier, taps = (uint64_t)d->taps;
+  uint64_t cr = (uint64_t)(is_int8(d) ? p->u->s8_depthwise->cr : p->u->f32_depthwise->cr);
+  d->group_bytes = is_int8(d) ? cr * (2 * sizeof(int32_t) + 2 * sizeof(int16_t) * ((taps + 1) / 2))
+                              : cr * sizeof(float) * (taps + 1);
+  d->at_zeros = align64((outputs + cr - 1) / cr * d->group_bytes);
+  d->pack_bytes = align64(d->at_zeros + outputs * element(d));
+  const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
+  d->pack_at_run = !n->in[1]->is_const || (bias && !bias->is_const);
+  n->packed_bytes = d->pack_at_run ? 0 : d->pack_bytes;
+
+  int32_t reach = (w->kernel_w - 1) * w->dilation_w, last = w->in_w - 1 - reach + w->pad_left;
+  d->inner_from = (w->pad_left + w->stride_w - 1) / w->stride_w;
+  d->inner_to = last < 0 ? 0 : last / w->stride_w + 1;
+  if (d->inner_to > w->out_w) d->inner_to = w->out_w;
+  if (d->inner_from > d->inner_to) d->inner_from = d->inner_to;
+
+  uint64_t row_macs = (uint64_t)w->out_w * outputs * taps;
+  uint64_t each = row_macs > 0 && row_macs < TILE_MACS ? TILE_MACS / row_macs : 1;
+  d->rows_per_tile = (int32_t)each;
+  n->tiles = d->pack_at_run || d->rows == 0 ? 1 : (d->rows - 1) / d->rows_per_tile + 1;
+  n->macs = (uint64_t)d->rows * row_macs;
+  n->loop = is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name;
+
+  d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
+  d->at_expanded = d->at_pointers + align64(taps * sizeof(void *));
+  n->scratch_bytes = d->at_expanded + (d->multiplier > 1 ? align64(taps * outputs * element(d)) : 0);
+}
+
+static rlt_status prepare(rlt_prep *p, rlt_node *n) {
+  depthwise_data *d = n->data;
+  RLT_TRY(rlt_check_arity(p, n, 2, 3, 1));
+  const rlt_tensor *x = n->in[0], *weights = n->in[1];
+  RLT_REQUIRE(p->err, x->rank == 4 && weights->rank == 4 && weights->dims[0] == 1, RLT_BAD_MODEL,
+              "%T must have 4 dimensions, and weights %T too with 1 as the first", x, weights);
+  int32_t outputs = weights->dims[3];
+  d->channels = x->dims[3];
+  RLT_REQUIRE(p->err, d->channels > 0 && outputs % d->channels == 0, RLT_BAD_MODEL,
+              "%T and weights %T: output channels must be a multiple of input channels", x, weights);
+  d->multiplier = outputs / d->channels;
+  RLT_TRY(read_window(p, n, &d->window));
+  const rlt_window *w = &d->window;
+  RLT_TRY(rlt_set_shape(p, n->out[0], 4, (int32_t[]){x->dims[0], w->out_h, w->out_w, outputs}));
+  int64_t rows = (int64_t)x->dims[0] * w->out_h, taps = (int64_t)w->kernel_h * w->kernel_w;
+  RLT_REQUIRE(p->err, rows <= INT32_MAX && taps <= INT32_MAX / 2, RLT_LIMIT,
+              "%T with weights %T is too large a convolution", x, weights);
+  d->rows = (int32_t)rows;
+  d->taps = (int32_t)taps;
+  const rlt_table *options = &n->def->options;
+  int8_t activation = rlt_fb_i8(options, RLT_SLOT_DepthwiseConv2DOptions_fused_activation_function, RLT_ACT_NONE);
+  RLT_TRY(rlt_check_weighted(p, n, 3, outputs, activation, &d->w));
+  plan(p, n, d);
+  return RLT_OK;
+}
+
+/* ---- packing ---- */
+
+static void pack_f32_group(const rlt_node *n, const depthwise_data *d, int32_t c0, int32_t cr, float *dst) {
+  int32_t outputs = d->channels * d->multiplier;
+  const float *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
+  bool hybrid = d->w.family == RLT_FAMILY_HYBRID, many = n->in[1]->def->quant.n > 1;
+  for (int32_t j = 0; j < cr; j++) {
+    int32_t c = c0 + j;
+    bool inside = c < outputs;
+    dst[j] = inside && bias ? bias[c] : 0.0f;
+    for (int32_t t = 0; t < d->taps; t++) {
+      size_t at = (size_t)t * (size_t)outputs + (size_t)c;
+      float w = 0.0f;
+      if (inside && hybrid) w = (float)((const int8_t *)n->in[1]->data)[at] * rlt_scale(n->in[1], many ? c : 0);
+      if (inside && !hybrid) w = ((const float *)n->in[1]->data)[at];
+      dst[(size_t)(t + 1) * (size_t)cr + (size_t)j] = w;
+    }
+  }
+}
+
+static void pack_s8_group(const rlt_node *n, const depthwise_data *d, int32_t c0, int32_t cr, void *dst) {
+  int32_t outputs = d->channels * d->multiplier, zero = rlt_zero_point(n->in[0], 0);
+  const int32_t *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
+  const int8_t *weights = n->in[1]->data;
+  int32_t *sums = dst;
+  float *scales = (float *)dst + cr;
+  int16_t *pairs = (int16_t *)(void *)(scales + cr);
+  for (int32_t j = 0; j < cr; j++) {
+    int32_t c = c0 + j, slot = rlt_s8_depthwise_slot(cr, j), sum = 0;
+    bool inside = c < outputs;
+    for (int32_t t = 0; t < (d->taps + 1) / 2 * 2; t++) {
+      int16_t w = inside && t < d->taps ? weights[(size_t)t * (size_t)outputs + (size_t)c] : (int16_t)0;
+      sum += w;
+      pairs[((size_t)(t / 2) * (size_t)cr + (size_t)slot) * 2 + (size_t)(t % 2)] = w;
+    }
+    sums[slot] = (int32_t)((inside && bias ? (uint32_t)bias[c] : 0) - (uint32_t)zero * (uint32_t)sum);
+    scales[slot] = inside ? rlt_requant_scale(n, c) : 0.0f;
+  }
+}
+
+static void pack_into(const rlt_ukernels *u, const rlt_node *n, const depthwise_data *d, char *dst) {
+  int32_t outputs = d->channels * d->multiplier;
+  int32_t cr = is_int8(d) ? u->s8_depthwise->cr : u->f32_depthwise->cr;
+  char *group = dst;
+  for (int32_t c = 0; c < outputs; c += cr, group += d->group_bytes) {
+    if (is_int8(d)) pack_s8_group(n, d, c, cr, group);
+    else pack_f32_group(n, d, c, cr, (float *)(void *)group);
+  }
+  int8_t zero = is_int8(d) ? (int8_t)rlt_zero_point(n->in[0], 0) : 0;
+  for (uint64_t i = d->at_zeros; i < d->pack_bytes; i++) dst[i] = (char)zero;
+}
+
+static void pack(const rlt_ukernels *u, const rlt_node *n) {
+  const depthwise_data *d = n->data;
+  if (!d->pack_at_run) pack_into(u, n, d, n->packed);
+}
+
+/* ---- run ---- */
+
+/* What one thread works with. */
+typedef struct work {
+  const rlt_ukernels *u;
+  const depthwise_data *d;
+  const char *packed;
+  const void **taps;
+  char *expanded;
+} work;
+
+/* Repeats every channel `multiplier` times. */
+static void expand(const depthwise_data *d, const char *from, char *to) {
+  for (int32_t c = 0; c < d->channels; c++)
+    for (int32_t j = 0; j < d->multiplier; j++) {
+      size_t at = (size_t)c * (size_t)d->multiplier + (size_t)j;
+      if (is_int8(d)) to[at] = from[c];
+      else ((float *)(void *)to)[at] = ((const float *)(const void *)from)[c];
+    }
+}
+
+/* Output pixels [out_x, out_x + pixels) of one row; more than one only where all windows lie within the width. */
+static void run_pixels(const work *k, const char *image, int32_t out_y, int32_t out_x, int32_t pixels, char *out) {
+  const depthwise_data *d = k->d;
+  const rlt_window *w = &d->window;
+  size_t pixel = (size_t)d->channels * element(d), row = (size_t)d->channels * (size_t)d->multiplier;
+  int32_t y0 = out_y * w->stride_h - w->pad_top, x0 = out_x * w->stride_w - w->pad_left;
+  for (int32_t ky = 0, t = 0; ky < w->kernel_h; ky++)
+    for (int32_t kx = 0; kx < w->kernel_w; kx++, t++) {
+      int32_t y = y0 + ky * w->dilation_h, x = x0 + kx * w->dilation_w;
+      bool inside = y >= 0 && y < w->in_h && x >= 0 && x < w->in_w;
+      const char *from = k->packed + d->at_zeros;
+      if (inside) from = image + ((size_t)y * (size_t)w->in_w + (size_t)x) * pixel;
+      if (d->multiplier > 1) {
+        char *to = k->expanded + (size_t)t * row * element(d);
+        expand(d, from, to);
+        from = to;
+      }
+      k->taps[t] = from;
+    }
+  size_t step = (size_t)w->stride_w * (size_t)d->channels;
+  if (is_int8(d))
+    k->u->s8_depthwise->run(pixels, (int32_t)row, d->taps, (const int8_t *const *)(const void *)k->taps, step,
+                            k->packed, (int8_t *)out, &d->w.q);
+  else
+    k->u->f32_depthwise->run(pixels, (int32_t)row, d->taps, (const float *const *)(const void *)k->taps, step,
+                             (const float *)(const void *)k->packed, (float *)(void *)out, d->w.lo, d->w.hi);
+}
+
+static void run_row(const work *k, const char *image, int32_t out_y, char *out) {
+  const depthwise_data *d = k->d;
+  const rlt_window *w = &d->window;
+  int32_t y0 = out_y * w->stride_h - w->pad_top;
+  bool whole = y0 >= 0 && y0 + (w->kernel_h - 1) * w->dilation_h < w->in_h && d->multiplier == 1;
+  size_t pixel = (size_t)d->channels * (size_t)d->multiplier * element(d);
+  for (int32_t x = 0; x < w->out_w;) {
+    int32_t pixels = whole && x == d->inner_from && d->inner_to > x ? d->inner_to - x : 1;
+    run_pixels(k, image, out_y, x, pixels, out + (size_t)x * pixel);
+    x += pixels;
+  }
+}
+
+static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  const depthwise_data *d = n->data;
+  const rlt_window *w = &d->window;
+  char *scratch = r->scratch;
+  work k = {r->u, d, n->packed, (const void **)(void *)(scratch + d->at_pointers), scratch + d->at_expanded};
+  int64_t row = (int64_t)first * d->rows_per_tile, end = (int64_t)last * d->rows_per_tile;
+  if (d->pack_at_run) {
+    pack_into(r->u, n, d, scratch);
+    k.packed = scratch;
+    end = d->rows;
+  }
+  if (end > d->rows) end = d->rows;
+  size_t image_bytes = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels * element(d);
+  size_t row_bytes = (size_t)w->out_w * (size_t)d->channels * (size_t)d->multiplier * element(d);
+  for (; row < end; row++) {
+    const char *image = (const char *)n->in[0]->data + (size_t)(row / w->out_h) * image_bytes;
+    run_row(&k, image, (int32_t)(row % w->out_h), (char *)n->out[0]->data + (size_t)row * row_bytes);
+  }
+  return RLT_OK;
+}
+
+const rlt_kernel rlt_kernel_depthwise_conv_2d = {
+    "DEPTHWISE_CONV_2D", sizeof(depthwise_data), 7, false, prepare, pack, run};
