@@ -16,7 +16,7 @@ help: ## this list
 
 setup: $(STAMP) ## create .venv with the extras train, examples and test, and compile the runtime
 
-$(STAMP): pyproject.toml hatch_build.py
+$(STAMP): pyproject.toml runtime/hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Rillet needs Python 3.10 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 setup"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \

@@ -5,7 +5,8 @@
     model = runtime.load("model.tflite")
     y = model(x)
 
-`Interpreter` is a drop-in for tf.lite.Interpreter. Needs NumPy and the compiled library, nothing else.
+`Interpreter` is a drop-in for tf.lite.Interpreter. Needs NumPy and the compiled library, nothing
+else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def supported_ops() -> list[str]:
     """Names of the builtin operators the library has kernels for."""
     from ._binding import library
 
-    names = []
+    names: list[str] = []
     while (name := library().rlt_supported_op(len(names))) is not None:
         names.append(name.decode())
     return names

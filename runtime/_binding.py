@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ctypes declarations of include/rillet.h and platform/platform.h: the library, its structs and its statuses."""
+"""ctypes declarations of include/rillet.h and platform/platform.h: the library, its structs and its
+statuses.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,19 @@ import ctypes
 import functools
 import pathlib
 import sys
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_bool,
+    c_char,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any
 
 from .errors import RilletError
@@ -16,8 +30,8 @@ VERSION = "0.1.0"
 MAX_RANK = 8
 ALIGN = 64
 STATUSES = (
-    "OK", "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY", "BAD_STATE", "LIMIT", "CANCELLED", "BUSY",
-    "BAD_VALUE",
+    "OK", "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY", "BAD_STATE", "LIMIT",
+    "CANCELLED", "BUSY", "BAD_VALUE",
 )  # fmt: skip
 LIBRARY = pathlib.Path(__file__).with_name("_lib") / "librillet.so"
 
@@ -33,7 +47,11 @@ class Error(ctypes.Structure):
 
 
 class Limits(ctypes.Structure):
-    _fields_ = [("max_tensor_bytes", c_uint64), ("max_arena_bytes", c_uint64), ("max_macs", c_uint64)]
+    _fields_ = [
+        ("max_tensor_bytes", c_uint64),
+        ("max_arena_bytes", c_uint64),
+        ("max_macs", c_uint64),
+    ]
 
 
 Profile = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32, c_uint64)
@@ -57,7 +75,8 @@ class Options(ctypes.Structure):
 
 class Sizes(ctypes.Structure):
     _fields_ = [
-        (name, c_uint64) for name in ("model", "structure", "state", "prepared", "arena", "peak_live")
+        (name, c_uint64)
+        for name in ("model", "structure", "state", "prepared", "arena", "peak_live")
     ]
 
 
@@ -129,12 +148,19 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def library() -> ctypes.CDLL:
-    """The compiled runtime. RilletError, with how to build it, where it is missing or of another version."""
+    """The compiled runtime. RilletError, with how to build it, where it is missing or of another
+    version.
+    """
+    script = LIBRARY.parents[1] / "core" / "build.py"
     remedy = (
-        f"Build it with `{pathlib.Path(sys.executable).name} {LIBRARY.parents[1] / 'core' / 'build.py'}`, which needs"
-        " `pip install ziglang==0.17.0` or a compiler named in RILLET_CC, such as RILLET_CC=gcc."
+        (
+            f"Build it with `{pathlib.Path(sys.executable).name} {script}`, which needs"
+            " `pip install ziglang==0.17.0` or a compiler named in RILLET_CC, such as RILLET_CC=gcc."
+        )
+        if script.exists()
+        else "Install rillet or rillet-runtime again."
     )
     if not LIBRARY.exists():
         raise RilletError(f"the compiled runtime {LIBRARY} is missing. {remedy}", "BAD_STATE")
@@ -144,10 +170,14 @@ def library() -> ctypes.CDLL:
             function = getattr(lib, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise RilletError(f"the compiled runtime {LIBRARY} cannot be used: {error}. {remedy}", "BAD_STATE") from error
+        raise RilletError(
+            f"the compiled runtime {LIBRARY} cannot be used: {error}. {remedy}", "BAD_STATE"
+        ) from error
     found = lib.rlt_version().decode()
     if found != VERSION:
-        raise RilletError(f"{LIBRARY} has version {found}, this package {VERSION}. {remedy}", "BAD_STATE")
+        raise RilletError(
+            f"{LIBRARY} has version {found}, this package {VERSION}. {remedy}", "BAD_STATE"
+        )
     return lib
 
 

@@ -15,12 +15,11 @@ from .errors import RilletError
 
 # TensorType -> NumPy's type, or None where NumPy has none. Packed 4-bit integers are shown as int8.
 DTYPES: dict[int, Any] = {
-    0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 5: np.bytes_, 6: np.bool_, 7: np.int16,
-    8: np.complex64, 9: np.int8, 10: np.float64, 11: np.complex128, 12: np.uint64, 15: np.uint32, 16: np.uint16,
-    17: np.int8, 20: np.uint8,
+    0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 5: np.bytes_,
+    6: np.bool_, 7: np.int16, 8: np.complex64, 9: np.int8, 10: np.float64, 11: np.complex128,
+    12: np.uint64, 15: np.uint32, 16: np.uint16, 17: np.int8, 20: np.uint8,
 }  # fmt: skip
-STRING, INT4, UINT4 = 5, 17, 20
-PACKED = (INT4, UINT4)
+PACKED = (17, 20)  # INT4, UINT4
 
 
 def aligned_block(size: int) -> np.ndarray:
@@ -36,7 +35,9 @@ def map_file(path: str | os.PathLike[str]) -> np.ndarray:
         with open(path, "rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except OSError as error:
-        raise RilletError(f"cannot read the model {os.fspath(path)!r}: {error.strerror or error}") from error
+        raise RilletError(
+            f"cannot read the model {os.fspath(path)!r}: {error.strerror or error}"
+        ) from error
     except ValueError as error:
         raise RilletError(f"the model file {os.fspath(path)!r} is empty", "BAD_MODEL") from error
 
@@ -49,7 +50,9 @@ class Model:
 
     def __init__(self, content: Any, origin: str) -> None:
         lib = c.library()
-        self.bytes = content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8)
+        self.bytes = (
+            content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8)
+        )
         address, size = self.bytes.ctypes.data, self.bytes.nbytes
         need = ctypes.c_size_t()
         self.pointer = ctypes.c_void_p()
@@ -94,7 +97,9 @@ class Model:
         return scales, zeros.astype(np.int32)
 
     def signatures(self) -> dict[str, dict[str, Any]]:
-        """key -> {"subgraph": index, "inputs": {name: tensor}, "outputs": {name: tensor}}, in the file's order."""
+        """key -> {"subgraph": index, "inputs": {name: tensor}, "outputs": {name: tensor}}, in the
+        file's order.
+        """
         lib = c.library()
         found = {}
         for i in range(lib.rlt_signature_count(self.pointer)):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One interpreter of the C library over one subgraph, made memory-safe: it owns the blocks, hands out views that
-keep them alive, and lets one thread in at a time."""
+"""One interpreter of the C library over one subgraph, made memory-safe: it owns the blocks, hands
+out views that keep them alive, and lets one thread in at a time.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,12 @@ class Session:
     """Life: Session -> resize* -> allocate -> set, invoke, get. Every error is a RilletError."""
 
     def __init__(
-        self, model: Model, subgraph: int = 0, threads: int = 1, preserve: bool = False, profile: bool = False
+        self,
+        model: Model,
+        subgraph: int = 0,
+        threads: int = 1,
+        preserve: bool = False,
+        profile: bool = False,
     ) -> None:
         lib = c.library()
         self.model, self.subgraph = model, subgraph
@@ -42,7 +48,9 @@ class Session:
         self._arena = self._prepared = aligned_block(0)
         self.allocated = False
 
-        options = self._options = c.Options(threads=threads, subgraph=subgraph, preserve_all_tensors=preserve)
+        options = self._options = c.Options(
+            threads=threads, subgraph=subgraph, preserve_all_tensors=preserve
+        )
         options.isa = os.environ["RILLET_ISA"].encode() if os.environ.get("RILLET_ISA") else None
         if threads > 1:
             options.pool = lib.rlt_pool_create(threads)
@@ -77,7 +85,9 @@ class Session:
     def _entered(self) -> Iterator[None]:
         if not self._lock.acquire(blocking=False):
             raise RilletError(
-                "another thread is using this interpreter; give each thread an interpreter of its own", "BUSY"
+                "another thread is using this interpreter; give each thread an interpreter of"
+                " its own",
+                "BUSY",
             )
         try:
             yield
@@ -88,8 +98,10 @@ class Session:
         self._views = [ref for ref in self._views if ref() is not None]
         if self._views:
             raise RilletError(
-                f"cannot {doing}: there is at least 1 reference to internal data of the interpreter in the form of a"
-                " numpy array or slice. Keep the function that tensor() returned, not the array it gives, or copy it.",
+                f"cannot {doing}: there is at least 1 reference to internal data of the"
+                " interpreter in the form of a"
+                " numpy array or slice. Keep the function that tensor() returned, not the array"
+                " it gives, or copy it.",
                 "BAD_STATE",
             )
 
@@ -100,7 +112,9 @@ class Session:
         info = c.TensorInfo()
         index = int(tensor)
         in_range = 0 <= index < self.model.tensor_count(self.subgraph)
-        if not in_range or c.library().rlt_get_tensor_info(self._it, self.subgraph, index, ctypes.byref(info)):
+        if not in_range or c.library().rlt_get_tensor_info(
+            self._it, self.subgraph, index, ctypes.byref(info)
+        ):
             raise RilletError(
                 f"tensor index {tensor} is out of range: the subgraph has"
                 f" {self.model.tensor_count(self.subgraph)} tensors"
@@ -116,17 +130,24 @@ class Session:
         with self._entered():
             self._refuse_views("resize an input")
             dims = [int(size) for size in shape]
-            if self.allocated and tuple(dims) == self.shape(tensor) and tensor in self.model.inputs(self.subgraph):
+            if (
+                self.allocated
+                and tuple(dims) == self.shape(tensor)
+                and tensor in self.model.inputs(self.subgraph)
+            ):
                 return
             if any(not -(2**31) <= size < 2**31 for size in dims):
-                raise RilletError(f"cannot resize tensor {tensor} to {dims}: a dimension does not fit in 32 bits")
+                raise RilletError(
+                    f"cannot resize tensor {tensor} to {dims}: a dimension does not fit in 32 bits"
+                )
             array = (ctypes.c_int32 * max(1, len(dims)))(*dims)
             c.call("rlt_resize_input", self._it, int(tensor), len(dims), array)
             self.allocated = False
 
     def allocate(self) -> None:
-        """Infers shapes, plans memory, packs weights; inputs start at zero. Nothing to do after the first time but
-        when an input was resized."""
+        """Infers shapes, plans memory, packs weights; inputs start at zero. Nothing to do after the
+        first time but when an input was resized.
+        """
         with self._entered():
             self._refuse_views("allocate tensors")
             if self.allocated:
@@ -153,7 +174,9 @@ class Session:
         """Bytes of every block; RilletError before the first `allocate`."""
         sizes = c.Sizes()
         if c.library().rlt_get_sizes(self._it, ctypes.byref(sizes)):
-            raise RilletError("memory sizes are known after allocate_tensors(), which was not called", "BAD_STATE")
+            raise RilletError(
+                "memory sizes are known after allocate_tensors(), which was not called", "BAD_STATE"
+            )
         return sizes
 
     def node(self, index: int) -> c.NodeInfo:
@@ -171,10 +194,18 @@ class Session:
         name = info.name.decode("utf-8", "replace")
         dtype = DTYPES.get(info.type)
         if dtype in (None, np.bytes_):
-            raise RilletError(f"tensor {tensor} {name!r} has a type that NumPy cannot show", "UNSUPPORTED")
-        address = c.library().rlt_tensor_data(self._it, self.subgraph, int(tensor)) if self.allocated else None
+            raise RilletError(
+                f"tensor {tensor} {name!r} has a type that NumPy cannot show", "UNSUPPORTED"
+            )
+        address = (
+            c.library().rlt_tensor_data(self._it, self.subgraph, int(tensor))
+            if self.allocated
+            else None
+        )
         if not address:
-            why = "it is not part of the graph" if self.allocated else "call allocate_tensors() first"
+            why = (
+                "it is not part of the graph" if self.allocated else "call allocate_tensors() first"
+            )
             raise RilletError(f"tensor {tensor} {name!r} has no memory: {why}", "BAD_STATE")
         packed = info.type in PACKED
         memory = _Memory(
@@ -192,7 +223,10 @@ class Session:
         """Array over the tensor's own memory. While it lives, invoke, allocate and resize raise."""
         with self._entered():
             if self.info(tensor).type in PACKED:
-                raise RilletError(f"tensor {tensor} is packed, two values to a byte: use get_tensor", "UNSUPPORTED")
+                raise RilletError(
+                    f"tensor {tensor} is packed, two values to a byte: use get_tensor",
+                    "UNSUPPORTED",
+                )
             array = self._view(tensor)
             assert isinstance(array.base, _Memory)
             self._views.append(weakref.ref(array.base))
@@ -211,7 +245,9 @@ class Session:
             info = self.info(tensor)
             what = f"Cannot set tensor {tensor} {info.name.decode('utf-8', 'replace')!r}"
             if not self.allocated:
-                raise RilletError(f"{what}: it is unallocated; call allocate_tensors() first", "BAD_STATE")
+                raise RilletError(
+                    f"{what}: it is unallocated; call allocate_tensors() first", "BAD_STATE"
+                )
             if info.is_constant:
                 raise RilletError(f"{what}: it is a constant of the model")
             target, array = self._view(tensor), np.asarray(value)
@@ -223,7 +259,8 @@ class Session:
             if array.shape != target.shape:
                 raise RilletError(
                     f"{what}: Dimension mismatch. Got shape {list(array.shape)} but expected"
-                    f" {list(target.shape)}; resize_tensor_input and allocate_tensors change what is expected"
+                    f" {list(target.shape)}; resize_tensor_input and allocate_tensors change"
+                    " what is expected"
                 )
             target[...] = array
 

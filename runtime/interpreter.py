@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Interpreter`: the API of tf.lite.Interpreter over the C runtime, and the short form ``model(x)``."""
+"""`Interpreter`: the API of tf.lite.Interpreter over the C runtime, and the short form
+``model(x)``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._model import DTYPES, STRING, Model, map_file
+from ._model import DTYPES, Model, map_file
 from ._session import Session
 from .errors import RilletError
 from .signature import SignatureRunner
@@ -29,15 +31,17 @@ class OpResolverType(enum.Enum):
 class Interpreter:
     """Runs a .tflite model.
 
-    Life: ``allocate_tensors``, ``set_tensor``, ``invoke``, ``get_tensor``; or call it: ``interpreter(x)``.
-    One interpreter serves one thread at a time; a second one gets a RilletError.
+    Life: ``allocate_tensors``, ``set_tensor``, ``invoke``, ``get_tensor``; or call it:
+      ``interpreter(x)``. One interpreter serves one thread at a time; a second one gets a
+      RilletError.
 
     Args:
       model_path: file to map into memory; it must not change while the interpreter lives.
       model_content: the model's bytes instead of a path.
       experimental_delegates: ignored, with a warning.
       num_threads: threads of one invoke, 1 by default; the results do not depend on it.
-      experimental_preserve_all_tensors: gives every tensor memory of its own, so that intermediate values can be read.
+      experimental_preserve_all_tensors: gives every tensor memory of its own, so that intermediate
+        values can be read.
       profile: measures every node; see `profile`.
       Other experimental keywords are ignored, with a warning where they ask for something.
 
@@ -71,8 +75,12 @@ class Interpreter:
             experimental_disable_delegate_node_fusion=experimental_disable_delegate_node_fusion,
             experimental_force_delegate_node_profiling=experimental_force_delegate_node_profiling,
         )
-        if num_threads is not None and (isinstance(num_threads, bool) or not isinstance(num_threads, int)):
-            raise RilletError(f"type of num_threads should be int, it is {type(num_threads).__name__}")
+        if num_threads is not None and (
+            isinstance(num_threads, bool) or not isinstance(num_threads, int)
+        ):
+            raise RilletError(
+                f"type of num_threads should be int, it is {type(num_threads).__name__}"
+            )
         if num_threads is not None and num_threads < 1:
             raise RilletError(f"num_threads should be >= 1, it is {num_threads}")
         if (model_path is None) == (model_content is None):
@@ -101,15 +109,18 @@ class Interpreter:
     # ---- tf.lite.Interpreter ----
 
     def allocate_tensors(self) -> None:
-        """Infers shapes, plans memory and packs weights. Does nothing if nothing was resized since the last time."""
+        """Infers shapes, plans memory and packs weights. Does nothing if nothing was resized since
+        the last time.
+        """
         self._session.allocate()
 
     def num_subgraphs(self) -> int:
         return self._model.subgraphs
 
     def get_input_details(self) -> list[dict[str, Any]]:
-        """A dict per input: name, index, shape, shape_signature (-1 where it may change), dtype, quantization
-        (scale, zero point), quantization_parameters, sparsity_parameters."""
+        """A dict per input: name, index, shape, shape_signature (-1 where it may change), dtype,
+        quantization (scale, zero point), quantization_parameters, sparsity_parameters.
+        """
         return [self._details(i) for i in self._model.inputs(0)]
 
     def get_output_details(self) -> list[dict[str, Any]]:
@@ -124,7 +135,8 @@ class Interpreter:
                 f" {self._model.subgraphs} subgraphs"
             )
         return [
-            self._details(i, subgraph_index) for i in range(self._model.tensor_count(subgraph_index))
+            self._details(i, subgraph_index)
+            for i in range(self._model.tensor_count(subgraph_index))
         ]
 
     def _details(self, tensor: int, subgraph: int = 0) -> dict[str, Any]:
@@ -150,17 +162,22 @@ class Interpreter:
         }
 
     def set_tensor(self, tensor_index: int, value: Any) -> None:
-        """Copies `value` into an input; its shape and dtype must be the tensor's. RilletError says both if not."""
+        """Copies `value` into an input; its shape and dtype must be the tensor's. RilletError says
+        both if not.
+        """
         self._session.set(tensor_index, value)
 
     def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> np.ndarray:
-        """Copy of a tensor's values. Intermediate ones hold only with experimental_preserve_all_tensors."""
+        """Copy of a tensor's values. Intermediate ones hold only with
+        experimental_preserve_all_tensors.
+        """
         return self._session_of(subgraph_index).get(tensor_index)
 
     def tensor(self, tensor_index: int) -> Callable[[], np.ndarray]:
         """Function that gives an array over the tensor's own memory.
 
-        Keep the function, not the array: while an array lives, invoke, allocate_tensors and resize_tensor_input raise.
+        Keep the function, not the array: while an array lives, invoke, allocate_tensors and
+        resize_tensor_input raise.
         """
         session = self._session
         session.info(tensor_index)
@@ -170,9 +187,12 @@ class Interpreter:
         """Runs the model once. Python's lock is released meanwhile."""
         self._session.invoke()
 
-    def resize_tensor_input(self, input_index: int, tensor_size: Sequence[int], strict: bool = False) -> None:
-        """Asks for a new input shape; allocate_tensors makes it so. `strict`: only dimensions that the model leaves
-        open (-1 in shape_signature) may change."""
+    def resize_tensor_input(
+        self, input_index: int, tensor_size: Sequence[int], strict: bool = False
+    ) -> None:
+        """Asks for a new input shape; allocate_tensors makes it so. `strict`: only dimensions that
+        the model leaves open (-1 in shape_signature) may change.
+        """
         wanted = [int(size) for size in np.asarray(tensor_size).reshape(-1)]
         info = self._session.info(input_index)
         if strict:
@@ -182,7 +202,8 @@ class Interpreter:
             )
             if not fits:
                 raise RilletError(
-                    f"strict resize of {info.name.decode('utf-8', 'replace')!r} to {wanted}: only unknown dimensions,"
+                    f"strict resize of {info.name.decode('utf-8', 'replace')!r} to {wanted}:"
+                    " only unknown dimensions,"
                     f" -1 in its shape signature {signature}, may change"
                 )
         self._session.resize(input_index, wanted)
@@ -207,9 +228,8 @@ class Interpreter:
                 )
             signature_key = next(iter(self._signatures))
         if signature_key not in self._signatures:
-            raise RilletError(
-                f"Invalid signature_key {signature_key!r}; the model has: {', '.join(self._signatures) or 'none'}"
-            )
+            known = ", ".join(self._signatures) or "none"
+            raise RilletError(f"Invalid signature_key {signature_key!r}; the model has: {known}")
         signature = self._signatures[signature_key]
         subgraph = signature["subgraph"]
         return SignatureRunner(
@@ -225,9 +245,9 @@ class Interpreter:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the model on inputs by position (in the order of get_input_details) or by name.
 
-        Names are the signature's, or the tensors' own. Inputs are resized and allocated as needed; values are
-        converted to the input's dtype where that keeps their kind. Returns the output's array; several outputs as a
-        dict where a signature names them, else as a tuple.
+        Names are the signature's, or the tensors' own. Inputs are resized and allocated as needed;
+        values are converted to the input's dtype where that keeps their kind. Returns the output's
+        array; several outputs as a dict where a signature names them, else as a tuple.
         """
         runner = self._runner_of_main()
         values = runner.bind(args, kwargs)
@@ -252,14 +272,18 @@ class Interpreter:
         return SignatureRunner(self._session, self._details, signature, self._model.inputs(0))
 
     def memory(self) -> dict[str, int]:
-        """Bytes: model (the file), structure, state, prepared (packed weights), arena (activations and scratch), and
-        peak_live, which no arena could go below. RilletError before allocate_tensors."""
+        """Bytes: model (the file), structure, state, prepared (packed weights), arena (activations
+        and scratch), and peak_live, which no arena could go below. RilletError before
+        allocate_tensors.
+        """
         sizes = self._session.sizes()
-        return {name: int(getattr(sizes, name)) for name, _ in sizes._fields_}
+        return {name: int(getattr(sizes, name)) for name, *_ in sizes._fields_}
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Per node: index, op, version, inputs and outputs (tensor indices, -1 for one left out), and after
-        allocate_tensors the inner loop chosen, multiply-accumulates, scratch bytes per thread and packed bytes."""
+        """Per node: index, op, version, inputs and outputs (tensor indices, -1 for one left out),
+        and after allocate_tensors the inner loop chosen, multiply-accumulates, scratch bytes per
+        thread and packed bytes.
+        """
         return [self._node(i) for i in range(self._model.node_count(0))]
 
     def _node(self, index: int) -> dict[str, Any]:
@@ -277,17 +301,22 @@ class Interpreter:
         }
 
     def profile(self) -> list[dict[str, Any]]:
-        """`nodes()` with "name" (its first output's) and "microseconds" per invoke, averaged over all invokes.
+        """`nodes()` with "name" (its first output's) and "microseconds" per invoke, averaged over
+        all invokes.
 
         RilletError unless the interpreter was made with profile=True and has been invoked.
         """
         session = self._session
         if not self._timed or not session.invokes:
-            raise RilletError("no profile: make Interpreter(..., profile=True), then invoke it", "BAD_STATE")
+            raise RilletError(
+                "no profile: make Interpreter(..., profile=True), then invoke it", "BAD_STATE"
+            )
         rows = self.nodes()
         for row in rows:
             row["name"] = (
-                session.info(row["outputs"][0]).name.decode("utf-8", "replace") if row["outputs"] else ""
+                session.info(row["outputs"][0]).name.decode("utf-8", "replace")
+                if row["outputs"]
+                else ""
             )
             row["microseconds"] = float(session.node_ns[row["index"]]) / 1000 / session.invokes
         return rows
@@ -300,8 +329,9 @@ def _warn_of_ignored(**asked: Any) -> None:
 
 
 def load(model: Any, num_threads: int | None = None, **kwargs: Any) -> Interpreter:
-    """An interpreter ready to be called: ``load("m.tflite")(x)``. `model` is a path or the model's bytes; keywords
-    are the Interpreter's."""
+    """An interpreter ready to be called: ``load("m.tflite")(x)``. `model` is a path or the model's
+    bytes; keywords are the Interpreter's.
+    """
     if isinstance(model, (str, os.PathLike)):
         return Interpreter(model_path=model, num_threads=num_threads, **kwargs)
     return Interpreter(model_content=model, num_threads=num_threads, **kwargs)

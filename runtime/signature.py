@@ -42,12 +42,16 @@ class SignatureRunner:
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], convert: bool = True
     ) -> dict[int, np.ndarray]:
-        """Tensor index -> value. `convert`: to the input's dtype where that keeps the kind of number (float64 to
-        float32, int64 to int32). RilletError names what is missing, unknown or of another kind."""
+        """Tensor index -> value. `convert`: to the input's dtype where that keeps the kind of
+        number (float64 to float32, int64 to int32). RilletError names what is missing, unknown or
+        of another kind.
+        """
         names = list(self._inputs)
         unknown = [name for name in kwargs if name not in self._inputs]
         if unknown:
-            raise RilletError(f"Invalid Input name ({unknown[0]}); the inputs are: {', '.join(names)}")
+            raise RilletError(
+                f"Invalid Input name ({unknown[0]}); the inputs are: {', '.join(names)}"
+            )
         if len(args) + len(kwargs) != len(names):
             raise RilletError(
                 f"Invalid number of inputs provided: expected {len(names)} ({', '.join(names)}),"
@@ -70,12 +74,13 @@ class SignatureRunner:
         array = np.asarray(value)
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "same_kind"):
             raise RilletError(
-                f"input {self._name(tensor)!r}: Got value of type {array.dtype} but expected type {wanted}"
+                f"input {self._name(tensor)!r}: Got value of type {array.dtype} but expected"
+                f" type {wanted}"
             )
         return array.astype(wanted, copy=False)
 
     def run(self, values: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-        """Resizes and allocates as needed, sets, invokes; returns output name -> copy of its value."""
+        """Resizes and allocates as needed, sets, invokes; returns copies of the outputs by name."""
         session = self._session
         for tensor, value in values.items():
             session.resize(tensor, value.shape)

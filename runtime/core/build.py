@@ -3,9 +3,10 @@
 
     python runtime/core/build.py [--target T] [--out FILE] [--sanitize] [--werror]
 
-The compiler is clang from the PyPI package `ziglang`, or the command in the environment variable RILLET_CC
-(such as `gcc`), which builds for this machine only. Objects are named by the hash of everything they come
-from, so an unchanged build only links, and two builds at once do not disturb each other.
+The compiler is clang from the PyPI package `ziglang`, or the command in the environment variable
+RILLET_CC (such as `gcc`), which builds for this machine only. Objects are named by the hash of
+everything they come from, so an unchanged build only links, and two builds at once do not disturb
+each other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ LIBRARY = RUNTIME / "_lib" / "librillet.so"
 
 
 class Target(NamedTuple):
-    """One row of the target table: zig's target triple, its wheel tag and the ISA overlays it carries."""
+    """One row of the target table: zig's target triple, its wheel tag and the ISA overlays it
+    carries.
+    """
 
     triple: str
     wheel: str
@@ -46,10 +49,19 @@ TARGETS = {
 }
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7"}
 
-# A file of simd/ whose name has one of these words is an overlay: built only for targets that list it.
+# A file of simd/ whose name has one of these words is an overlay: built only for targets that list
+# it.
 ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
-    "avx512": "-mavx2 -mfma -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni".split(),
+    "avx512": [
+        "-mavx2",
+        "-mfma",
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mavx512vnni",
+    ],
     "neon": [],
     "armv7": [],
     "wasm": [],
@@ -60,7 +72,13 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
 # No errno: a square root is an instruction, never a call into a C library.
 COMMON = ["-std=c11", "-fPIC", "-fvisibility=hidden", "-fomit-frame-pointer"]
 COMMON += ["-ffp-contract=off", "-fno-math-errno"]
-SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split()
+SANITIZE = [
+    "-O1",
+    "-g",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+]
 
 
 class BuildError(RuntimeError):
@@ -74,6 +92,11 @@ def host_target() -> str:
     if name not in TARGETS:
         raise BuildError(f"no build target for a {machine} machine; known: {', '.join(TARGETS)}")
     return name
+
+
+def wheel_machine(target: str) -> str:
+    """The machine as wheel tags name it."""
+    return TARGETS[target].wheel.split("_", 3)[3]
 
 
 def sources(target: str) -> list[pathlib.Path]:
@@ -90,12 +113,15 @@ def compiler(target: str, sanitize: bool) -> tuple[list[str], list[str]]:
         return shlex.split(os.environ.get("RILLET_CC", "gcc")), SANITIZE
     if os.environ.get("RILLET_CC"):
         if target != host_target():
-            raise BuildError(f"RILLET_CC builds for {host_target()} only; unset it to build {target}")
+            raise BuildError(
+                f"RILLET_CC builds for {host_target()} only; unset it to build {target}"
+            )
         return shlex.split(os.environ["RILLET_CC"]), ["-O3"]
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("no C compiler: `pip install ziglang==0.17.0`, or set RILLET_CC=gcc")
     row = TARGETS[target]
-    # zig turns every -O level into -O2 and keeps debug info unless told; without -target it tunes for this CPU.
+    # zig turns every -O level into -O2 and keeps debug info unless told; without -target it tunes
+    # for this CPU.
     return [sys.executable, "-m", "ziglang", "cc"], [
         "-target", row.triple, *row.flags, "-O3", "-Xclang", "-O3", "-g0",
     ]  # fmt: skip
@@ -120,10 +146,14 @@ def object_flags(source: pathlib.Path) -> list[str]:
     return flags
 
 
-def compile_objects(files: list[pathlib.Path], command: list[str], folder: pathlib.Path) -> list[str]:
-    """Compiles what changed, a few at a time; returns the objects' paths in the order of `files`."""
+def compile_objects(
+    files: list[pathlib.Path], command: list[str], folder: pathlib.Path
+) -> list[str]:
+    """Compiles what changed, a few at a time; returns the objects in the order of `files`."""
     folder.mkdir(parents=True, exist_ok=True)
-    headers = sorted(f for pattern in ("**/*.h", "**/*.def", "**/*.inc") for f in RUNTIME.glob(pattern))
+    headers = sorted(
+        f for pattern in ("**/*.h", "**/*.def", "**/*.inc") for f in RUNTIME.glob(pattern)
+    )
     shared = hashlib.sha256("\0".join(command).encode())
     for header in headers:
         shared.update(str(header.relative_to(RUNTIME)).encode() + header.read_bytes())
@@ -160,17 +190,27 @@ def build(
     program: pathlib.Path | None = None,
     work: pathlib.Path | None = None,
 ) -> pathlib.Path:
-    """Builds the shared library, or `program` (one C file with main) linked with the runtime; returns its path.
+    """Builds the shared library, or `program` (one C file with main) linked with the runtime;
+    returns its path.
 
-    `out` appears complete or not at all. `work` keeps objects and compiler cache, by default `build/` beside
-    the runtime. Raises BuildError with the compiler's words.
+    `out` appears complete or not at all. `work` keeps objects and compiler cache, by default
+    `build/` beside the runtime. Raises BuildError with the compiler's words.
     """
     target = target or host_target()
     out = pathlib.Path(out)
     work = work or RUNTIME.parent / "build"
     cc, base = compiler(target, sanitize)
-    objects_in = work / "-".join(["obj", target, pathlib.Path(cc[-1]).name, *(["asan"] if sanitize else [])])
-    command = [*cc, *COMMON, *base, *WARNINGS, *(["-Werror"] if werror else []), f"-I{RUNTIME / 'include'}"]
+    objects_in = work / "-".join(
+        ["obj", target, pathlib.Path(cc[-1]).name, *(["asan"] if sanitize else [])]
+    )
+    command = [
+        *cc,
+        *COMMON,
+        *base,
+        *WARNINGS,
+        *(["-Werror"] if werror else []),
+        f"-I{RUNTIME / 'include'}",
+    ]
     files = sources(target) + ([pathlib.Path(program)] if program else [])
     objects = compile_objects(files, command, objects_in)
 
@@ -193,9 +233,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the Rillet runtime library.")
     parser.add_argument("--target", choices=sorted(TARGETS), help="default: this machine")
     parser.add_argument("--out", type=pathlib.Path, default=LIBRARY)
-    parser.add_argument("--sanitize", action="store_true", help="gcc with address and undefined sanitizers")
+    parser.add_argument(
+        "--sanitize", action="store_true", help="gcc with address and undefined sanitizers"
+    )
     parser.add_argument("--werror", action="store_true", help="warnings are errors")
-    parser.add_argument("--program", type=pathlib.Path, help="a C file with main to link, instead of a library")
+    parser.add_argument(
+        "--program", type=pathlib.Path, help="a C file with main to link, instead of a library"
+    )
     args = parser.parse_args()
     started = time.time()
     try:
