@@ -157,7 +157,7 @@ def library() -> ctypes.CDLL:
     remedy = (
         (
             f"Build it with `{pathlib.Path(sys.executable).name} {script}`, which needs"
-            " `pip install ziglang==0.17.0` or a compiler named in RILLET_CC, such as RILLET_CC=gcc."
+            " `pip install ziglang==0.17.0` or a compiler named in RILLET_CC: RILLET_CC=gcc."
         )
         if script.exists()
         else "Install rillet or rillet-runtime again."
