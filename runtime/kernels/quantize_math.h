@@ -78,7 +78,7 @@ static inline int32_t rlt_multiply(int32_t x, rlt_multiplier m) {
 
 /* The tensor has one scale and one zero point. */
 rlt_status rlt_require_quantized(rlt_prep *p, const rlt_tensor *t);
-/* Two tensors of quantized type have the same scale and zero point. */
+/* Two tensors of quantized type have the same scale (to one part in a million) and zero point. */
 rlt_status rlt_require_same_quantization(rlt_prep *p, const rlt_tensor *a, const rlt_tensor *b);
 bool rlt_same_quantization(const rlt_tensor *a, const rlt_tensor *b);
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "binary.h"
+
+/* ---- rows ---- */
+
+#define FLOAT_ROW(name, expression)                                                 \
+  RLT_BINARY_ROW(name##_f32, float, float, RLT_INDEPENDENT, const float lo = k->lo; \
+                 const float hi = k->hi, rlt_clamp_f32((expression), lo, hi))
+#define INT_ROW(name, suffix, type, expression) RLT_BINARY_ROW(name##_##suffix, type, type, , (void)k, expression)
+
+/* NaN from either side, as NumPy does. */
+static inline float maximum_of(float u, float v) { return u > v || u != u ? u : v; }
+static inline float minimum_of(float u, float v) { return u < v || u != u ? u : v; }
+
+FLOAT_ROW(add, u + v)
+FLOAT_ROW(sub, u - v)
+FLOAT_ROW(mul, u *v)
+FLOAT_ROW(div, u / v)
+FLOAT_ROW(maximum, maximum_of(u, v))
+FLOAT_ROW(minimum, minimum_of(u, v))
+FLOAT_ROW(squared_difference, (u - v) * (u - v))
+RLT_BINARY_ROW(pow_f32, float, float, , (void)k, rlt_pow(u, v))
+RLT_BINARY_ROW(floor_div_f32, float, float, , (void)k, rlt_floor(u / v))
+
+/* The remainder with the divisor's sign. Exact while u / v is below 2^53. */
+static inline float floor_mod_of(float u, float v) {
+  double quotient = (double)u / (double)v;
+  if (!(quotient < 9e15 && quotient > -9e15)) return rlt_bits_f32(0x7fc00000u);
+  int64_t q = (int64_t)quotient;
+  double remainder = (double)u - (double)q * (double)v;
+  if (remainder != 0.0 && (remainder < 0.0) != (v < 0.0f)) remainder += (double)v;
+  return (float)remainder;
+}
+RLT_BINARY_ROW(floor_mod_f32, float, float, , (void)k, floor_mod_of(u, v))
+
+/* Integers wrap around: the arithmetic is that of the unsigned type. */
+#define WRAPPING_ROWS(suffix, type, unsigned_type)                        \
+  INT_ROW(add, suffix, type, (type)((unsigned_type)u + (unsigned_type)v)) \
+  INT_ROW(sub, suffix, type, (type)((unsigned_type)u - (unsigned_type)v)) \
+  INT_ROW(mul, suffix, type, (type)((unsigned_type)u * (unsigned_type)v)) \
+  INT_ROW(squared_difference, suffix, type,                               \
+          (type)(((unsigned_type)u - (unsigned_type)v) * ((unsigned_type)u - (unsigned_type)v)))
+WRAPPING_ROWS(i32, int32_t, uint32_t)
+WRAPPING_ROWS(i64, int64_t, uint64_t)
+
+#define ORDER_ROWS(suffix, type)                \
+  INT_ROW(maximum, suffix, type, u > v ? u : v) \
+  INT_ROW(minimum, suffix, type, u < v ? u : v)
+ORDER_ROWS(i8, int8_t)
+ORDER_ROWS(u8, uint8_t)
+ORDER_ROWS(i16, int16_t)
+ORDER_ROWS(i32, int32_t)
+ORDER_ROWS(i64, int64_t)
+
+/* A zero divisor is noted for run to report; the least integer over -1 wraps around. */
+#define DIVISION_FUNCTIONS(suffix, type, unsigned_type)                           \
+  static inline type truncated_##suffix(type u, type v, bool *bad) {              \
+    if (v == 0) *bad = true;                                                      \
+    if (v == 0) return 0;                                                         \
+    return v == -1 ? (type)(0 - (unsigned_type)u) : u / v;                        \
+  }                                                                               \
+  static inline type modulo_##suffix(type u, type v, bool *bad) {                 \
+    if (v == 0) *bad = true;                                                      \
+    if (v == 0 || v == -1) return 0;                                              \
+    type rest = u % v;                                                            \
+    return rest != 0 && (rest < 0) != (v < 0) ? rest + v : rest;                  \
+  }                                                                               \
+  static inline type floored_##suffix(type u, type v, bool *bad) {                \
+    type quotient = truncated_##suffix(u, v, bad);                                \
+    if (v == 0 || v == -1) return quotient;                                       \
+    return u % v != 0 && (u < 0) != (v < 0) ? quotient - 1 : quotient;            \
+  }                                                                               \
+  INT_ROW(div, suffix, type, truncated_##suffix(u, v, run_->divided_by_zero))     \
+  INT_ROW(floor_div, suffix, type, floored_##suffix(u, v, run_->divided_by_zero)) \
+  INT_ROW(floor_mod, suffix, type, modulo_##suffix(u, v, run_->divided_by_zero))
+DIVISION_FUNCTIONS(i32, int32_t, uint32_t)
+DIVISION_FUNCTIONS(i64, int64_t, uint64_t)
+
+/* u^v by squaring, wrapping around; a negative v leaves 1, -1 or 0. */
+static inline int32_t pow_of(int32_t u, int32_t v, bool *bad) {
+  if (v < 0) {
+    if (u == 0) *bad = true;
+    return u == 1 ? 1 : (u == -1 ? ((v & 1) ? -1 : 1) : 0);
+  }
+  uint32_t result = 1, base = (uint32_t)u;
+  for (; v; v >>= 1, base *= base) result = (v & 1) ? result * base : result;
+  return (int32_t)result;
+}
+INT_ROW(pow, i32, int32_t, pow_of(u, v, run_->divided_by_zero))
+
+/* A fused activation on integers: the exact result in int64, clamped. */
+#define CLAMPED_ROWS(name, expression)                                               \
+  RLT_BINARY_ROW(name##_clamped_i32, int32_t, int32_t, , const int64_t lo = k->q_lo; \
+                 const int64_t hi = k->q_hi, (expression) < lo ? lo : ((expression) > hi ? hi : (expression)))
+CLAMPED_ROWS(add, (int64_t)u + v)
+CLAMPED_ROWS(sub, (int64_t)u - v)
+CLAMPED_ROWS(mul, (int64_t)u *v)
+
+/* ---- one row per (op, type) ---- */
+
+typedef struct binary_row {
+  int32_t op, type;
+  uint32_t bytes;
+  rlt_row row, clamped; /* clamped: for integers with a fused activation; NULL: refused */
+} binary_row;
+
+static const binary_row ROWS[] = {
+    {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, add_f32, NULL},
+    {RLT_OP_ADD, RLT_TYPE_INT32, 4, add_i32, add_clamped_i32},
+    {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, NULL},
+    {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, sub_f32, NULL},
+    {RLT_OP_SUB, RLT_TYPE_INT32, 4, sub_i32, sub_clamped_i32},
+    {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, NULL},
+    {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, mul_f32, NULL},
+    {RLT_OP_MUL, RLT_TYPE_INT32, 4, mul_i32, mul_clamped_i32},
+    {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, NULL},
+    {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, div_f32, NULL},
+    {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, NULL},
+    {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, NULL},
+    {RLT_OP_FLOOR_DIV, RLT_TYPE_FLOAT32, 4, floor_div_f32, NULL},
+    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT32, 4, floor_div_i32, NULL},
+    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT64, 8, floor_div_i64, NULL},
+    {RLT_OP_FLOOR_MOD, RLT_TYPE_FLOAT32, 4, floor_mod_f32, NULL},
+    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT32, 4, floor_mod_i32, NULL},
+    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT64, 8, floor_mod_i64, NULL},
+    {RLT_OP_POW, RLT_TYPE_FLOAT32, 4, pow_f32, NULL},
+    {RLT_OP_POW, RLT_TYPE_INT32, 4, pow_i32, NULL},
+    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, squared_difference_f32, NULL},
+    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT32, 4, squared_difference_i32, NULL},
+    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT64, 8, squared_difference_i64, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, maximum_f32, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_INT8, 1, maximum_i8, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_UINT8, 1, maximum_u8, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_INT16, 2, maximum_i16, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_INT32, 4, maximum_i32, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_INT64, 8, maximum_i64, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT32, 4, minimum_f32, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_INT8, 1, minimum_i8, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_UINT8, 1, minimum_u8, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_INT16, 2, minimum_i16, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_INT32, 4, minimum_i32, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_INT64, 8, minimum_i64, NULL},
+};
+
+static int32_t activation_of(const rlt_node_def *def) {
+  const rlt_table *o = &def->options;
+  switch (def->op) {
+    case RLT_OP_ADD:
+      return rlt_fb_i8(o, RLT_SLOT_AddOptions_fused_activation_function, RLT_ACT_NONE);
+    case RLT_OP_SUB:
+      return rlt_fb_i8(o, RLT_SLOT_SubOptions_fused_activation_function, RLT_ACT_NONE);
+    case RLT_OP_MUL:
+      return rlt_fb_i8(o, RLT_SLOT_MulOptions_fused_activation_function, RLT_ACT_NONE);
+    case RLT_OP_DIV:
+      return rlt_fb_i8(o, RLT_SLOT_DivOptions_fused_activation_function, RLT_ACT_NONE);
+    default:
+      return RLT_ACT_NONE;
+  }
+}
+
+rlt_status rlt_binary_shapes(rlt_prep *p, rlt_node *n) {
+  rlt_binary *k = n->data;
+  int32_t rank, dims[RLT_MAX_RANK];
+  RLT_TRY(rlt_broadcast(p, n->in, 2, &rank, dims));
+  RLT_TRY(rlt_set_shape(p, n->out[0], rank, dims));
+  rlt_walk_broadcast(&k->walk, n->in, 2, rank, dims);
+  n->tiles = rlt_flat_tiles(n->out[0]->count);
+  n->in_place = -1;
+  if (k->in_bytes == k->out_bytes) {
+    if (n->in[1]->count == n->out[0]->count) n->in_place = 1;
+    if (n->in[0]->count == n->out[0]->count) n->in_place = 0;
+  }
+  return RLT_OK;
+}
+
+static rlt_status choose_row(rlt_prep *p, rlt_node *n, int32_t activation) {
+  rlt_binary *k = n->data;
+  int32_t type = n->in[0]->type;
+  for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+    if (ROWS[i].op != n->def->op || ROWS[i].type != type) continue;
+    k->row = ROWS[i].row;
+    k->in_bytes = k->out_bytes = ROWS[i].bytes;
+    RLT_TRY(rlt_activation_f32(p, activation, &k->lo, &k->hi));
+    if (type == RLT_TYPE_FLOAT32) return RLT_OK;
+    RLT_TRY(rlt_activation_i32(p, activation, &k->q_lo, &k->q_hi));
+    if (activation != RLT_ACT_NONE) {
+      k->row = ROWS[i].clamped;
+      RLT_REQUIRE(p->err, k->row, RLT_UNSUPPORTED, "a fused activation on %t: make it a node of its own", type);
+    }
+    RLT_TRY(rlt_require_same_quantization(p, n->in[0], n->in[1]));
+    return rlt_require_same_quantization(p, n->in[0], n->out[0]);
+  }
+  return rlt_binary_quantized(p, n, activation);
+}
+
+static rlt_status prepare(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_check_arity(p, n, 2, 2, 1));
+  RLT_TRY(rlt_check_same_type(p, n->in[0], n->in[1]));
+  RLT_TRY(rlt_check_same_type(p, n->in[0], n->out[0]));
+  RLT_TRY(choose_row(p, n, activation_of(n->def)));
+  return rlt_binary_shapes(p, n);
+}
+
+rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  const rlt_binary *k = n->data;
+  bool divided_by_zero = false;
+  rlt_binary_run c = {k, n->in[0]->data, n->in[1]->data, n->out[0]->data, &divided_by_zero};
+  int64_t begin, end;
+  rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
+  rlt_walk_run(&k->walk, NULL, begin, end, k->row, &c);
+  if (divided_by_zero) return rlt_fail(r->err, RLT_BAD_VALUE, "division of an integer by zero");
+  return RLT_OK;
+}
+
+#define KERNEL(symbol, op, version) \
+  const rlt_kernel rlt_kernel_##symbol = {#op, sizeof(rlt_binary), version, false, prepare, NULL, rlt_binary_run_tiles};
+
+KERNEL(add, ADD, 5)
+KERNEL(sub, SUB, 5)
+KERNEL(mul, MUL, 7)
+KERNEL(div, DIV, 2)
+KERNEL(floor_div, FLOOR_DIV, 3)
+KERNEL(floor_mod, FLOOR_MOD, 2)
+KERNEL(pow, POW, 1)
+KERNEL(squared_difference, SQUARED_DIFFERENCE, 2)
+KERNEL(maximum, MAXIMUM, 4)
+KERNEL(minimum, MINIMUM, 4)

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reduce.h"
+
+/* start, add_block, add_run: sums of type `sum` take in elements of type `type`; s is the sum, v the element. */
+#define ACCUMULATE(name, type, sum, first, expression)             \
+  static void start_##name(void *sums, int64_t n) {                \
+    for (int64_t i = 0; i < n; i++) ((sum *)sums)[i] = (first);    \
+  }                                                                \
+  static void block_##name(void *sums, const void *x, int64_t n) { \
+    for (int64_t i = 0; i < n; i++) {                              \
+      sum s = ((sum *)sums)[i];                                    \
+      type v = ((const type *)x)[i];                               \
+      ((sum *)sums)[i] = (expression);                             \
+    }                                                              \
+  }                                                                \
+  static void run_##name(void *sums, const void *x, int64_t n) {   \
+    sum s = *(sum *)sums;                                          \
+    for (int64_t i = 0; i < n; i++) {                              \
+      type v = ((const type *)x)[i];                               \
+      s = (expression);                                            \
+    }                                                              \
+    *(sum *)sums = s;                                              \
+  }
+#define FINISH(name, type, sum, expression)                                               \
+  static void finish_##name(const reduce_data *k, const void *sums, void *y, int64_t n) { \
+    (void)k;                                                                              \
+    for (int64_t i = 0; i < n; i++) {                                                     \
+      sum s = ((const sum *)sums)[i];                                                     \
+      ((type *)y)[i] = (type)(expression);                                                \
+    }                                                                                     \
+  }
+
+/* Real sums run in float64: their error does not grow with the count. Integers wrap around. */
+ACCUMULATE(sum_f32, float, double, 0.0, s + (double)v)
+ACCUMULATE(prod_f32, float, double, 1.0, s *(double)v)
+ACCUMULATE(max_f32, float, float, -__builtin_inff(), v > s || v != v ? v : s)
+ACCUMULATE(min_f32, float, float, __builtin_inff(), v < s || v != v ? v : s)
+FINISH(sum_f32, float, double, k->is_mean ? s / (double)k->reduced_count : s)
+FINISH(same_f32, float, float, s)
+
+ACCUMULATE(sum_i8, int8_t, int32_t, 0, s + v)
+ACCUMULATE(sum_u8, uint8_t, int32_t, 0, s + v)
+FINISH(sum_i8, int8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
+FINISH(sum_u8, uint8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
+
+ACCUMULATE(sum_i32, int32_t, uint64_t, 0, s + (uint64_t)v)
+ACCUMULATE(sum_i64, int64_t, uint64_t, 0, s + (uint64_t)v)
+ACCUMULATE(prod_i32, int32_t, uint64_t, 1, s *(uint64_t)v)
+ACCUMULATE(prod_i64, int64_t, uint64_t, 1, s *(uint64_t)v)
+#define MEAN_OR_SUM (k->is_mean && k->reduced_count > 0 ? (int64_t)s / k->reduced_count : (int64_t)s)
+FINISH(sum_i32, int32_t, uint64_t, MEAN_OR_SUM)
+FINISH(sum_i64, int64_t, uint64_t, MEAN_OR_SUM)
+
+#define ORDER(suffix, type, least, most)                     \
+  ACCUMULATE(max_##suffix, type, type, least, v > s ? v : s) \
+  ACCUMULATE(min_##suffix, type, type, most, v < s ? v : s)  \
+  FINISH(same_##suffix, type, type, s)
+ORDER(i8, int8_t, INT8_MIN, INT8_MAX)
+ORDER(u8, uint8_t, 0, UINT8_MAX)
+ORDER(i16, int16_t, INT16_MIN, INT16_MAX)
+ORDER(i32, int32_t, INT32_MIN, INT32_MAX)
+ORDER(i64, int64_t, INT64_MIN, INT64_MAX)
+ACCUMULATE(any, uint8_t, uint8_t, 0, s | (v != 0))
+ACCUMULATE(all, uint8_t, uint8_t, 1, s &(v != 0))
+
+#define FORM(op, type, add, done) {RLT_OP_##op, RLT_TYPE_##type, start_##add, block_##add, run_##add, finish_##done}
+static const reduce_form FORMS[] = {
+    FORM(MEAN, FLOAT32, sum_f32, sum_f32),
+    FORM(MEAN, INT8, sum_i8, sum_i8),
+    FORM(MEAN, UINT8, sum_u8, sum_u8),
+    FORM(MEAN, INT32, sum_i32, sum_i32),
+    FORM(MEAN, INT64, sum_i64, sum_i64),
+    FORM(SUM, FLOAT32, sum_f32, sum_f32),
+    FORM(SUM, INT8, sum_i8, sum_i8),
+    FORM(SUM, UINT8, sum_u8, sum_u8),
+    FORM(SUM, INT32, sum_i32, sum_i32),
+    FORM(SUM, INT64, sum_i64, sum_i64),
+    FORM(REDUCE_PROD, FLOAT32, prod_f32, sum_f32),
+    FORM(REDUCE_PROD, INT32, prod_i32, sum_i32),
+    FORM(REDUCE_PROD, INT64, prod_i64, sum_i64),
+    FORM(REDUCE_MAX, FLOAT32, max_f32, same_f32),
+    FORM(REDUCE_MAX, INT8, max_i8, same_i8),
+    FORM(REDUCE_MAX, UINT8, max_u8, same_u8),
+    FORM(REDUCE_MAX, INT16, max_i16, same_i16),
+    FORM(REDUCE_MAX, INT32, max_i32, same_i32),
+    FORM(REDUCE_MAX, INT64, max_i64, same_i64),
+    FORM(REDUCE_MIN, FLOAT32, min_f32, same_f32),
+    FORM(REDUCE_MIN, INT8, min_i8, same_i8),
+    FORM(REDUCE_MIN, UINT8, min_u8, same_u8),
+    FORM(REDUCE_MIN, INT16, min_i16, same_i16),
+    FORM(REDUCE_MIN, INT32, min_i32, same_i32),
+    FORM(REDUCE_MIN, INT64, min_i64, same_i64),
+    FORM(REDUCE_ANY, BOOL, any, same_u8),
+    FORM(REDUCE_ALL, BOOL, all, same_u8),
+};
+
+const reduce_form *rlt_reduce_form(int32_t op, int32_t type) {
+  for (size_t i = 0; i < sizeof FORMS / sizeof FORMS[0]; i++) {
+    if (FORMS[i].op == op && FORMS[i].type == type) return &FORMS[i];
+  }
+  return NULL;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SOFTMAX and LOG_SOFTMAX over the last dimension. */
+#include "common.h"
+#include "quantize_math.h"
+
+typedef struct softmax_data {
+  float beta;
+  float out_scale;
+  int32_t out_zero;
+  float table[256]; /* e^(-beta * scale * (255 - i)) */
+} softmax_data;
+
+static void softmax_f32(const float *x, float *y, int64_t n, float beta) {
+  float most = x[0];
+  for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+  for (int64_t i = 0; i < n; i++) y[i] = rlt_exp((x[i] - most) * beta);
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i++) sum += (double)y[i];
+  float inverse = (float)(1.0 / sum);
+  for (int64_t i = 0; i < n; i++) y[i] *= inverse;
+}
+
+static void log_softmax_f32(const float *x, float *y, int64_t n) {
+  float most = x[0];
+  for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i++) sum += (double)rlt_exp(x[i] - most);
+  float log_sum = (float)rlt_log64(sum);
+  for (int64_t i = 0; i < n; i++) y[i] = (x[i] - most) - log_sum;
+}
+
+/* Probabilities from a table of exponentials; the sum runs in order, in float32, as the peer's does. */
+#define SOFTMAX_8(suffix, type, least, rounded)                                            \
+  static void softmax_##suffix(const softmax_data *k, const type *x, type *y, int64_t n) { \
+    int32_t most = x[0];                                                                   \
+    for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;                      \
+    float sum = 0.0f;                                                                      \
+    for (int64_t i = 0; i < n; i++) sum += k->table[255 - most + x[i]];                    \
+    float inverse = 1.0f / (sum * k->out_scale);                                           \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      float p = k->table[255 - most + x[i]] * inverse;                                     \
+      p = p < 1e6f ? p : 1e6f;                                                             \
+      y[i] = (type)rlt_clamp_i32((rounded), (least), (least) + 255);                       \
+    }                                                                                      \
+  }
+SOFTMAX_8(i8, int8_t, INT8_MIN, (int32_t)rlt_f64_round_away((double)p) + k->out_zero)
+SOFTMAX_8(u8, uint8_t, 0, (int32_t)(p + 0.5f) + k->out_zero)
+
+static void fill_table(softmax_data *k, const rlt_tensor *x, const rlt_tensor *y) {
+  float scale = -rlt_scale(x, 0) * k->beta;
+  k->out_scale = rlt_scale(y, 0);
+  k->out_zero = rlt_zero_point(y, 0);
+  for (int32_t v = 0; v < 256; v++) k->table[255 - v] = (float)rlt_exp64((double)(scale * (float)v));
+}
+
+static rlt_status prepare_common(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
+  rlt_tensor *x = n->in[0];
+  RLT_TRY(rlt_check_same_type(p, x, n->out[0]));
+  RLT_REQUIRE(p->err, x->rank >= 1, RLT_BAD_MODEL, "%T has no dimension to normalize over", x);
+  n->in_place = 0;
+  n->tiles = rlt_unit_tiles(rlt_span(x, 0, x->rank - 1), x->dims[x->rank - 1]);
+  return rlt_set_shape(p, n->out[0], x->rank, x->dims);
+}
+
+static rlt_status prepare_softmax(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(prepare_common(p, n));
+  softmax_data *k = n->data;
+  rlt_tensor *x = n->in[0], *y = n->out[0];
+  k->beta = rlt_fb_f32(&n->def->options, RLT_SLOT_SoftmaxOptions_beta, 0.0f);
+  RLT_REQUIRE(p->err, k->beta >= 0.0f && k->beta < 1e30f, RLT_UNSUPPORTED, "beta must be finite and not negative");
+  RLT_TRY(rlt_check_type(p, x, RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_UINT8),
+                         "FLOAT32, INT8 or UINT8"));
+  if (x->type == RLT_TYPE_FLOAT32) return RLT_OK;
+  RLT_TRY(rlt_require_quantized(p, x));
+  RLT_TRY(rlt_require_quantized(p, y));
+  fill_table(k, x, y);
+  return RLT_OK;
+}
+
+static rlt_status prepare_log_softmax(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(prepare_common(p, n));
+  return rlt_check_type(p, n->in[0], RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32");
+}
+
+static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)r;
+  const softmax_data *k = n->data;
+  const rlt_tensor *x = n->in[0];
+  void *y = n->out[0]->data;
+  int64_t size = x->dims[x->rank - 1], begin, end;
+  if (x->count == 0) return RLT_OK;
+  rlt_part(n, rlt_span(x, 0, x->rank - 1), first, last, &begin, &end);
+  for (int64_t at = begin * size; at < end * size; at += size) {
+    if (n->def->op == RLT_OP_LOG_SOFTMAX) {
+      log_softmax_f32((const float *)x->data + at, (float *)y + at, size);
+    } else if (x->type == RLT_TYPE_FLOAT32) {
+      softmax_f32((const float *)x->data + at, (float *)y + at, size, k->beta);
+    } else if (x->type == RLT_TYPE_INT8) {
+      softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
+    } else {
+      softmax_u8(k, (const uint8_t *)x->data + at, (uint8_t *)y + at, size);
+    }
+  }
+  return RLT_OK;
+}
+
+const rlt_kernel rlt_kernel_softmax = {"SOFTMAX", sizeof(softmax_data), 3, false, prepare_softmax, NULL, run};
+const rlt_kernel rlt_kernel_log_softmax = {"LOG_SOFTMAX", 0, 2, false, prepare_log_softmax, NULL, run};

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Elementwise operators of one input: what unary.c (float and plain integer loops) and unary_table.c (8-bit
+ * quantized tensors, by a table of 256 bytes) share. */
+#ifndef RLT_UNARY_H
+#define RLT_UNARY_H
+
+#include "common.h"
+#include "quantize_math.h"
+
+typedef void (*rlt_unary_loop)(const void *x, void *y, int64_t n, float alpha);
+
+typedef struct rlt_unary {
+  rlt_unary_loop loop; /* NULL: 8-bit, by table */
+  uint32_t element_bytes;
+  float alpha;
+  uint8_t table[256]; /* output byte by input byte */
+} rlt_unary;
+
+/* Fills the table for node n's op from an 8-bit quantized input to an output of the same type. UNSUPPORTED where the
+ * op has no 8-bit form. */
+rlt_status rlt_unary_fill_table(rlt_prep *p, const rlt_node *n, float alpha, uint8_t *table);
+
+#endif
