@@ -11,6 +11,8 @@ else.
 
 from __future__ import annotations
 
+from importlib import metadata as _metadata
+
 from ._binding import VERSION as __version__
 from .errors import RilletError
 from .interpreter import Interpreter, OpResolverType, load
@@ -26,6 +28,18 @@ __all__ = [
     "load",
     "supported_ops",
 ]
+
+
+def _refuse_two_distributions() -> None:
+    """Both distributions carry this package; which files are on disk would depend on their order."""
+    if all(any(_metadata.distributions(name=name)) for name in ("rillet", "rillet-runtime")):
+        raise ImportError(
+            "the distributions rillet and rillet-runtime are both installed, and each carries the"
+            " package `runtime`; keep one: pip uninstall rillet-runtime"
+        )
+
+
+_refuse_two_distributions()
 
 
 def best_isa() -> str:

@@ -37,4 +37,6 @@ class CompileRuntime(BuildHookInterface):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform or build['TARGETS'][target].wheel}"
         if not editable:
-            build_data["force_include"][str(library)] = "runtime/_lib/librillet.so"
+            # Hatchling puts what runtime/pyproject.toml names under "runtime/" by itself.
+            inside = "runtime/_lib" if package != root else "_lib"
+            build_data["force_include"][str(library)] = f"{inside}/librillet.so"
