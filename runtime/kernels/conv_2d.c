@@ -10,6 +10,7 @@ typedef struct conv_data {
   rlt_window window;
   int32_t channels;       /* of the input */
   int32_t group_channels; /* of one group */
+  bool pixel_scales;      /* HYBRID: every pixel is quantized by itself, not every image, as XNNPACK does for 1 x 1 */
 } conv_data;
 
 /* HYBRID: the image that a thread has quantized last; its int8 values follow. */
@@ -63,7 +64,9 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_weighted(p, n, 0, outputs, activation, &m->w));
   bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
   m->builds_rows = hybrid || w->kernel_h * w->kernel_w > 1;
-  m->extra_bytes = hybrid && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
+  d->pixel_scales = hybrid && m->groups == 1 && w->kernel_h * w->kernel_w * w->stride_h * w->stride_w == 1;
+  m->extra_bytes =
+      hybrid && !d->pixel_scales && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
   rlt_matrix_plan(p, n, m);
   return RLT_OK;
 }
@@ -129,9 +132,10 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
   const conv_data *d = n->data;
   const rlt_tensor *x = n->in[0];
   uint64_t values = x->count / (uint64_t)x->dims[0];
-  size_t element = d->matrix.w.family == RLT_FAMILY_FLOAT ? sizeof(float) : 1;
+  bool floats = d->matrix.w.family == RLT_FAMILY_FLOAT || d->pixel_scales;
+  size_t element = floats ? sizeof(float) : 1;
   source s = {NULL, (size_t)d->channels * element, (size_t)d->group_channels * element, 0};
-  if (d->matrix.w.family == RLT_FAMILY_HYBRID) {
+  if (d->matrix.w.family == RLT_FAMILY_HYBRID && !d->pixel_scales) {
     conv_image *kept = rows->extra;
     if (kept->index != image) {
       const float *from = (const float *)x->data + (uint64_t)image * values;
@@ -153,19 +157,20 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
   const conv_data *d = n->data;
   const rlt_matrix *m = &d->matrix;
   const rlt_window *w = &d->window;
-  if (fresh && m->w.family == RLT_FAMILY_HYBRID) ((conv_image *)rows->extra)->index = -1;
+  if (fresh && m->extra_bytes > 0) ((conv_image *)rows->extra)->index = -1;
   int32_t pixels = w->out_h * w->out_w;
   int32_t image = first / pixels, y = first % pixels / w->out_w, x = first % w->out_w;
   rlt_row_quant quant = {0};
   source s = source_of(n, image, group, rows, &quant);
   for (int32_t i = 0; i < count; i++) {
-    if (m->builds_rows) {
-      char *to = (char *)rows->space + (size_t)i * m->space_stride;
+    char *to = (char *)rows->space + (size_t)i * m->space_stride;
+    const char *pixel = s.image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s.pixel;
+    rows->at[i] = m->builds_rows ? to : pixel;
+    if (d->pixel_scales) {
+      rows->quant[i] = rlt_quantize_dynamic((const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
+    } else if (m->builds_rows) {
       copy_patch(w, &s, y, x, to);
-      rows->at[i] = to;
       if (m->w.family == RLT_FAMILY_HYBRID) rows->quant[i] = quant;
-    } else {
-      rows->at[i] = s.image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s.pixel;
     }
     if (++x < w->out_w) continue;
     x = 0;

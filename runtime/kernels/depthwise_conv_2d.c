@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DEPTHWISE_CONV_2D: every input channel has `multiplier` windows [1, height, width, channels * multiplier] of its own.
  * The loop is given one pointer per tap; taps in the padding point to a row of zeros kept with the packed weights.
- * INT8 weights with float activations become floats as they are packed: as small as they are, nothing is gained by
- * quantizing the activations. */
+ * With INT8 weights and float activations (HYBRID) the weights become floats as they are packed, and every image passes
+ * through int8 and back before the float loop sees it: LiteRT's result to rounding. */
 #include "common.h"
 #include "matrix.h"
+#include "quantize_math.h"
 #include "window.h"
 
 /* A tile has about this many multiply-accumulates. */
@@ -20,6 +21,7 @@ typedef struct depthwise_data {
   uint64_t group_bytes, at_zeros;    /* packed: groups of channels, then a row of zeros */
   uint64_t pack_bytes;               /* at the start of scratch where pack_at_run */
   uint64_t at_pointers, at_expanded; /* in scratch */
+  uint64_t at_image;                 /* HYBRID: in scratch, one image as it comes back from int8 */
   bool pack_at_run;
 } depthwise_data;
 
@@ -68,7 +70,10 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
 
   d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
   d->at_expanded = d->at_pointers + align64(taps * sizeof(void *));
-  n->scratch_bytes = d->at_expanded + (d->multiplier > 1 ? align64(taps * outputs * element(d)) : 0);
+  d->at_image = d->at_expanded + (d->multiplier > 1 ? align64(taps * outputs * element(d)) : 0);
+  bool hybrid = d->w.family == RLT_FAMILY_HYBRID;
+  n->scratch_bytes =
+      d->at_image + (hybrid ? align64(n->in[0]->bytes / (uint64_t)(d->rows > 0 ? n->in[0]->dims[0] : 1)) : 0);
 }
 
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
@@ -156,6 +161,25 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
 
 /* ---- run ---- */
 
+/* To int8 and back, by the rule of LiteRT's own kernel: rounding is half away from zero here. */
+static void round_trip(const float *x, uint64_t count, float *out) {
+  double least = 0.0, most = 0.0;
+  for (uint64_t i = 0; i < count; i++) {
+    least = x[i] < least ? x[i] : least;
+    most = x[i] > most ? x[i] : most;
+  }
+  double scale = least == most ? 1.0 : (most - least) / 255.0;
+  bool from_least = 128.0 - least / scale < 127.0 + most / scale;
+  double zero = from_least ? -128.0 - least / scale : 127.0 - most / scale;
+  zero = zero < -128.0 ? -128.0 : (zero > 127.0 ? 127.0 : (double)rlt_f64_round_away(zero));
+  float unit = (float)scale, inverse = 1.0f / unit, offset = (float)zero;
+  for (uint64_t i = 0; i < count; i++) {
+    float q = offset + x[i] * inverse;
+    q = q > -128.0f ? (q < 127.0f ? q : 127.0f) : -128.0f; /* NaN gives -128 */
+    out[i] = ((float)rlt_f64_round_away((double)q) - offset) * unit;
+  }
+}
+
 /* What one thread works with. */
 typedef struct work {
   const rlt_ukernels *u;
@@ -230,8 +254,15 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   if (end > d->rows) end = d->rows;
   size_t image_bytes = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels * element(d);
   size_t row_bytes = (size_t)w->out_w * (size_t)d->channels * (size_t)d->multiplier * element(d);
+  int64_t held = -1;
   for (; row < end; row++) {
     const char *image = (const char *)n->in[0]->data + (size_t)(row / w->out_h) * image_bytes;
+    if (d->w.family == RLT_FAMILY_HYBRID) {
+      float *back = (float *)(void *)(scratch + d->at_image);
+      if (held != row / w->out_h) round_trip((const float *)(const void *)image, image_bytes / sizeof(float), back);
+      held = row / w->out_h;
+      image = (const char *)back;
+    }
     run_row(&k, image, (int32_t)(row % w->out_h), (char *)n->out[0]->data + (size_t)row * row_bytes);
   }
   return RLT_OK;
