@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites of the IR. A pass is ``(graph) -> bool``: it works in place and says if it changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from converter import ir
+from converter.errors import ConversionError
+from converter.passes.affine import fold_affine, fuse_bias
+from converter.passes.constants import fold_constants
+from converter.passes.dead_code import merge_equal_nodes, remove_dead_code
+from converter.passes.fusion import fuse_activations, fuse_padding, recognize_activations
+from converter.passes.no_ops import remove_no_ops
+from converter.verifier import verify
+
+Pass = Callable[[ir.Graph], bool]
+
+DEFAULT_PASSES: tuple[Pass, ...] = (
+    remove_dead_code,
+    fold_constants,
+    remove_no_ops,
+    fold_affine,
+    fuse_bias,
+    recognize_activations,
+    fuse_activations,
+    fuse_padding,
+    merge_equal_nodes,
+)
+_MOST_ROUNDS = 200
+CHECK_VARIABLE = "RILLET_CHECK_PASSES"
+
+
+def optimize(
+    model: ir.Model,
+    verbose: bool = False,
+    *,
+    passes: Sequence[Pass] = DEFAULT_PASSES,
+    check: bool | None = None,
+) -> bool:
+    """Run `passes` over every graph, in place, until none of them changes anything.
+
+    Returns whether anything changed. `verbose` names each firing on standard error. `check` runs
+    the verifier after each pass that fired (default: the variable RILLET_CHECK_PASSES is set).
+    Raises ConversionError naming the pass that broke the model or that never settles.
+    """
+    if check is None:
+        check = bool(os.environ.get(CHECK_VARIABLE))
+    logger = logging.getLogger("converter.passes")
+    handler = logging.StreamHandler(sys.stderr)
+    level = logger.level
+    if verbose:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        return _to_fixpoint(model, passes, check)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _to_fixpoint(model: ir.Model, passes: Sequence[Pass], check: bool) -> bool:
+    changed = False
+    for _ in range(_MOST_ROUNDS):
+        fired = [p for p in passes if _run(model, p, check)]
+        if not fired:
+            return changed
+        changed = True
+    names = ", ".join(p.__name__ for p in fired)
+    raise ConversionError(f"passes still change the model after {_MOST_ROUNDS} rounds: {names}")
+
+
+def _run(model: ir.Model, run: Pass, check: bool) -> bool:
+    fired = False
+    for graph in model.graphs:
+        fired |= run(graph)
+    if fired and check:
+        try:
+            verify(model)
+        except ConversionError as error:
+            raise ConversionError(f"pass {run.__name__} broke the model: {error}") from error
+    return fired

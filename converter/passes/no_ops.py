@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that give back what they get, and chains of two that one node can do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from converter import ir
+from converter.passes.rewriting import (
+    Row,
+    apply_rows,
+    bypass,
+    constant_operand,
+    same_shape,
+    same_type,
+)
+
+
+def remove_no_ops(graph: ir.Graph) -> bool:
+    """Drop nodes that change nothing; merge chains of RESHAPE and of TRANSPOSE."""
+    return apply_rows("remove_no_ops", graph, ROWS)
+
+
+def _keeps_everything(graph: ir.Graph, node: ir.Node) -> bool:
+    """RESHAPE, SQUEEZE, CAST... to the very same shape and type."""
+    x = node.inputs[0]
+    if x is None or not same_shape(x, node.outputs[0]) or not same_type(x, node.outputs[0]):
+        return False
+    return bypass(graph, node, x)
+
+
+def _reshape(graph: ir.Graph, node: ir.Node) -> bool:
+    if _keeps_everything(graph, node):
+        return True
+    x = node.inputs[0]
+    before = x.producer if x is not None else None
+    if before is None or before.op != "RESHAPE" or before.inputs[0] is None:
+        return False
+    if not same_type(before.inputs[0], node.outputs[0]):
+        return False
+    node.set_input(0, before.inputs[0])
+    return True
+
+
+def _transpose(graph: ir.Graph, node: ir.Node) -> bool:
+    x, perm = node.inputs
+    if x is None or perm is None or perm.data is None:
+        return False
+    if list(perm.data) == list(range(len(perm.data))) and same_type(x, node.outputs[0]):
+        return bypass(graph, node, x)
+    before = x.producer
+    if before is None or before.op != "TRANSPOSE":
+        return False
+    source, first = before.inputs
+    if source is None or first is None or first.data is None:
+        return False
+    if not same_type(source, x):
+        return False
+    node.set_input(0, source)
+    node.set_input(1, ir.Value.constant(perm.name, first.data[perm.data]))
+    return True
+
+
+def _pad(graph: ir.Graph, node: ir.Node) -> bool:
+    x, paddings = node.inputs[:2]
+    if x is None or paddings is None or paddings.data is None or np.any(paddings.data):
+        return False
+    return same_type(x, node.outputs[0]) and bypass(graph, node, x)
+
+
+def _neutral(number: int, right_only: bool = False) -> Row:
+    """Arithmetic with the operand that changes nothing, where it does not broadcast either."""
+
+    def row(graph: ir.Graph, node: ir.Node) -> bool:
+        found = constant_operand(node)
+        if found is None or (right_only and found[0] is not node.inputs[0]):
+            return False
+        x, constant = found
+        out = node.outputs[0]
+        if x.is_quantized or out.is_quantized or constant.dtype.hasobject:
+            return False
+        if node.option("fused_activation_function") != "NONE" or not np.all(constant == number):
+            return False
+        # A constant of higher rank or larger size would broadcast the other operand.
+        if constant.ndim > len(x.shape) or not same_shape(x, out) or not same_type(x, out):
+            return False
+        return bypass(graph, node, x)
+
+    return row
+
+
+def _select(graph: ir.Graph, node: ir.Node) -> bool:
+    condition, *branches = node.inputs
+    if condition is None or condition.data is None or condition.data.size == 0:
+        return False
+    if not (np.all(condition.data) or not np.any(condition.data)):
+        return False
+    chosen = branches[0] if np.all(condition.data) else branches[1]
+    out = node.outputs[0]
+    if chosen is None or not same_shape(chosen, out) or not same_type(chosen, out):
+        return False
+    return bypass(graph, node, chosen)
+
+
+def _slice(graph: ir.Graph, node: ir.Node) -> bool:
+    x, begin = node.inputs[:2]
+    if x is None or begin is None or begin.data is None or np.any(begin.data):
+        return False
+    return _keeps_everything(graph, node)
+
+
+def _concatenation(graph: ir.Graph, node: ir.Node) -> bool:
+    if len(node.inputs) != 1 or node.option("fused_activation_function") != "NONE":
+        return False
+    return _keeps_everything(graph, node)
+
+
+ROWS: dict[str, Row] = {
+    "ADD": _neutral(0),
+    "SUB": _neutral(0, right_only=True),
+    "MUL": _neutral(1),
+    "DIV": _neutral(1, right_only=True),
+    "CAST": _keeps_everything,
+    "CONCATENATION": _concatenation,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "QUANTIZE": _keeps_everything,
+    "RESHAPE": _reshape,
+    "SELECT": _select,
+    "SELECT_V2": _select,
+    "SLICE": _slice,
+    "SQUEEZE": _keeps_everything,
+    "TRANSPOSE": _transpose,
+}
