@@ -85,10 +85,10 @@ rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_t
   *hi = most;
   if (activation == RLT_ACT_NONE) return RLT_OK;
   RLT_TRY(rlt_require_quantized(p, t));
-  float inverse = 1.0f / rlt_scale(t, 0);
+  float scale = rlt_scale(t, 0); /* divided by: its inverse would move bounds that lie half-way */
   float zero = (float)rlt_zero_point(t, 0);
-  *lo = rlt_round_clamped(real_lo * inverse + zero, (float)least, (float)most);
-  *hi = rlt_round_clamped(real_hi * inverse + zero, (float)least, (float)most);
+  *lo = rlt_round_clamped(real_lo / scale + zero, (float)least, (float)most);
+  *hi = rlt_round_clamped(real_hi / scale + zero, (float)least, (float)most);
   return RLT_OK;
 }
 
@@ -163,7 +163,7 @@ void rlt_walk_merge(rlt_walk *w) {
 }
 
 void rlt_walk_run(const rlt_walk *w, const int64_t *base, int64_t begin, int64_t end, rlt_row row, const void *ctx) {
-  int64_t index[RLT_MAX_RANK] = {0}, in[RLT_WALK_INPUTS] = {0};
+  int64_t index[RLT_WALK_RANK] = {0}, in[RLT_WALK_INPUTS] = {0};
   int32_t last = w->rank - 1;
   int64_t rest = begin;
   if (begin >= end) return;

@@ -74,14 +74,15 @@ static inline int64_t rlt_span(const rlt_tensor *t, int32_t from, int32_t to) {
 /* ---- strided walks ------------------------------------------------------------------------------------------ */
 
 #define RLT_WALK_INPUTS 3
+#define RLT_WALK_RANK (2 * RLT_MAX_RANK) /* a tiled dimension is walked as two */
 
 /* An output walked in order, and for each input its step, in elements, along every dimension (0: broadcast).
  * Neighbouring dimensions that all tensors step through alike are merged, those of size 1 dropped. */
 typedef struct rlt_walk {
   int32_t rank; /* >= 1 */
   int32_t inputs;
-  int64_t dims[RLT_MAX_RANK];
-  int64_t step[RLT_WALK_INPUTS][RLT_MAX_RANK];
+  int64_t dims[RLT_WALK_RANK];
+  int64_t step[RLT_WALK_INPUTS][RLT_WALK_RANK];
 } rlt_walk;
 
 /* Computes n elements of the innermost dimension: the output from element `out` on, input i from in[i] on, stepping by
