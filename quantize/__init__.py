@@ -21,6 +21,7 @@ _LAZY = {
     "float16": "quantize.application",
     "dynamic_int8": "quantize.application",
     "static_int8": "quantize.application",
+    "Report": "quantize.accuracy",
     "report": "quantize.accuracy",
 }
 __all__ = ["QuantizationError", *_LAZY]

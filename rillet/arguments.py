@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments of every command. Imports nothing of weight, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+
+from rillet.errors import EXIT_CODES
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="rillet",
+        description="From a trained model to the device: convert, quantize, run, measure, look.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_convert, _quantize, _run, _bench, _inspect):
+        add(commands)
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, summary: str, details: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"{details}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    return command
+
+
+def _convert(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "convert",
+        "optimize a model and write it as .tflite",
+        """SOURCE is one of
+  model.tflite        read, optimized and written back
+  script.py:function  the function returns (session, inputs, outputs) of host_engine:
+
+      # net.py
+      import host_engine as tf
+      def trained():
+          x = tf.placeholder(tf.float32, [None, 4], name="x")
+          w = tf.Variable(tf.ones([4, 2]), name="w")
+          y = tf.nn.softmax(tf.matmul(x, w))
+          sess = tf.Session()
+          sess.run(tf.global_variables_initializer())   # or tf.train.Saver().restore(sess, path)
+          return sess, [x], [y]
+
+examples:
+  rillet convert net.py:trained -o net.tflite
+  rillet convert big.tflite -o optimized.tflite --verbose""",
+    )
+    command.add_argument("source", metavar="SOURCE", help="a .tflite file or script.py:function")
+    _add_output(command)
+    command.add_argument(
+        "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
+    )
+    command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")
+
+
+def _quantize(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "quantize",
+        "make a float model smaller and faster",
+        """examples:
+  rillet quantize net.tflite -o net_f16.tflite --recipe float16
+  rillet quantize net.tflite -o net_int8.tflite --recipe static-int8 --calibrate photos/
+  rillet quantize net.tflite -o net_int8.tflite --recipe-file recipe.json --calibrate x.npz
+
+A recipe file is JSON such as
+  {"kind": "static_int8", "method": "percentile", "overrides": {"SOFTMAX": "float"}}""",
+    )
+    command.add_argument("model", metavar="MODEL", help="a float .tflite file")
+    _add_output(command)
+    kinds = ["float16", "dynamic-int8", "static-int8"]
+    recipe = command.add_mutually_exclusive_group(required=True)
+    recipe.add_argument("--recipe", choices=kinds, help="what to make of the model")
+    recipe.add_argument("--recipe-file", metavar="JSON", help="a recipe with all its settings")
+    command.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="a folder of photos; an .npz with an array per input name, or an .npy for one input, "
+        "samples along the first axis. static-int8 needs it, the others report with it",
+    )
+    _add_pixels(command)
+    command.add_argument("--limit", type=_positive, metavar="N", help="use the first N samples")
+    command.add_argument(
+        "--method", choices=["minmax", "percentile"], help="how ranges are found (minmax)"
+    )
+    command.add_argument(
+        "--percentile", type=float, metavar="P", help="share kept by that method (99.99)"
+    )
+    command.add_argument(
+        "--io", choices=["int8", "float32"], help="model inputs and outputs (int8)"
+    )
+    command.add_argument(
+        "--report",
+        type=_not_negative,
+        default=16,
+        metavar="N",
+        help="compare with the float model on N samples (16; 0: no report)",
+    )
+
+
+def _run(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "run",
+        "run a model once and show its outputs",
+        """examples:
+  rillet run net.tflite --random
+  rillet run net.tflite --input photo.jpg --labels labels.txt --top 3
+  rillet run net.tflite --input x=x.npy --input y=y.npy --output out.npz""",
+    )
+    command.add_argument("model", metavar="MODEL", help="a .tflite file")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--input",
+        action="append",
+        metavar="[NAME=]FILE",
+        help="an .npy array or a photo; NAME may be left out where there is one input",
+    )
+    source.add_argument("--random", action="store_true", help="random values in every input")
+    command.add_argument("--seed", type=int, default=0, help="of --random (0)")
+    _add_pixels(command)
+    command.add_argument("--output", "-o", metavar="NPZ", help="save the outputs by name")
+    command.add_argument("--labels", metavar="TXT", help="a label per line, for --top")
+    command.add_argument(
+        "--top", type=_positive, metavar="K", help="show the K largest elements of each output"
+    )
+    command.add_argument("--threads", type=_positive, metavar="N", help="threads (1)")
+
+
+def _bench(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "bench",
+        "measure how long a model takes",
+        """examples:
+  rillet bench net.tflite
+  rillet bench net.tflite --threads 2 --per-op
+  rillet bench net.tflite --compare litert""",
+    )
+    command.add_argument("model", metavar="MODEL", help="a .tflite file")
+    command.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads (1)")
+    command.add_argument("--runs", type=_positive, default=50, metavar="N", help="measured (50)")
+    command.add_argument(
+        "--warmup", type=_not_negative, default=5, metavar="N", help="run before measuring (5)"
+    )
+    command.add_argument(
+        "--isa", metavar="NAME", help="use no more than this instruction set, such as scalar, avx2"
+    )
+    command.add_argument("--per-op", action="store_true", help="time every node")
+    command.add_argument(
+        "--compare", choices=["litert"], help="alternate with LiteRT, and give the ratio"
+    )
+
+
+def _inspect(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "inspect",
+        "show what a model consists of and what it needs",
+        """examples:
+  rillet inspect net.tflite
+  rillet inspect net.tflite --tensors --kernels""",
+    )
+    command.add_argument("model", metavar="MODEL", help="a .tflite file")
+    command.add_argument("--kernels", action="store_true", help="the loop chosen for every node")
+    command.add_argument("--tensors", action="store_true", help="every tensor")
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="the .tflite file to write"
+    )
+
+
+def _add_pixels(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mean", type=_numbers, default=[127.0], metavar="M[,M,M]", help="photos: subtracted (127)"
+    )
+    command.add_argument(
+        "--std", type=_divisors, default=[128.0], metavar="S[,S,S]", help="photos: divided by (128)"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return number
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers") from None
+
+
+def _divisors(text: str) -> list[float]:
+    numbers = _numbers(text)
+    if 0.0 in numbers:
+        raise argparse.ArgumentTypeError("a divisor is 0")
+    return numbers
