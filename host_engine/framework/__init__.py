@@ -1,0 +1,1 @@
+"""Graphs, operations, tensors, their types and shapes, and the registry of op records."""
