@@ -15,12 +15,12 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError
-from converter.importers import host_nn, host_ops
+from converter.importers import host_composed, host_nn, host_ops
 from converter.importers.host_ops import Context, NoForm
 from converter.importers.host_random import settled
 from converter.verifier import verify
 
-ROWS = {**host_ops.ROWS, **host_nn.ROWS}
+ROWS = {**host_ops.ROWS, **host_nn.ROWS, **host_composed.ROWS}
 _VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
 

@@ -94,6 +94,13 @@ def _alias(c: Context) -> list[ir.Value]:
     return [c.input(0)]
 
 
+def _atan2(c: Context) -> list[ir.Value]:
+    y, x = c.inputs()
+    if y.shape != x.shape:
+        raise NoForm("has operands of two shapes: broadcast one of them first")
+    return c.emit("ATAN2", [y, x])
+
+
 def _bias_add(c: Context) -> list[ir.Value]:
     if c.attr("data_format", "NHWC") not in ("NHWC", "N...C"):
         raise NoForm("has data_format NCHW: build the network with NHWC")
@@ -247,9 +254,10 @@ ROWS: dict[str, Row] = {
     "Abs": _plain("ABS"),
     "Add": _plain("ADD"),
     "AddV2": _plain("ADD"),
-    "AddN": _plain("ADD_N"),
+    "AddN": lambda c: c.emit("ADD_N", c.inputs()) if len(c.op.inputs) > 1 else _alias(c),
     "All": _reduce("REDUCE_ALL"),
     "Any": _reduce("REDUCE_ANY"),
+    "Atan2": _atan2,
     "ArgMax": _arg("ARG_MAX"),
     "ArgMin": _arg("ARG_MIN"),
     "BatchMatMul": _batch_matmul,
@@ -332,5 +340,7 @@ ROWS: dict[str, Row] = {
     "TopKV2": _with_ints("TOPK_V2", "k"),
     "Transpose": _with_ints("TRANSPOSE", "perm"),
     "Unpack": _unpack,
+    "UnsortedSegmentSum": _with_ints("UNSORTED_SEGMENT_SUM", "ids", "count"),
+    "Where": _plain("WHERE"),
     "ZerosLike": _plain("ZEROS_LIKE"),
 }
