@@ -31,7 +31,7 @@ __all__ = [
 
 
 def _refuse_two_distributions() -> None:
-    """Both distributions carry this package; which files are on disk would depend on their order."""
+    """Both distributions carry this package; the one installed last would overwrite the other."""
     if all(any(_metadata.distributions(name=name)) for name in ("rillet", "rillet-runtime")):
         raise ImportError(
             "the distributions rillet and rillet-runtime are both installed, and each carries the"

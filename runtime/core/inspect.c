@@ -56,6 +56,13 @@ const char *rlt_signature_tensor(const rlt_model *m, int32_t signature, bool out
   return name;
 }
 
+/* Shape asked for by rlt_resize_input and not yet prepared; NULL: none. */
+static const rlt_shape_wish *wish_for(const rlt_interpreter *it, int32_t tensor) {
+  for (int32_t i = 0; i < it->graph->n_inputs; i++)
+    if (it->graph->inputs[i] == tensor && it->wishes[i].rank >= 0) return &it->wishes[i];
+  return NULL;
+}
+
 rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t tensor, rlt_tensor_info *info) {
   const rlt_subgraph_def *g = subgraph(it->model, index);
   if (tensor < 0 || tensor >= g->n_tensors) return RLT_BAD_ARGUMENT;
@@ -70,6 +77,13 @@ rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t
                             .quantized_axis = def->quant.axis};
   __builtin_memcpy(info->dims, def->dims, sizeof info->dims);
   __builtin_memcpy(info->signature, def->signature, sizeof info->signature);
+  const rlt_shape_wish *wish = g == it->graph ? wish_for(it, tensor) : NULL;
+  if (wish) {
+    uint64_t count;
+    info->rank = wish->rank;
+    __builtin_memcpy(info->dims, wish->dims, sizeof info->dims);
+    if (!rlt_tensor_size(def->type, wish->rank, wish->dims, &count, &info->bytes)) info->bytes = UINT64_MAX;
+  }
   if (g == it->graph && it->stage != RLT_CREATED) {
     const rlt_tensor *t = &it->tensors[tensor];
     info->rank = t->rank;

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Opens, prepares, binds and invokes damaged models: any bytes must give a status or a correct run. Made to be built
+ * with sanitizers; every mutant lies in memory of exactly its size, so that reading past it is seen.
+ *
+ *   fuzz_driver truncate MODEL        every prefix
+ *   fuzz_driver flip MODEL            every byte, five other values each
+ *   fuzz_driver mutate MODEL COUNT    COUNT mutants of several bytes, the same ones each time
+ *   fuzz_driver grow MODEL            every block too small by steps of 16 bytes, then right
+ * Prints how many mutants gave which status. Exit code 1: a promise was broken. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rillet.h"
+
+enum { STATUSES = 10 };
+
+static const rlt_limits small_limits = {1 << 20, 1 << 24, 1 << 24};
+static long counts[STATUSES];
+
+static void *block(size_t size) {
+  void *p = aligned_alloc(RLT_BLOCK_ALIGN, (size + RLT_BLOCK_ALIGN) / RLT_BLOCK_ALIGN * RLT_BLOCK_ALIGN);
+  if (!p) abort();
+  return p;
+}
+
+/* A status that fails must come with words. */
+static rlt_status judged(rlt_status status, const rlt_error *err) {
+  if (status != RLT_OK && (err->status != status || err->text[0] == 0 || !memchr(err->text, 0, sizeof err->text))) {
+    fprintf(stderr, "status %s came without words\n", rlt_status_name(status));
+    exit(1);
+  }
+  return status;
+}
+
+static void fill_inputs(const rlt_model *m, rlt_interpreter *it) {
+  for (int32_t i = 0; i < rlt_input_count(m, 0); i++) {
+    rlt_tensor_info info;
+    int32_t tensor = rlt_input_tensor(m, 0, i);
+    uint8_t *data = rlt_tensor_data(it, 0, tensor);
+    if (rlt_get_tensor_info(it, 0, tensor, &info) != RLT_OK || !data) exit(1);
+    for (uint64_t k = 0; k < info.bytes; k++) data[k] = (uint8_t)(k * 37 + 11);
+  }
+}
+
+static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
+  unsigned sum = 0;
+  for (int32_t i = 0; i < rlt_output_count(m, 0); i++) {
+    rlt_tensor_info info;
+    int32_t tensor = rlt_output_tensor(m, 0, i);
+    const uint8_t *data = rlt_tensor_data(it, 0, tensor);
+    if (rlt_get_tensor_info(it, 0, tensor, &info) != RLT_OK) exit(1);
+    for (uint64_t k = 0; data && k < info.bytes; k++) sum = sum * 31 + data[k];
+  }
+  return sum;
+}
+
+static rlt_status run_interpreter(const rlt_model *m, void *state, size_t size, unsigned *sum) {
+  rlt_options options = {.threads = 1};
+  rlt_interpreter *it;
+  rlt_error err;
+  rlt_sizes sizes;
+  rlt_status status = judged(rlt_create(m, &options, state, size, &it, &err), &err);
+  if (status == RLT_OK) status = judged(rlt_prepare(it, &err), &err);
+  if (status != RLT_OK) return status;
+  if (rlt_get_sizes(it, &sizes) != RLT_OK) exit(1);
+  void *prepared = block(sizes.prepared), *arena = block(sizes.arena);
+  memset(arena, 0x5a, sizes.arena);
+  status = judged(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err), &err);
+  if (status == RLT_OK) {
+    fill_inputs(m, it);
+    status = judged(rlt_invoke(it, &err), &err);
+  }
+  if (status == RLT_OK) *sum = read_outputs(m, it);
+  free(prepared);
+  free(arena);
+  return status;
+}
+
+static rlt_status run_bytes(const uint8_t *data, size_t size, unsigned *sum) {
+  const rlt_model *m;
+  rlt_error err;
+  size_t need;
+  rlt_status status = judged(rlt_open_size(data, size, &need, &err), &err);
+  if (status != RLT_OK) return status;
+  void *structure = block(need);
+  status = judged(rlt_open(data, size, &small_limits, structure, need, &m, &err), &err);
+  if (status == RLT_OK) {
+    size_t state_size = rlt_create_size(m, NULL);
+    void *state = block(state_size);
+    status = run_interpreter(m, state, state_size, sum);
+    free(state);
+  }
+  free(structure);
+  return status;
+}
+
+/* Also the entry point of libFuzzer. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  unsigned sum;
+  uint8_t *exact = malloc(size ? size : 1);
+  if (!exact) abort();
+  memcpy(exact, data, size);
+  counts[run_bytes(exact, size, &sum)]++;
+  free(exact);
+  return 0;
+}
+
+static void truncate_all(const uint8_t *data, size_t size) {
+  for (size_t n = 0; n < size; n++) LLVMFuzzerTestOneInput(data, n);
+}
+
+static void flip_all(uint8_t *data, size_t size) {
+  for (size_t i = 0; i < size; i++) {
+    uint8_t was = data[i];
+    const uint8_t others[] = {(uint8_t)~was, (uint8_t)(was ^ 1), (uint8_t)(was ^ 0x80), 0, 0xff};
+    for (size_t k = 0; k < sizeof others; k++) {
+      data[i] = others[k];
+      LLVMFuzzerTestOneInput(data, size);
+    }
+    data[i] = was;
+  }
+}
+
+static uint32_t next_random(void) {
+  static uint64_t state = 0x853c49e6748fea9bu;
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(state >> 33);
+}
+
+static void mutate(const uint8_t *data, size_t size, long count) {
+  uint8_t *copy = malloc(size);
+  if (!copy) abort();
+  for (long i = 0; i < count; i++) {
+    memcpy(copy, data, size);
+    for (uint32_t edits = 1 + next_random() % 4; edits > 0; edits--) {
+      size_t at = next_random() % (size - 4);
+      if (next_random() % 2) {
+        copy[at] = (uint8_t)next_random();
+      } else { /* a whole word from elsewhere: offsets that lead to the wrong table */
+        memcpy(copy + at / 4 * 4, data + next_random() % (size - 4) / 4 * 4, 4);
+      }
+    }
+    LLVMFuzzerTestOneInput(copy, size);
+  }
+  free(copy);
+}
+
+static void expect(bool ok, const char *what) {
+  if (ok) return;
+  fprintf(stderr, "%s\n", what);
+  exit(1);
+}
+
+/* Each block too small in turn: the library must say so, and the same call must succeed with enough. */
+static void grow_blocks(const uint8_t *data, size_t size) {
+  const rlt_model *m = NULL;
+  rlt_interpreter *it = NULL;
+  rlt_error err;
+  rlt_sizes sizes;
+  size_t need;
+  expect(rlt_open_size(data, size, &need, &err) == RLT_OK, "open_size");
+  void *structure = block(need);
+  for (size_t n = 0; n < need; n += 16)
+    expect(judged(rlt_open(data, size, NULL, structure, n, &m, &err), &err) == RLT_NO_MEMORY, "open took too little");
+  expect(rlt_open(data, size, NULL, structure, need, &m, &err) == RLT_OK, "open");
+  need = rlt_create_size(m, NULL);
+  void *state = block(need);
+  for (size_t n = 0; n < need; n += 16)
+    expect(judged(rlt_create(m, NULL, state, n, &it, &err), &err) == RLT_NO_MEMORY, "create took too little");
+  expect(rlt_create(m, NULL, state, need, &it, &err) == RLT_OK, "create");
+  expect(rlt_get_sizes(it, &sizes) == RLT_BAD_STATE, "sizes before prepare");
+  expect(judged(rlt_bind(it, NULL, 0, false, NULL, 0, &err), &err) == RLT_BAD_STATE, "bind before prepare");
+  expect(judged(rlt_invoke(it, &err), &err) == RLT_BAD_STATE, "invoke before prepare");
+  expect(rlt_prepare(it, &err) == RLT_OK, "prepare");
+  expect(rlt_get_sizes(it, &sizes) == RLT_OK, "sizes");
+  void *prepared = block(sizes.prepared), *arena = block(sizes.arena);
+  for (size_t n = 0; n < sizes.prepared; n += 16)
+    expect(judged(rlt_bind(it, prepared, n, false, arena, sizes.arena, &err), &err) == RLT_NO_MEMORY, "prepared");
+  for (size_t n = 0; n < sizes.arena; n += 16)
+    expect(judged(rlt_bind(it, prepared, sizes.prepared, false, arena, n, &err), &err) == RLT_NO_MEMORY, "arena");
+  expect(judged(rlt_invoke(it, &err), &err) == RLT_BAD_STATE, "invoke before bind");
+  expect(judged(rlt_bind(it, prepared, sizes.prepared, false, (char *)arena + 1, sizes.arena, &err), &err) ==
+             RLT_BAD_ARGUMENT,
+         "misaligned arena");
+  expect(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err) == RLT_OK, "bind");
+  fill_inputs(m, it);
+  expect(rlt_invoke(it, &err) == RLT_OK, "invoke");
+  unsigned first = read_outputs(m, it);
+  expect(rlt_bind(it, prepared, sizes.prepared, true, arena, sizes.arena, &err) == RLT_OK, "bind what is packed");
+  fill_inputs(m, it);
+  expect(rlt_invoke(it, &err) == RLT_OK && read_outputs(m, it) == first, "packed by the first, run by the second");
+  counts[RLT_OK]++;
+  free(prepared);
+  free(arena);
+  free(state);
+  free(structure);
+}
+
+/* The model at an odd address gives the same outputs. */
+static void check_misaligned(const uint8_t *data, size_t size) {
+  unsigned even = 0, odd = 1;
+  uint8_t *copy = malloc(size + 1);
+  if (!copy) abort();
+  memcpy(copy + 1, data, size);
+  expect(run_bytes(data, size, &even) == RLT_OK, "the model itself does not run");
+  expect(run_bytes(copy + 1, size, &odd) == RLT_OK && even == odd, "at an odd address the outputs differ");
+  free(copy);
+}
+
+int main(int argc, char **argv) {
+  FILE *file = argc > 2 ? fopen(argv[2], "rb") : NULL;
+  if (!file) return fprintf(stderr, "usage: fuzz_driver truncate|flip|mutate|grow MODEL [COUNT]\n"), 2;
+  fseek(file, 0, SEEK_END);
+  size_t size = (size_t)ftell(file);
+  rewind(file);
+  uint8_t *data = malloc(size + 1);
+  if (!data || fread(data, 1, size, file) != size) return 2;
+  fclose(file);
+  check_misaligned(data, size);
+  if (!strcmp(argv[1], "truncate")) truncate_all(data, size);
+  if (!strcmp(argv[1], "flip")) flip_all(data, size);
+  if (!strcmp(argv[1], "mutate")) mutate(data, size, argc > 3 ? atol(argv[3]) : 1000);
+  if (!strcmp(argv[1], "grow")) grow_blocks(data, size);
+  for (int i = 0; i < STATUSES; i++)
+    if (counts[i]) printf("%s %ld\n", rlt_status_name((rlt_status)i), counts[i]);
+  free(data);
+  return 0;
+}

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny models, built with the converter's IR, that tests of the runtime's core run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from converter import ir, write_tflite
+
+
+def quantization(scale: float, zero: int = 0) -> ir.Quantization:
+    """Per-tensor parameters."""
+    return ir.Quantization(np.array([scale], np.float32), np.array([zero], np.int64))
+
+
+class Builder:
+    """Builds one graph op by op; shapes are given."""
+
+    def __init__(self, name: str = "main") -> None:
+        self.graph = ir.Graph(name)
+        self.count = 0
+
+    def input(self, shape, dtype="FLOAT32", **kwargs) -> ir.Value:
+        return self.graph.add_input(f"x{len(self.graph.inputs)}", dtype, shape, **kwargs)
+
+    def constant(self, data, **kwargs) -> ir.Value:
+        self.count += 1
+        return ir.Value.constant(f"{self.graph.name}_c{self.count}", data, **kwargs)
+
+    def op(self, op, inputs, shape, dtype="FLOAT32", quant=None, **options) -> ir.Value:
+        inputs = [v if v is None or isinstance(v, ir.Value) else self.constant(v) for v in inputs]
+        out = ir.Value(f"{op.lower()}_{len(self.graph.nodes)}", dtype, shape, quant=quant)
+        self.graph.add_node(op, inputs, [out], options, name=out.name)
+        return out
+
+    def dense(self, x, units, rng, activation="NONE") -> ir.Value:
+        weights = rng.standard_normal((units, x.shape[-1])).astype(np.float32)
+        bias = rng.standard_normal(units).astype(np.float32)
+        return self.op(
+            "FULLY_CONNECTED",
+            [x, weights, bias],
+            (x.shape[0], units),
+            fused_activation_function=activation,
+        )
+
+    def model(self, *outputs, signature: bool = True) -> ir.Model:
+        self.graph.outputs = list(outputs)
+        model = ir.Model([self.graph])
+        if signature:
+            inputs = {value.name: i for i, value in enumerate(self.graph.inputs)}
+            names = {f"y{i}": i for i in range(len(outputs))}
+            model.signatures.append(ir.Signature("serving_default", inputs, names))
+        return model
+
+
+def dense_stack(
+    widths=(4, 8, 8, 3),
+    batch: int = 1,
+    seed: int = 0,
+    signature: bool = True,
+    dynamic: bool = False,
+) -> bytes:
+    """A chain of FULLY_CONNECTED layers, RELU between them."""
+    rng, b = np.random.default_rng(seed), Builder()
+    signature_shape = (-1, widths[0]) if dynamic else None
+    x = b.input((batch, widths[0]), shape_signature=signature_shape)
+    for i, width in enumerate(widths[1:], 1):
+        x = b.dense(x, width, rng, "RELU" if i < len(widths) - 1 else "NONE")
+    return write_tflite(b.model(x, signature=signature))
+
+
+def dense_int8(inputs: int = 6, units: int = 5, seed: int = 0) -> bytes:
+    """One int8 FULLY_CONNECTED layer."""
+    rng, b = np.random.default_rng(seed), Builder()
+    x = b.input((2, inputs), "INT8", quant=quantization(0.05, 3))
+    weights = b.constant(
+        rng.integers(-127, 128, (units, inputs)).astype(np.int8), quant=quantization(0.02)
+    )
+    bias = b.constant(
+        rng.integers(-500, 500, units).astype(np.int32), quant=quantization(0.05 * 0.02)
+    )
+    y = b.op("FULLY_CONNECTED", [x, weights, bias], (2, units), "INT8", quantization(0.1, -4))
+    return write_tflite(b.model(y))
+
+
+def branches(seed: int = 0) -> bytes:
+    """Two outputs, a value used twice, and one that nobody uses."""
+    rng, b = np.random.default_rng(seed), Builder()
+    x, other = b.input((2, 6)), b.input((2, 3))
+    shared = b.dense(x, 5, rng, "RELU")
+    left, right = b.dense(shared, 4, rng), b.dense(shared, 3, rng)
+    b.dense(other, 7, rng)
+    return write_tflite(b.model(left, right))

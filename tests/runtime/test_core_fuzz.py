@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damaged models and small blocks: always a status in words, never a crash. Under ASan and UBSan
+where gcc exists."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import runtime_models as models
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = {
+    "dense_float": models.dense_stack,
+    "dense_int8": models.dense_int8,
+    "branches": models.branches,
+}
+
+
+@pytest.fixture(scope="session")
+def driver() -> Path:
+    """The compiled fuzz_driver.c."""
+    build = runpy.run_path(str(ROOT / "runtime/core/build.py"))["build"]
+    sanitize = shutil.which("gcc") is not None
+    out = ROOT / "build" / ("asan" if sanitize else "fuzz") / "fuzz_driver"
+    return build(None, out, sanitize=sanitize, program=ROOT / "tests/runtime/fuzz_driver.c")
+
+
+def run(driver: Path, *arguments: object) -> dict[str, int]:
+    """Status name -> number of mutants that gave it."""
+    command = [str(driver), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return {name: int(count) for name, count in (row.split() for row in done.stdout.splitlines())}
+
+
+@pytest.fixture(params=MODELS)
+def model(request, tmp_path) -> Path:
+    path = tmp_path / f"{request.param}.tflite"
+    path.write_bytes(MODELS[request.param]())
+    return path
+
+
+def test_every_truncation_gives_a_status(driver, model):
+    counts = run(driver, "truncate", model)
+    assert sum(counts.values()) == model.stat().st_size
+    # Only what pads the file's end may be missing.
+    assert counts.get("OK", 0) < 16
+
+
+def test_every_flipped_byte_gives_a_status(driver, model):
+    counts = run(driver, "flip", model)
+    assert sum(counts.values()) == 5 * model.stat().st_size
+    assert counts["OK"] and counts["BAD_MODEL"] and counts["UNSUPPORTED"]
+
+
+def test_mutants_give_a_status(driver, model):
+    counts = run(driver, "mutate", model, 3000)
+    assert sum(counts.values()) == 3000
+    assert counts["BAD_MODEL"]
+
+
+def test_every_smaller_block_is_refused(driver, model):
+    assert run(driver, "grow", model) == {"OK": 1}
