@@ -65,7 +65,6 @@ CONSTRAINTS: Mapping[str, Constraint] = {
     "SUB": Constraint(adds=True),
     "LOGISTIC": Constraint(fixed=(1 / 256, -128)),
     "SOFTMAX": Constraint(fixed=(1 / 256, -128)),
-    "LOG_SOFTMAX": Constraint(fixed=(16 / 256, 127)),
     "TANH": Constraint(fixed=(1 / 128, 0)),
     "L2_NORMALIZATION": Constraint(fixed=(1 / 128, 0)),
     **{op: Constraint(same_scale=True) for op in _SAME_SCALE.split()},

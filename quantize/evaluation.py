@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import converter
+import runtime
 from converter.ir import Model, Value
 from converter.tensor_types import numpy_dtype
 from quantize.errors import QuantizationError
@@ -87,7 +88,9 @@ class Evaluator:
         for graph in numbered.graphs:
             for i, value in enumerate(graph.values()):
                 value.name = f"{graph.name}/{i}"
-        self._interpreter = _open(converter.write_tflite(numbered))
+        self._interpreter = runtime.Interpreter(
+            model_content=converter.write_tflite(numbered), experimental_preserve_all_tensors=True
+        )
         positions = {d["name"]: d["index"] for d in self._interpreter.get_tensor_details()}
         self._index = {
             id(value): positions[twin.name]
@@ -122,13 +125,3 @@ def samples_of(samples: Iterable[Sample], purpose: str) -> Iterable[Sample]:
             f"name; given one {type(samples).__name__}"
         )
     return samples
-
-
-def _open(content: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    return Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )

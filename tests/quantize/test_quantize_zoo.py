@@ -45,7 +45,7 @@ def test_float_models_of_the_zoo(kind: str) -> None:
             assert kind == "float16" and "nothing to quantize" in str(error)
             continue
         content = converter.write_tflite(small)
-        assert len(content) < 0.75 * path.stat().st_size or kind != "static_int8"
+        assert len(content) < 0.9 * path.stat().st_size  # of float16 files too
         outputs = run(LiteRT, content, data[0])
         assert all(np.isfinite(array.astype(np.float64)).all() for array in outputs)
         worst = min(e.snr_db for e in quantize.report(model, small, data).outputs)
