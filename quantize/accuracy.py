@@ -61,14 +61,25 @@ class Report:
         lines = [f"{self.samples} samples"]
         rows = [["output", "largest error", "mean error", "SNR dB", "same argmax"]]
         rows += [
-            [e.name, f"{e.largest:.4g}", f"{e.mean:.4g}", f"{e.snr_db:.1f}", f"{e.agreement:.1%}"]
+            [
+                _short(e.name),
+                f"{e.largest:.4g}",
+                f"{e.mean:.4g}",
+                f"{e.snr_db:.1f}",
+                f"{e.agreement:.1%}",
+            ]
             for e in self.outputs
         ]
         lines += _aligned(rows)
         shown = self.layers[:layers]
         rows = [["layer, noisiest first", "op", "SNR dB", "lost dB"]]
         rows += [
-            [e.name, e.op, f"{e.snr_db:.1f}", "" if math.isnan(e.lost_db) else f"{e.lost_db:.1f}"]
+            [
+                _short(e.name),
+                e.op,
+                f"{e.snr_db:.1f}",
+                "" if math.isnan(e.lost_db) else f"{e.lost_db:.1f}",
+            ]
             for e in shown
         ]
         lines += ["", *_aligned(rows)]
@@ -195,6 +206,12 @@ def _output_error(value: Value, noise: _Noise) -> OutputError:
         noise.snr_db,
         noise.same / noise.positions if noise.positions else math.nan,
     )
+
+
+def _short(name: str, width: int = 44) -> str:
+    """Converters join the names of all ops they fused; the ends tell most."""
+    half = (width - 3) // 2
+    return name if len(name) <= width else f"{name[:half]}...{name[-half:]}"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 import converter
 import runtime
-from converter.ir import Model, Value
+from converter.ir import Graph, Model, Value
 from converter.tensor_types import numpy_dtype
 from quantize.errors import QuantizationError
 
@@ -84,17 +84,16 @@ class Evaluator:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        numbered = model.copy()
-        for graph in numbered.graphs:
-            for i, value in enumerate(graph.values()):
-                value.name = f"{graph.name}/{i}"
+        twin_model = model.copy()
+        for graph in twin_model.graphs:
+            _make_names_unique(graph)
         self._interpreter = runtime.Interpreter(
-            model_content=converter.write_tflite(numbered), experimental_preserve_all_tensors=True
+            model_content=converter.write_tflite(twin_model), experimental_preserve_all_tensors=True
         )
         positions = {d["name"]: d["index"] for d in self._interpreter.get_tensor_details()}
         self._index = {
             id(value): positions[twin.name]
-            for value, twin in zip(model.main.values(), numbered.main.values(), strict=True)
+            for value, twin in zip(model.main.values(), twin_model.main.values(), strict=True)
             if twin.name in positions
         }
         self._shapes: list[tuple[int, ...]] | None = None
@@ -115,6 +114,15 @@ class Evaluator:
     def get(self, value: Value) -> np.ndarray:
         """A copy of what `value` (of the main graph) held in the last run."""
         return self._interpreter.get_tensor(self._index[id(value)])
+
+
+def _make_names_unique(graph: Graph) -> None:
+    """Files may give tensors equal names; messages keep what they can of them."""
+    seen: set[str] = set()
+    for i, value in enumerate(graph.values()):
+        if value.name in seen:
+            value.name = f"{value.name}#{i}"
+        seen.add(value.name)
 
 
 def samples_of(samples: Iterable[Sample], purpose: str) -> Iterable[Sample]:

@@ -123,5 +123,5 @@ def _per_op(nodes: list[dict[str, Any]]) -> list[str]:
     return [
         table(["op", "nodes", "us", "share"], summary),
         "",
-        table(["node", "op", "us", "share", "GFLOP/s", "loop"], rows),
+        table(["node", "op", "us", "share", "Gop/s", "loop"], rows),
     ]

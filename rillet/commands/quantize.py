@@ -12,6 +12,7 @@ from typing import Any
 
 import converter
 import quantize
+import runtime
 from converter.ir import Model
 from rillet.commands.convert import read_model
 from rillet.errors import CommandError
@@ -28,6 +29,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.calibrate is not None:
         samples = sample_set(args.calibrate, model, (args.mean, args.std))
         samples = samples.first(args.limit or samples.count)
+        runtime.Interpreter(
+            model_path=args.model
+        )  # what it cannot run is said with the file's name
     elif recipe.kind == "static_int8":
         raise CommandError(
             "static-int8 needs samples to find the ranges: --calibrate with a folder of photos, "
