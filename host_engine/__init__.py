@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """TensorFlow 1's graph and session engine on NumPy: `import host_engine as tf`.
 
 A program builds a graph of operations (placeholders, variables, layers, a loss), differentiates it
@@ -44,26 +45,13 @@ from host_engine.initializers import VarianceScaling as variance_scaling_initial
 from host_engine.initializers import Zeros as zeros_initializer
 from host_engine.ops.array import (
     expand_dims,
-    fill,
-    identity,
-    lin_space,
-    linspace,
-    one_hot,
-    ones,
-    ones_like,
-    placeholder,
-    placeholder_with_default,
-    range,
     rank,
     reshape,
     shape,
     size,
     squeeze,
-    stop_gradient,
     tile,
     transpose,
-    zeros,
-    zeros_like,
 )
 from host_engine.ops.binary import (
     add,
@@ -100,6 +88,7 @@ from host_engine.ops.broadcast import broadcast_to
 from host_engine.ops.clip import clip_by_global_norm, clip_by_norm, global_norm
 from host_engine.ops.control import control_dependencies, group, no_op
 from host_engine.ops.control import tuple_ as tuple
+from host_engine.ops.gather import gather, unsorted_segment_sum
 from host_engine.ops.joining import concat, pack, split, stack, unpack, unstack
 from host_engine.ops.linalg import batch_matmul, matmul
 from host_engine.ops.math import (
@@ -159,8 +148,23 @@ from host_engine.ops.select import (
     to_int64,
     where,
 )
-from host_engine.ops.slicing import gather, pad, strided_slice, unsorted_segment_sum
+from host_engine.ops.slicing import pad, strided_slice
 from host_engine.ops.slicing import slice_ as slice
+from host_engine.ops.source import (
+    fill,
+    identity,
+    lin_space,
+    linspace,
+    one_hot,
+    ones,
+    ones_like,
+    placeholder,
+    placeholder_with_default,
+    range,
+    stop_gradient,
+    zeros,
+    zeros_like,
+)
 from host_engine.ops.state import assign, assign_add, assign_sub, is_variable_initialized
 from host_engine.session import InteractiveSession, Session, get_default_session
 from host_engine.variable_scope import (
@@ -216,6 +220,3 @@ def get_collection_ref(key: str) -> list[_Any]:
 def add_to_collection(name: str, value: _Any) -> None:
     """Adds to a collection of the default graph."""
     get_default_graph().add_to_collection(name, value)
-
-
-__all__ = [_name for _name in dir() if not _name.startswith("_")]

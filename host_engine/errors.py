@@ -1,4 +1,4 @@
-"""TensorFlow's error classes. Every failure while a graph runs is an OpError that names its node."""
+"""TensorFlow's error classes: every failure while a graph runs is an OpError naming its node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class OpError(Exception):
-    """A failed operation: `op` (may be None), `message`, `error_code`, and the line that made it."""
+    """A failed operation: `op` (or None), `message`, `error_code`; prints the line that made it."""
 
     error_code = 2
 

@@ -8,7 +8,7 @@ from typing import Any
 from host_engine.framework.build import build, convert_to_tensor, name_scope
 from host_engine.framework.registry import NOT_DIFFERENTIABLE
 from host_engine.framework.tensor import Operation, Tensor
-from host_engine.ops import array
+from host_engine.ops import source
 
 
 def gradients(
@@ -57,7 +57,7 @@ def _seed(y: Tensor, seed: Any, index: int) -> Tensor:
     if not (y.dtype.is_floating or y.dtype.is_complex):
         raise TypeError(f"Gradients of tensors must be floating, {y.name} is {y.dtype.name}")
     if seed is None:
-        return array.ones_like(y, name=f"grad_ys_{index}")
+        return source.ones_like(y, name=f"grad_ys_{index}")
     seed = convert_to_tensor(seed, y.dtype, name=f"grad_ys_{index}")
     if not seed.shape.is_compatible_with(y.shape):
         raise ValueError(f"grad_ys[{index}] has shape {seed.shape}, but ys has {y.shape}")

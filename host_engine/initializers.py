@@ -9,7 +9,7 @@ from host_engine.framework.build import constant
 from host_engine.framework.dtypes import DType, as_dtype, float32
 from host_engine.framework.shape import TensorShape
 from host_engine.framework.tensor import Tensor
-from host_engine.ops import array, random
+from host_engine.ops import random, source
 
 
 class Initializer:
@@ -27,12 +27,12 @@ class Initializer:
 
 class Zeros(Initializer):
     def build(self, shape: Any, dtype: DType) -> Tensor:
-        return array.zeros(shape, dtype)
+        return source.zeros(shape, dtype)
 
 
 class Ones(Initializer):
     def build(self, shape: Any, dtype: DType) -> Tensor:
-        return array.ones(shape, dtype)
+        return source.ones(shape, dtype)
 
 
 class Constant(Initializer):

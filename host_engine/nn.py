@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """The functions of `tf.nn`."""
 
 from host_engine.ops.conv import (
@@ -7,6 +8,7 @@ from host_engine.ops.conv import (
     depthwise_conv2d_native,
 )
 from host_engine.ops.dropout import dropout
+from host_engine.ops.gather import embedding_lookup
 from host_engine.ops.loss import (
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits,
@@ -34,6 +36,3 @@ from host_engine.ops.nn import (
 )
 from host_engine.ops.norm import batch_normalization, fused_batch_norm, moments
 from host_engine.ops.pool import avg_pool, avg_pool2d, max_pool, max_pool2d
-from host_engine.ops.slicing import embedding_lookup
-
-__all__ = [name for name in dir() if not name.startswith("_") and name != "host_engine"]

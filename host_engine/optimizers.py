@@ -9,7 +9,7 @@ from host_engine.framework.build import build_op, convert_to_tensor, name_scope
 from host_engine.framework.graph import GraphKeys, get_default_graph
 from host_engine.framework.tensor import Operation, Tensor
 from host_engine.gradients import gradients
-from host_engine.ops import array, control, state
+from host_engine.ops import control, source, state
 from host_engine.ops.select import cast
 from host_engine.variables import Variable, trainable_variables
 
@@ -138,8 +138,8 @@ class Optimizer:
 
             def initial() -> Tensor:
                 if fill is None:
-                    return array.zeros(sizes, var.dtype)
-                return array.fill(sizes, convert_to_tensor(fill, var.dtype))
+                    return source.zeros(sizes, var.dtype)
+                return source.fill(sizes, convert_to_tensor(fill, var.dtype))
 
             slots[var.op] = Variable(
                 initial, trainable=False, name=f"{var.op.name}/{name}", dtype=var.dtype

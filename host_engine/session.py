@@ -114,7 +114,7 @@ class Session:
             stack.remove(self)
 
     def __enter__(self) -> Session:
-        managers = [self.graph.as_default(), self.as_default()]
+        managers: list[Any] = [self.graph.as_default(), self.as_default()]
         for manager in managers:
             manager.__enter__()
         self._entered.append(managers)
@@ -131,7 +131,7 @@ class InteractiveSession(Session):
 
     def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None) -> None:
         super().__init__(target, graph, config)
-        self._managers = [self.as_default()]
+        self._managers: list[Any] = [self.as_default()]
         if graph is not None:
             self._managers.append(graph.as_default())
         for manager in self._managers:

@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """The functions and classes of `tf.train`."""
 
 from host_engine.optimizers import (
@@ -15,5 +16,3 @@ from host_engine.schedules import (
     get_or_create_global_step,
     global_step,
 )
-
-__all__ = [name for name in dir() if not name.startswith("_") and name != "host_engine"]

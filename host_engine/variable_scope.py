@@ -63,7 +63,7 @@ class VariableScope:
 
 
 class _Store:
-    """What a graph remembers: its named variables, the scope in force, how often each was opened."""
+    """What a graph remembers: named variables, the scope in force, how often each was opened."""
 
     def __init__(self) -> None:
         self.variables: dict[str, Variable] = {}

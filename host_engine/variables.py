@@ -10,13 +10,14 @@ import numpy as np
 from host_engine.framework.build import build, convert_to_tensor, name_scope
 from host_engine.framework.dtypes import DType, as_dtype
 from host_engine.framework.graph import Graph, GraphKeys, get_default_graph
+from host_engine.framework.operators import Operators
 from host_engine.framework.shape import UNKNOWN, TensorShape
-from host_engine.framework.tensor import Operation, Tensor, install_operators
+from host_engine.framework.tensor import Operation, Tensor
 from host_engine.ops import control, state
-from host_engine.ops.array import identity
+from host_engine.ops.source import identity
 
 
-class Variable:
+class Variable(Operators):
     """A tensor that keeps its value between runs of a session.
 
     `initial_value` is a tensor, anything convertible to one, or a function without arguments
@@ -26,9 +27,6 @@ class Variable:
 
     Raises ValueError if there is no initial value or its shape is not known.
     """
-
-    __array_priority__ = 100
-    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -177,9 +175,6 @@ class Variable:
         return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}_ref>"
 
 
-install_operators(Variable)
-
-
 def _initial(value: Any, dtype: Any) -> Tensor:
     wanted = None if dtype is None else as_dtype(dtype)
     if not callable(value):
@@ -231,8 +226,8 @@ def report_uninitialized_variables(var_list: Any = None, name: str = "report") -
     """The names (bytes) of the variables that have no value in the session."""
     chosen = global_variables() + local_variables() if var_list is None else list(var_list)
     from host_engine.framework.build import constant
+    from host_engine.ops.gather import gather
     from host_engine.ops.select import where
-    from host_engine.ops.slicing import gather
 
     with name_scope(name):
         if not chosen:

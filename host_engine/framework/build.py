@@ -39,7 +39,9 @@ def to_array(value: Any, dtype: DType | None = None) -> np.ndarray:
     try:
         array = np.array(value, dtype=None if dtype is None else dtype.as_numpy_dtype)
     except ValueError:
-        raise ValueError(f"Argument must be a dense tensor: {value!r} - ragged lists are not.")
+        raise ValueError(
+            f"Argument must be a dense tensor: {value!r} - ragged lists are not."
+        ) from None
     if array.dtype.kind in "SU":
         return _bytes_array(array)
     if dtype is None:
@@ -275,11 +277,8 @@ def _convert_input(formal: Input, value: Any, shared: DType | None, name: str) -
         return convert_to_tensor(value)
     wanted = {"bool": dtypes.bool_, "int32": dtypes.int32, "T": shared}.get(formal.kind)
     if formal.kind == "index" and not isinstance(value, (np.ndarray, np.generic)):
-        if _holds_tensor(value):
-            wanted = _first_dtype(value)
-        else:
-            # An empty list would be float32 by the rules for constants.
-            wanted = dtypes.int32
+        # Named, because an empty list would be float32 by the rules for constants.
+        wanted = _first_dtype(value) if _holds_tensor(value) else dtypes.int32
     return convert_to_tensor(value, wanted, name=name)
 
 

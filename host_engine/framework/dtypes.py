@@ -1,4 +1,4 @@
-"""Element types, with TensorFlow's names and enum numbers (tensorflow/core/framework/types.proto)."""
+"""Element types, with the names and numbers of tensorflow/core/framework/types.proto."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ class Graph:
 
     @contextmanager
     def control_dependencies(self, control_inputs: Any) -> Iterator[None]:
-        """Operations created inside wait for `control_inputs`; None clears those of outer scopes."""
+        """Operations created inside wait for `control_inputs`; None clears the outer ones."""
         saved = self._control_stack
         if control_inputs is None:
             self._control_stack = []
@@ -352,9 +352,9 @@ def user_frames() -> tuple[Frame, ...]:
     frame = sys._getframe(1)
     while frame is not None and len(frames) < _USER_FRAMES:
         code = frame.f_code
-        if not code.co_filename.startswith(_PACKAGE):
-            if frames or not code.co_filename.endswith("contextlib.py"):
-                frames.append((code.co_filename, frame.f_lineno, code.co_name))
+        inside = code.co_filename.startswith(_PACKAGE)
+        if not inside and (frames or not code.co_filename.endswith("contextlib.py")):
+            frames.append((code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back  # type: ignore[assignment]
     return tuple(frames)
 

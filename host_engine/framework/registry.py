@@ -108,4 +108,6 @@ def lookup(name: str) -> OpDef:
     try:
         return OPS[name]
     except KeyError:
-        raise ValueError(f"Op type not registered: '{name}' has no record in host_engine.ops")
+        raise ValueError(
+            f"Op type not registered: '{name}' has no record in host_engine.ops"
+        ) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from host_engine.framework.dtypes import DType
+from host_engine.framework.operators import Operators
 from host_engine.framework.registry import OpDef
 from host_engine.framework.shape import TensorShape, as_shape
 
@@ -81,15 +82,11 @@ class Operation:
         return "\n".join(lines) + "\n"
 
 
-class Tensor:
+class Tensor(Operators):
     """An output of an operation. Compared and hashed by identity, so it can key a feed_dict.
 
-    Operators (+ - * / // % ** @ comparisons, indexing) are installed by `host_engine.ops`.
+    Its operators (+ - * / // % ** @ comparisons, indexing) build operations; see Operators.
     """
-
-    __array_priority__ = 100
-    __array_ufunc__ = None
-    OPERATORS: dict[str, Callable[..., Any]] = {}
 
     def __init__(self, op: Operation, value_index: int, dtype: DType, shape: TensorShape) -> None:
         self.op = op
@@ -161,24 +158,3 @@ class Tensor:
         shape = "" if self._shape.sizes is None else f", shape={self._shape}"
         device = f", device={self.device}" if self.device else ""
         return f'Tensor("{self.name}"{shape}, dtype={self.dtype.name}{device})'
-
-
-ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
-LOGICAL = ("and", "or", "xor")
-COMPARISON = ("lt", "le", "gt", "ge")
-
-
-def install_operators(cls: type) -> None:
-    """Gives `cls` Python's operators, each looked up in `Tensor.OPERATORS` when it is used."""
-
-    def method(key: str) -> Callable[..., Any]:
-        return lambda self, *args: Tensor.OPERATORS[key](self, *args)
-
-    for key in (*ARITHMETIC, *LOGICAL):
-        setattr(cls, f"__{key}__", method(key))
-        setattr(cls, f"__r{key}__", method("r" + key))
-    for key in (*COMPARISON, "neg", "abs", "invert", "getitem"):
-        setattr(cls, f"__{key}__", method(key))
-
-
-install_operators(Tensor)

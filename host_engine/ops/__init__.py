@@ -3,14 +3,19 @@
 Importing this package registers every record and installs the operators of Tensor.
 """
 
+# ruff: noqa: F401
 from host_engine.ops import (
     array,
+    binary,
+    clip,
     control,
     conv,
+    dropout,
+    gather,
+    joining,
     linalg,
     loss,
     math,
-    binary,
     nn,
     norm,
     pool,
@@ -18,25 +23,7 @@ from host_engine.ops import (
     reduce,
     select,
     slicing,
+    source,
     state,
     training,
 )
-
-__all__ = [
-    "array",
-    "control",
-    "conv",
-    "linalg",
-    "loss",
-    "binary",
-    "math",
-    "nn",
-    "norm",
-    "pool",
-    "random",
-    "reduce",
-    "select",
-    "slicing",
-    "state",
-    "training",
-]

@@ -11,6 +11,7 @@ from host_engine.errors import invalid
 from host_engine.framework import dtypes
 from host_engine.framework import shape_rules as rules
 from host_engine.framework.build import build, convert_to_tensor, name_scope
+from host_engine.framework.operators import OPERATORS
 from host_engine.framework.registry import NOT_DIFFERENTIABLE, define, sample
 from host_engine.framework.tensor import Tensor
 from host_engine.ops.broadcast import unbroadcast
@@ -338,8 +339,7 @@ def _operator(key: str, name: str, function: Callable[..., Tensor]) -> None:
         with name_scope(None, name, [x, y]) as scope:
             return function(*_pair_of(x, y), name=scope)
 
-    Tensor.OPERATORS[key] = left
-    Tensor.OPERATORS["r" + key] = lambda self, other: left(other, self)
+    OPERATORS[key] = left
 
 
 for _key, _name, _function in (
@@ -360,6 +360,6 @@ for _key, _name, _function in (
 ):
     _operator(_key, _name, _function)
 
-Tensor.OPERATORS["neg"] = lambda x: build("Neg", [x])
-Tensor.OPERATORS["abs"] = lambda x: build("Abs", [x])
-Tensor.OPERATORS["invert"] = lambda x: build("LogicalNot", [x])
+OPERATORS["neg"] = lambda x: build("Neg", [x])
+OPERATORS["abs"] = lambda x: build("Abs", [x])
+OPERATORS["invert"] = lambda x: build("LogicalNot", [x])

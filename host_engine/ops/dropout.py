@@ -57,5 +57,5 @@ def _kept(x: Tensor, keep_prob: Any, rate: Any) -> Any:
                 f"keep_prob must be a scalar tensor or a float in the range (0, 1], got {kept:g}"
             )
         return kept
-    kept = convert_to_tensor(given, x.dtype, name="keep_prob")
-    return kept if rate is None else 1 - kept
+    share = convert_to_tensor(given, x.dtype, name="keep_prob")
+    return share if rate is None else 1 - share

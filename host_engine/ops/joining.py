@@ -59,7 +59,9 @@ def _concat_grad(op: Any, dy: Tensor) -> list[Any]:
     *values, axis = op.inputs
     if len(values) == 1:
         return [dy, None]
-    sizes = [build("GatherV2", [shape_of(v), axis, 0]) for v in values]
+    rank = op.outputs[0].shape.ndims
+    at = axis if rank is None else build("FloorMod", [axis, rank])
+    sizes = [build("GatherV2", [shape_of(v), at, 0]) for v in values]
     return [*_split_v(dy, sizes, axis), None]
 
 
@@ -139,7 +141,7 @@ def _split_v_shape(op: Any) -> list[Any]:
     total = shape.sizes[axis]
     if total is not None and parts.count(None) == 1 and sizes is not None:
         parts[parts.index(None)] = total - sum(p for p in parts if p is not None)
-    return [shape.sizes[:axis] + (p,) + shape.sizes[axis + 1 :] for p in parts]
+    return [(*shape.sizes[:axis], p, *shape.sizes[axis + 1 :]) for p in parts]
 
 
 def _split_v_compute(xp: Any, value: Any, sizes: Any, axis: Any, **_: Any) -> Any:
@@ -176,7 +178,7 @@ def _pack_shape(op: Any) -> list[Any]:
     if shape.sizes is None:
         return [None]
     axis = rules.normal_axis(op._attrs["axis"], len(shape.sizes) + 1)
-    return [shape.sizes[:axis] + (len(op.inputs),) + shape.sizes[axis:]]
+    return [(*shape.sizes[:axis], len(op.inputs), *shape.sizes[axis:])]
 
 
 def _pack(xp: Any, *values: Any, axis: int = 0, **_: Any) -> Any:

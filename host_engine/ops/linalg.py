@@ -8,6 +8,7 @@ from host_engine.errors import invalid
 from host_engine.framework import dtypes
 from host_engine.framework import shape_rules as rules
 from host_engine.framework.build import build, convert_to_tensor, name_scope
+from host_engine.framework.operators import OPERATORS
 from host_engine.framework.registry import define, sample
 from host_engine.framework.shape import TensorShape
 from host_engine.framework.tensor import Tensor
@@ -16,7 +17,8 @@ from host_engine.ops.broadcast import unbroadcast
 
 def _matmul_shape(op: Any) -> list[Any]:
     shapes = []
-    for tensor, flip in zip(op.inputs, (op._attrs["transpose_a"], op._attrs["transpose_b"])):
+    flips = op._attrs["transpose_a"], op._attrs["transpose_b"]
+    for tensor, flip in zip(op.inputs, flips, strict=True):
         if tensor.shape.ndims not in (2, None):
             raise ValueError(f"Shape must be rank 2 but is rank {tensor.shape.ndims}")
         sizes = tensor.shape.with_rank(2).sizes or (None, None)
@@ -160,7 +162,6 @@ def batch_matmul(x: Any, y: Any, adj_x: bool = False, adj_y: bool = False, name:
     return matmul(x, y, adj_x, adj_y, name=name)
 
 
-Tensor.OPERATORS["matmul"] = lambda x, y: matmul(x, y)
-Tensor.OPERATORS["rmatmul"] = lambda x, y: matmul(y, x)
+OPERATORS["matmul"] = matmul
 
 __all__ = ["batch_matmul", "matmul"]

@@ -12,7 +12,7 @@ from host_engine.framework import shape_rules as rules
 from host_engine.framework.build import build, build_op, convert_to_tensor, name_scope
 from host_engine.framework.registry import define, sample
 from host_engine.framework.tensor import Tensor
-from host_engine.ops import array, math, nn, reduce
+from host_engine.ops import array, math, nn, reduce, source
 from host_engine.ops.broadcast import shape_of
 
 
@@ -127,7 +127,7 @@ def softmax_cross_entropy_with_logits(
     """
     labels, logits = _arguments("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     with name_scope(name, "softmax_cross_entropy_with_logits_sg", [logits, labels]) as scope:
-        labels = array.stop_gradient(labels, name="labels_stop_gradient")
+        labels = source.stop_gradient(labels, name="labels_stop_gradient")
         return softmax_cross_entropy_with_logits_v2(
             labels, logits, dim if axis is None else axis, scope
         )
@@ -213,7 +213,7 @@ def sigmoid_cross_entropy_with_logits(
             raise ValueError(
                 f"logits and labels must have the same shape ({logits.shape} vs {labels.shape})"
             )
-        zeros = array.zeros_like(logits)
+        zeros = source.zeros_like(logits)
         positive = build("GreaterEqual", [logits, zeros])
         relu_logits = build("Select", [positive, logits, zeros])
         negative_abs = build("Select", [positive, -logits, logits])

@@ -13,6 +13,7 @@ from host_engine.framework.build import build, build_op, convert_to_tensor, name
 from host_engine.framework.registry import NOT_DIFFERENTIABLE, define, sample
 from host_engine.framework.tensor import Tensor
 from host_engine.ops import math, reduce
+from host_engine.ops.broadcast import shape_of
 from host_engine.ops.linalg import matmul
 
 _FLOAT = {"types": dtypes.FLOATS}
@@ -171,7 +172,7 @@ def _bias_shape(op: Any) -> list[Any]:
         raise ValueError(f"Shape must be at least rank 2 but is rank {len(value.sizes)}")
     axis = 1 if op._attrs["data_format"] == "NCHW" else len(value.sizes) - 1
     size = rules.equal_size(value.sizes[axis], bias.with_rank(1).as_list()[0])
-    return [value.sizes[:axis] + (size,) + value.sizes[axis + 1 :]]
+    return [(*value.sizes[:axis], size, *value.sizes[axis + 1 :])]
 
 
 def _bias_add(xp: Any, value: Any, bias: Any, data_format: str = "NHWC", **_: Any) -> Any:
@@ -252,7 +253,7 @@ def _top_k_shape(op: Any) -> list[Any]:
     from host_engine.framework.constant import constant_value
 
     sizes, k = op.inputs[0].shape.sizes, constant_value(op.inputs[1])
-    shape = None if sizes is None else sizes[:-1] + (None if k is None else int(k),)
+    shape = None if sizes is None else (*sizes[:-1], None if k is None else int(k))
     return [shape, shape]
 
 
@@ -263,12 +264,10 @@ def _top_k(xp: Any, x: Any, k: Any, **_: Any) -> Any:
 
 def _top_k_grad(op: Any, dy: Tensor, _: Any) -> list[Any]:
     x = op.inputs[0]
-    hot = build("OneHot", [op.outputs[1], x.shape[-1].value, _one(x), _one(x) * 0], {"axis": -1})
+    depth = build("GatherV2", [shape_of(x), build("Sub", [build("Rank", [x]), 1]), 0])
+    one = convert_to_tensor(1, x.dtype)
+    hot = build("OneHot", [op.outputs[1], depth, one, one - one], {"axis": -1})
     return [reduce.reduce_sum(hot * build("ExpandDims", [dy, -1]), -2), None]
-
-
-def _one(x: Tensor) -> Tensor:
-    return convert_to_tensor(1, x.dtype)
 
 
 define(

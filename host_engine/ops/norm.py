@@ -11,7 +11,7 @@ from host_engine.framework import shape_rules as rules
 from host_engine.framework.build import build, build_op, constant, convert_to_tensor, name_scope
 from host_engine.framework.registry import define, sample
 from host_engine.framework.tensor import Tensor
-from host_engine.ops import array, math, reduce
+from host_engine.ops import array, math, reduce, source
 
 
 def _channel_last(x: Any, data_format: str) -> Any:
@@ -207,7 +207,7 @@ def moments(
         x = convert_to_tensor(x, name="x")
         mean = reduce.reduce_mean(x, axes, True, name="mean")
         variance = reduce.reduce_mean(
-            build("SquaredDifference", [x, array.stop_gradient(mean)]), axes, True, name="variance"
+            build("SquaredDifference", [x, source.stop_gradient(mean)]), axes, True, name="variance"
         )
         if not keep:
             mean, variance = array.squeeze(mean, axes), array.squeeze(variance, axes)

@@ -149,7 +149,7 @@ _CASES = (
 )
 
 
-def _attrs(size: int, stride: int, padding: str, layout: str) -> dict[str, Any]:
+def _attrs(size: Any, stride: Any, padding: Any, layout: Any) -> dict[str, Any]:
     order = (lambda s: [1, 1, s, s]) if layout == "NCHW" else (lambda s: [1, s, s, 1])
     return {
         "ksize": order(size),

@@ -197,7 +197,7 @@ def set_random_seed(seed: int | None) -> None:
 
 
 def get_seed(op_seed: int | None) -> tuple[int, int]:
-    """(graph seed, op seed) as TensorFlow derives them; (0, 0) means a different stream each time."""
+    """(graph seed, op seed) as TensorFlow derives them; (0, 0) means new numbers each time."""
     graph = get_default_graph()
     if graph.seed is not None:
         op_seed = len(graph._operations) if op_seed is None else op_seed

@@ -139,7 +139,8 @@ def _prod_grad(op: Any, dy: Tensor) -> list[Any]:
         raise ValueError(f"the gradient of '{op.name}' needs a known rank and constant axes")
     order = axes + [i for i in range(rank) if i not in axes]
     moved = build("Transpose", [x, np.array(order, np.int32)])
-    lead = np.array([int(np.prod([x.shape.as_list()[a] for a in axes]))], np.int32)
+    reduced = [x.shape.as_list()[a] for a in axes]
+    lead = np.array([-1 if None in reduced else np.prod(reduced)], np.int32)
     rest = build("Slice", [shape_of(moved), [len(axes)], [rank - len(axes)]])
     flat = build("Reshape", [moved, build("ConcatV2", [[lead, rest], 0])])
     before = build("Cumprod", [flat, 0], {"exclusive": True, "reverse": False})

@@ -69,7 +69,7 @@ define(
     "Cast",
     "x:any",
     shape=rules.same,
-    compute=lambda xp, x, DstT, **_: xp.asarray(x).astype(DstT.as_numpy_dtype),  # noqa: N803
+    compute=lambda xp, x, DstT, **_: xp.asarray(x).astype(DstT.as_numpy_dtype),
     dtype="DstT",
     grad=_cast_grad,
     samples=(

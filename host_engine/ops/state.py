@@ -82,9 +82,8 @@ define("VariableV2", "", shape=_variable_shape, run=_read, dtype="dtype")
 
 
 def _assign_shape(op: Any) -> list[Any]:
-    ref, value = op.inputs
-    if not op._attrs.get("validate_shape", True):
-        return [value.shape]
+    if not op._attrs["validate_shape"]:
+        return [op.inputs[1].shape]
     return rules.merged(op)
 
 

@@ -88,7 +88,7 @@ def _adam(
 def _rms_prop(
     context: Any, op: Any, rate: Any, rho: Any, momentum: Any, epsilon: Any, grad: Any
 ) -> Any:
-    """ms += (1 - rho) (grad^2 - ms); mom = momentum mom + rate grad / sqrt(ms + eps); var -= mom."""
+    """ms += (1 - rho) (grad^2 - ms); mom = mu mom + rate grad / sqrt(ms + eps); var -= mom."""
     var, ms, mom = _targets(context, op, 3, grad)
     keep = grad.dtype.type(1) - rho
     for v, s, m, g in _pieces(var, ms, mom, grad):
