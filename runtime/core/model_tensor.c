@@ -147,7 +147,7 @@ static rlt_status read_constant(rlt_reading *r, const rlt_table *table, rlt_tens
   out->data = data;
   if (misaligned(data, out->type)) {
     uint8_t *copy = rlt_take(&r->block, bytes);
-    __builtin_memcpy(copy, data, bytes);
+    __builtin_memcpy(copy, data, (size_t)bytes);
     out->data = copy;
   }
   return RLT_OK;

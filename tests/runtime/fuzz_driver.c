@@ -6,6 +6,7 @@
  *   fuzz_driver flip MODEL            every byte, five other values each
  *   fuzz_driver mutate MODEL COUNT    COUNT mutants of several bytes, the same ones each time
  *   fuzz_driver grow MODEL            every block too small by steps of 16 bytes, then right
+ *   fuzz_driver limits MODEL          every limit too low, and a caller who cancels
  * Prints how many mutants gave which status. Exit code 1: a promise was broken. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,73 @@ static void grow_blocks(const uint8_t *data, size_t size) {
   free(structure);
 }
 
+static int32_t questions;
+static bool cancel_at_second(void *ctx) {
+  (void)ctx;
+  return ++questions == 2;
+}
+
+/* Opens and prepares under limits: the first status that is not OK. */
+static rlt_status prepare_under(const uint8_t *data, size_t size, rlt_limits limits, rlt_error *err) {
+  const rlt_model *m;
+  rlt_interpreter *it;
+  size_t need;
+  expect(rlt_open_size(data, size, &need, err) == RLT_OK, "open_size");
+  void *structure = block(need), *state = NULL;
+  rlt_status status = judged(rlt_open(data, size, &limits, structure, need, &m, err), err);
+  if (status == RLT_OK) {
+    need = rlt_create_size(m, NULL);
+    state = block(need);
+    status = judged(rlt_create(m, NULL, state, need, &it, err), err);
+    if (status == RLT_OK) status = judged(rlt_prepare(it, err), err);
+  }
+  free(structure);
+  free(state);
+  return status;
+}
+
+static void check_limits(const uint8_t *data, size_t size) {
+  rlt_error err;
+  rlt_limits limits = rlt_default_limits();
+  expect(prepare_under(data, size, limits, &err) == RLT_OK, "the defaults are enough");
+  limits.max_tensor_bytes = 4;
+  expect(prepare_under(data, size, limits, &err) == RLT_LIMIT && err.tensor >= 0, "max_tensor_bytes");
+  limits = rlt_default_limits();
+  limits.max_arena_bytes = 64;
+  expect(prepare_under(data, size, limits, &err) == RLT_LIMIT, "max_arena_bytes");
+  limits = rlt_default_limits();
+  limits.max_macs = 3;
+  expect(prepare_under(data, size, limits, &err) == RLT_LIMIT && err.node >= 0, "max_macs");
+  limits = (rlt_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX};
+  expect(prepare_under(data, size, limits, &err) == RLT_OK, "no limits");
+}
+
+static void check_cancel(const uint8_t *data, size_t size) {
+  const rlt_model *m;
+  rlt_interpreter *it;
+  rlt_error err;
+  rlt_sizes sizes;
+  size_t need;
+  rlt_options options = {.threads = 1, .cancel = cancel_at_second};
+  expect(rlt_open_size(data, size, &need, &err) == RLT_OK, "open_size");
+  void *structure = block(need);
+  expect(rlt_open(data, size, NULL, structure, need, &m, &err) == RLT_OK, "open");
+  need = rlt_create_size(m, &options);
+  void *state = block(need);
+  expect(rlt_create(m, &options, state, need, &it, &err) == RLT_OK, "create");
+  expect(rlt_prepare(it, &err) == RLT_OK && rlt_get_sizes(it, &sizes) == RLT_OK, "prepare");
+  void *prepared = block(sizes.prepared), *arena = block(sizes.arena);
+  expect(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err) == RLT_OK, "bind");
+  fill_inputs(m, it);
+  expect(judged(rlt_invoke(it, &err), &err) == RLT_CANCELLED, "the second node was not cancelled");
+  expect(rlt_invoke(it, &err) == RLT_OK, "invoke after a cancelled one");
+  counts[RLT_OK]++;
+  free(prepared);
+  free(arena);
+  free(state);
+  free(structure);
+}
+
 /* The model at an odd address gives the same outputs. */
 static void check_misaligned(const uint8_t *data, size_t size) {
   unsigned even = 0, odd = 1;
@@ -211,7 +279,7 @@ static void check_misaligned(const uint8_t *data, size_t size) {
 
 int main(int argc, char **argv) {
   FILE *file = argc > 2 ? fopen(argv[2], "rb") : NULL;
-  if (!file) return fprintf(stderr, "usage: fuzz_driver truncate|flip|mutate|grow MODEL [COUNT]\n"), 2;
+  if (!file) return fprintf(stderr, "usage: fuzz_driver truncate|flip|mutate|grow|limits MODEL [COUNT]\n"), 2;
   fseek(file, 0, SEEK_END);
   size_t size = (size_t)ftell(file);
   rewind(file);
@@ -223,6 +291,7 @@ int main(int argc, char **argv) {
   if (!strcmp(argv[1], "flip")) flip_all(data, size);
   if (!strcmp(argv[1], "mutate")) mutate(data, size, argc > 3 ? atol(argv[3]) : 1000);
   if (!strcmp(argv[1], "grow")) grow_blocks(data, size);
+  if (!strcmp(argv[1], "limits")) check_limits(data, size), check_cancel(data, size);
   for (int i = 0; i < STATUSES; i++)
     if (counts[i]) printf("%s %ld\n", rlt_status_name((rlt_status)i), counts[i]);
   free(data);

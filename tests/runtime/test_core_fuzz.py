@@ -65,3 +65,9 @@ def test_mutants_give_a_status(driver, model):
 
 def test_every_smaller_block_is_refused(driver, model):
     assert run(driver, "grow", model) == {"OK": 1}
+
+
+def test_limits_and_cancelling(driver, tmp_path):
+    path = tmp_path / "branches.tflite"
+    path.write_bytes(models.branches())
+    assert run(driver, "limits", path) == {"OK": 1}

@@ -403,6 +403,21 @@ def test_calling_a_model_of_many_outputs():
         named(x, x0=x)
 
 
+def test_variables_keep_their_value_until_they_are_reset():
+    b = models.Builder()
+    x = b.input((1, 4))
+    state = ir.Value("state", "FLOAT32", (1, 4), is_variable=True)
+    content = write_tflite(b.model(b.op("ADD", [x, state], (1, 4))))
+    interpreter = runtime.Interpreter(model_content=content)
+    ones = np.ones((1, 4), np.float32)
+    assert (interpreter(ones) == 1).all()
+    index = next(d["index"] for d in interpreter.get_tensor_details() if d["name"] == "state")
+    interpreter.set_tensor(index, 5 * ones)
+    assert (interpreter(ones) == 6).all() and (interpreter(ones) == 6).all()
+    interpreter.reset_all_variables()
+    assert (interpreter(ones) == 1).all()
+
+
 # ---- facts ----
 
 
