@@ -38,13 +38,11 @@ static const compare_rows ROWS[] = {ROW(EQUAL, equal),     ROW(NOT_EQUAL, not_eq
                                     ROW(GREATER, greater), ROW(GREATER_EQUAL, greater_equal),
                                     ROW(LESS, less),       ROW(LESS_EQUAL, less_equal)};
 
-/* Values of differing scales are compared as real numbers; with equal scale and zero point the integers do. */
+/* Quantized values are compared as multiples of 1/256, even where both have one scale: so does LiteRT. */
 static rlt_row eight_bit_row(rlt_binary *k, const rlt_node *n, const compare_rows *rows) {
   const rlt_tensor *a = n->in[0], *b = n->in[1];
   bool is_signed = a->type == RLT_TYPE_INT8;
-  if (a->def->quant.n == 0 || b->def->quant.n == 0 || rlt_same_quantization(a, b)) {
-    return is_signed ? rows->i8 : rows->u8;
-  }
+  if (a->def->quant.n == 0 || b->def->quant.n == 0) return is_signed ? rows->i8 : rows->u8;
   k->a_zero = rlt_zero_point(a, 0);
   k->b_zero = rlt_zero_point(b, 0);
   k->a_long = rlt_make_multiplier((double)rlt_scale(a, 0));

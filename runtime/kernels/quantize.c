@@ -11,6 +11,7 @@ typedef struct quantize_data {
   int32_t lo, hi;
   /* requantization */
   bool by_fraction; /* 8-bit fraction: ((x - in_zero) * fraction + 128) >> 8 */
+  bool ties_up;     /* between INT8 and UINT8 */
   int32_t fraction, in_zero, out_zero;
   rlt_multiplier multiplier;
 } quantize_data;
@@ -41,6 +42,7 @@ static rlt_status prepare_requantize(rlt_prep *p, rlt_node *n) {
   k->in_zero = rlt_zero_point(x, 0);
   k->out_zero = rlt_zero_point(y, 0);
   k->by_fraction = eight_bits && x->type == y->type && ratio >= 1.0f / 256 && ratio <= 128.0f;
+  k->ties_up = eight_bits && x->type != y->type && y->type != RLT_TYPE_INT16;
   if (k->by_fraction) {
     k->fraction = rlt_f32_to_i32(256.0f * ratio);
   } else {
@@ -102,7 +104,8 @@ static inline int32_t requantize(const quantize_data *k, int32_t x) {
     return rlt_clamp_i32((k->out_zero * 256 + 128 + (x - k->in_zero) * k->fraction) >> 8, k->lo, k->hi);
   int64_t centred = (int64_t)x - k->in_zero;
   int32_t narrow = centred > INT32_MAX ? INT32_MAX : (centred < INT32_MIN ? INT32_MIN : (int32_t)centred);
-  int64_t y = (int64_t)rlt_multiply(narrow, k->multiplier) + k->out_zero;
+  int32_t scaled = (k->ties_up ? rlt_multiply_ties_up : rlt_multiply)(narrow, k->multiplier);
+  int64_t y = (int64_t)scaled + k->out_zero;
   return y < k->lo ? k->lo : (y > k->hi ? k->hi : (int32_t)y);
 }
 

@@ -74,6 +74,12 @@ static inline int32_t rlt_multiply(int32_t x, rlt_multiplier m) {
   return rlt_rounding_shift(rlt_doubling_high_mul(shifted, m.value), m.shift > 0 ? 0 : -m.shift);
 }
 
+/* The same, but the second rounding takes ties up, as NEON's VRSHL does. */
+static inline int32_t rlt_multiply_ties_up(int32_t x, rlt_multiplier m) {
+  int64_t high = rlt_multiply(x, (rlt_multiplier){m.value, m.shift > 0 ? m.shift : 0});
+  return m.shift >= 0 ? (int32_t)high : (int32_t)((high + ((int64_t)1 << (-m.shift - 1))) >> -m.shift);
+}
+
 /* ---- checks for prepare ---- */
 
 /* The tensor has one scale and one zero point. */

@@ -14,7 +14,8 @@ typedef struct table_spec {
 static float real_logistic(float x) { return (float)rlt_logistic64((double)x); }
 static float real_tanh(float x) { return (float)rlt_tanh64((double)x); }
 static float real_exp(float x) { return (float)rlt_exp64((double)x); }
-static float real_log(float x) { return (float)rlt_log64((double)x); }
+/* What has no logarithm becomes the least value. */
+static float real_log(float x) { return x > 0.0f ? (float)rlt_log64((double)x) : -1e30f; }
 static float real_elu(float x) {
   if (x >= 0.0f) return x;
   double v = (double)x;
@@ -72,6 +73,15 @@ static int32_t leaky_relu(const table_spec *s, int32_t q) {
   return out < s->lo ? s->lo : (out > s->hi ? s->hi : (int32_t)out);
 }
 
+static int32_t absolute(const table_spec *s, int32_t q) {
+  int32_t x = q < s->in_zero ? s->in_zero - q : q - s->in_zero;
+  int64_t y = s->in_scale < s->out_scale || s->in_scale > s->out_scale
+                  ? rlt_multiply(x, rlt_make_multiplier((double)(s->in_scale / s->out_scale)))
+                  : x;
+  y += s->out_zero;
+  return y < s->lo ? s->lo : (y > s->hi ? s->hi : (int32_t)y);
+}
+
 /* ---- hard swish: 16-bit fixed point ---- */
 
 static int32_t saturate_i16(int64_t x) { return x < INT16_MIN ? INT16_MIN : (x > INT16_MAX ? INT16_MAX : (int32_t)x); }
@@ -126,6 +136,8 @@ static int32_t entry(int32_t op, const table_spec *s, int32_t q) {
       return through_lut(s, q, real_exp);
     case RLT_OP_LOG:
       return through_lut(s, q, real_log);
+    case RLT_OP_ABS:
+      return absolute(s, q);
     default:
       return hard_swish(s, q);
   }
@@ -143,6 +155,7 @@ static bool has_entry(int32_t op) {
     case RLT_OP_TANH:
     case RLT_OP_EXP:
     case RLT_OP_LOG:
+    case RLT_OP_ABS:
     case RLT_OP_HARD_SWISH:
       return true;
     default:

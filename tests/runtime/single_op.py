@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models of one op, run on this runtime and on LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from ai_edge_litert.interpreter import OpResolverType
+
+import runtime
+from converter import ir, write_tflite
+from converter.tensor_types import numpy_dtype
+
+QUANTIZED = ("INT8", "UINT8", "INT16")
+
+
+@dataclass
+class Arg:
+    """An input: its values, and its scale(s) and zero point(s) if it is quantized."""
+
+    value: Any
+    scale: Any = None
+    zero: Any = 0
+    const: bool = False
+    axis: int = 0
+    dtype: str | None = None  # schema name where NumPy's does not tell
+
+    def __post_init__(self) -> None:
+        self.value = np.asarray(self.value)
+
+    @property
+    def type(self) -> str:
+        return self.dtype or self.value.dtype.name.upper()
+
+
+@dataclass
+class Out:
+    """An output. Its declared shape matters only where shapes are data."""
+
+    type: str = "FLOAT32"
+    scale: Any = None
+    zero: Any = 0
+    axis: int = 0
+    shape: tuple[int, ...] = (1,)
+
+
+@dataclass
+class OpModel:
+    """A serialized model of one op and what its computed inputs get."""
+
+    op: str
+    content: bytes
+    feeds: list[np.ndarray] = field(default_factory=list)
+
+
+def const(value: Any, dtype: Any = np.int32) -> Arg:
+    """A constant input, such as axes or a shape."""
+    return Arg(np.asarray(value, dtype), const=True)
+
+
+def _quant(of: Arg | Out) -> ir.Quantization | None:
+    if of.scale is None:
+        return None
+    scale = np.atleast_1d(np.asarray(of.scale, np.float32))
+    zero = np.broadcast_to(np.asarray(of.zero, np.int64), scale.shape).copy()
+    return ir.Quantization(scale, zero, of.axis)
+
+
+def single_op(
+    op: str, args: Sequence[Any], outs: Out | Sequence[Out] | None = None, **options: Any
+) -> OpModel:
+    """A model of `op`; plain arrays among `args` are computed float or integer inputs.
+
+    Without `outs` the output has the first input's type and quantization.
+    """
+    args = [a if isinstance(a, Arg) else Arg(a) for a in args]
+    if outs is None:
+        outs = Out(args[0].type, args[0].scale, args[0].zero, args[0].axis)
+    graph = ir.Graph("main")
+    values, feeds = [], []
+    for i, arg in enumerate(args):
+        if arg.const:
+            values.append(ir.Value.constant(f"c{i}", arg.value, quant=_quant(arg)))
+        else:
+            shape = arg.value.shape
+            values.append(graph.add_input(f"x{i}", arg.type, shape, quant=_quant(arg)))
+            feeds.append(arg.value)
+    results = [
+        ir.Value(f"y{i}", out.type, out.shape, quant=_quant(out))
+        for i, out in enumerate([outs] if isinstance(outs, Out) else outs)
+    ]
+    graph.add_node(op, values, results, options)
+    graph.outputs = list(results)
+    return OpModel(op, write_tflite(ir.Model([graph])), feeds)
+
+
+def _run(interpreter: Any, feeds: list[np.ndarray]) -> list[np.ndarray]:
+    interpreter.allocate_tensors()
+    for detail, value in zip(interpreter.get_input_details(), feeds, strict=True):
+        interpreter.set_tensor(detail["index"], np.ascontiguousarray(value).reshape(value.shape))
+    interpreter.invoke()
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+
+
+def run_all(model: OpModel, threads: int = 1) -> list[np.ndarray]:
+    """Every output, on this runtime."""
+    return _run(runtime.Interpreter(model_content=model.content, num_threads=threads), model.feeds)
+
+
+def run(model: OpModel, threads: int = 1) -> np.ndarray:
+    """The first output, on this runtime."""
+    return run_all(model, threads)[0]
+
+
+def litert_all(model: OpModel, *, reference: bool = False) -> list[np.ndarray]:
+    """Every output, on LiteRT's default path or its reference kernels."""
+    resolver = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    peer = LiteRT(
+        model_content=model.content, num_threads=1, experimental_op_resolver_type=resolver
+    )
+    return _run(peer, model.feeds)
+
+
+def litert(model: OpModel, *, reference: bool = False) -> np.ndarray:
+    """The first output, on LiteRT."""
+    return litert_all(model, reference=reference)[0]
+
+
+def error(found: np.ndarray, wanted: Any) -> float:
+    """Largest difference over the largest finite magnitude wanted; infinite where NaN, infinity
+    or shape differ."""
+    wanted = np.asarray(wanted)
+    if found.shape != wanted.shape:
+        return float("inf")
+    finite = np.isfinite(wanted)
+    same = np.array_equal(found[~finite], wanted[~finite].astype(found.dtype), equal_nan=True)
+    if not same or not np.isfinite(found[finite]).all():
+        return float("inf")
+    difference = np.abs(found[finite].astype(np.float64) - wanted[finite].astype(np.float64))
+    scale = float(np.abs(wanted[finite].astype(np.float64)).max(initial=0.0)) or 1.0
+    return float(difference.max(initial=0.0)) / scale
+
+
+def integers(rng: np.random.Generator, dtype: str, shape: Any) -> np.ndarray:
+    """Uniform over the whole type."""
+    info = np.iinfo(numpy_dtype(dtype))
+    return rng.integers(info.min, info.max, shape, numpy_dtype(dtype), endpoint=True)
