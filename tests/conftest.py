@@ -1,30 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared fixtures, and the rule that CI skips nothing it was not told about."""
+"""The rule that CI skips nothing it was not told about."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
-
-
-def zoo_folder() -> Path | None:
-    """Folder of public models and data beside the repository, or None where there is none."""
-    folder = Path(os.environ.get("RILLET_ZOO", ROOT.parent / "shared"))
-    return folder if (folder / "models").is_dir() else None
-
-
-def zoo_files(pattern: str) -> list[Path]:
-    """Files of the zoo that match a glob, sorted; empty where the zoo is absent."""
-    folder = zoo_folder()
-    return sorted(folder.glob(pattern)) if folder else []
 
 
 def _allowed_reasons() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import zoo_files
+from zoo import zoo_files
 from graph_building import run_litert
 
 from converter import read_tflite, write_tflite

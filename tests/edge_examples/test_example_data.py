@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import zoo_files
+from zoo import zoo_files
 from PIL import Image
 
 from edge_examples.datasets import DATA, PHOTOS, load_mnist

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import zoo_files
+from zoo import zoo_files
 from quantize_nets import LiteRT, run, samples
 
 import converter

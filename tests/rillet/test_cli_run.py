@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_models import dense_model, image_model, written
-from conftest import zoo_files
+from zoo import zoo_files
 
 import converter
 import quantize
