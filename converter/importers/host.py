@@ -18,6 +18,7 @@ from converter.errors import ConversionError
 from converter.importers import host_composed, host_nn, host_ops
 from converter.importers.host_ops import Context, NoForm
 from converter.importers.host_random import settled
+from converter.shapes import infer_shapes
 from converter.verifier import verify
 
 ROWS = {**host_ops.ROWS, **host_nn.ROWS, **host_composed.ROWS}
@@ -105,6 +106,7 @@ class _Import:
                 {short_name(t): i for i, t in enumerate(self.outputs)},
             )
         )
+        infer_shapes(model)  # static shapes of the source miss what broadcasting decides
         verify(model)
         return model
 
@@ -153,8 +155,9 @@ class _Import:
         try:
             arrays = self.sess.run(tensors, feed_dict=self.feeds or None)
         except Exception as error:  # whatever a graph's own ops raise, the way out is the same
+            reason = (str(error).splitlines() or [repr(error)])[0]
             raise ConversionError(
-                f"the values to freeze cannot be computed: {error}; initialize or restore the "
+                f"the values to freeze cannot be computed: {reason}; initialize or restore the "
                 "variables first"
             ) from error
         self.arrays = {t: np.asarray(a) for t, a in zip(tensors, arrays, strict=True)}

@@ -42,7 +42,7 @@ def _tan(c: Context) -> list[ir.Value]:
 
 def _l2_loss(c: Context) -> list[ir.Value]:
     x = c.input(0)
-    axes = c.constant(np.arange(len(x.shape)), "axes", np.int32)
+    axes = c.constant(np.arange(c.rank(0)), "axes", np.int32)
     total = c.between("sum", x, ())
     c.node("SUM", [_step(c, "SQUARE", "square", x), axes], [total], keep_dims=False)
     return c.emit("MUL", [total, _number(c, 0.5, "half")])
@@ -50,13 +50,13 @@ def _l2_loss(c: Context) -> list[ir.Value]:
 
 def _size(c: Context) -> list[ir.Value]:
     kind = ir.dtype_name(c.op.outputs[0].dtype.as_numpy_dtype)
-    shape = ir.Value(f"{c.op.name}/shape", kind, (len(c.input(0).shape),))
+    shape = ir.Value(f"{c.op.name}/shape", kind, (c.rank(0),))
     c.node("SHAPE", [c.input(0)], [shape], out_type=kind)
     return c.emit("REDUCE_PROD", [shape, c.constant([0], "axis", np.int32)], keep_dims=False)
 
 
 def _ones_like(c: Context) -> list[ir.Value]:
-    shape = ir.Value(f"{c.op.name}/shape", "INT32", (len(c.input(0).shape),))
+    shape = ir.Value(f"{c.op.name}/shape", "INT32", (c.rank(0),))
     c.node("SHAPE", [c.input(0)], [shape], out_type="INT32")
     return c.emit("FILL", [shape, _number(c, 1, "one")])
 

@@ -40,6 +40,13 @@ class Context:
     def inputs(self) -> list[ir.Value]:
         return [self.importer.value(tensor) for tensor in self.op.inputs]
 
+    def rank(self, index: int) -> int:
+        """Rank of input `index`; NoForm where the source does not know it."""
+        rank = self.op.inputs[index].shape.ndims
+        if rank is None:
+            raise NoForm("does not know the rank of its input: give it with set_shape")
+        return int(rank)
+
     def array(self, index: int, what: str) -> np.ndarray:
         """Input `index` as an array; NoForm if it is computed from the model's inputs."""
         value = self.input(index)
@@ -128,9 +135,8 @@ def _arg(op: str) -> Row:
 
 def _matmul(c: Context) -> list[ir.Value]:
     a, b = c.inputs()
-    transpose_a = bool(c.attr("transpose_a", c.attr("adj_x", False)))
-    transpose_b = bool(c.attr("transpose_b", c.attr("adj_y", False)))
-    if b.data is None or b.data.ndim != 2 or transpose_a or len(a.shape) != 2:
+    transpose_a, transpose_b = (bool(c.attr(f"transpose_{x}", False)) for x in "ab")
+    if b.data is None or transpose_a:
         return c.emit("BATCH_MATMUL", [a, b], adj_x=transpose_a, adj_y=transpose_b)
     weights = b.data if transpose_b else b.data.T  # FULLY_CONNECTED wants [outputs, inputs]
     named = ir.Value.constant(b.name, weights)

@@ -3,25 +3,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-import host_engine.ops
+import host_engine as tf
 from converter import ConversionError, from_session, optimize, write_tflite
 from converter.importers.host import ROWS
-from host_engine.framework.build import build, constant
-from host_engine.framework.dtypes import DType, as_dtype, float32
-from host_engine.framework.graph import Graph
+from host_engine.framework.build import build
 from host_engine.framework.registry import OPS
-from host_engine.ops.array import placeholder
-from host_engine.session import Session
-
-for _module in pkgutil.iter_modules(host_engine.ops.__path__):
-    importlib.import_module(f"host_engine.ops.{_module.name}")
 
 # Samples that ask for what TFLite does not have, and what the refusal must say.
 REFUSED = {
@@ -42,8 +32,8 @@ CASES = [
 
 def to_float32(value):
     """float64 is the type of samples, float32 that of devices; in arrays, attributes and lists."""
-    if isinstance(value, DType):
-        return float32 if value.name == "float64" else value
+    if isinstance(value, tf.DType):
+        return tf.float32 if value.name == "float64" else value
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
         return value.astype(np.float32)
     return value
@@ -64,14 +54,14 @@ def build_case(name, index):
     record, rng = OPS[name], np.random.default_rng(index)
     sample = record.samples[index]
     feeds, inputs = {}, []
-    with Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph:
 
         def tensor(item, formal):
             data = feed(rng, item, sample.domain)
             frozen = name in FROZEN_PARAMETERS and formal is not record.inputs[0]
             if formal.kind in ("index", "int32") or frozen:
-                return constant(data)
-            given = placeholder(as_dtype(data.dtype), data.shape, name=f"x{len(feeds)}")
+                return tf.constant(data)
+            given = tf.placeholder(tf.as_dtype(data.dtype), data.shape, name=f"x{len(feeds)}")
             feeds[given] = data
             return given
 
@@ -89,7 +79,7 @@ def build_case(name, index):
 @pytest.mark.parametrize(("name", "index"), CASES)
 def test_litert_agrees_with_the_session(name, index):
     graph, feeds, outputs = build_case(name, index)
-    with Session(graph=graph) as session:
+    with tf.Session(graph=graph) as session:
         attrs = OPS[name].samples[index].attrs
         refusals = [text for text, applies in REFUSED.items() if applies(name, attrs)]
         if refusals:
