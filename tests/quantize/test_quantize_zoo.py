@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import zoo_files
 from quantize_nets import LiteRT, run, samples
+from zoo import zoo_files
 
 import converter
 import quantize
