@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ def array_of(shape):
     return hnp.arrays(np.float32, shape, elements=VALUES)
 
 
+@settings(deadline=None)
 @given(array_of(st.integers(1, 40)))
 def test_activations_come_back_within_half_a_step(values: np.ndarray) -> None:
     params = activation_params(float(values.min()), float(values.max()))
@@ -39,6 +40,7 @@ def test_activations_come_back_within_half_a_step(values: np.ndarray) -> None:
     assert dequantize(quantize_activation(np.zeros(1, np.float32), params), params)[0] == 0.0
 
 
+@settings(deadline=None)
 @given(st.data(), st.integers(1, 4), st.integers(1, 6))
 def test_weights_come_back_within_half_a_step_of_their_channel(data, channels, taps) -> None:
     weights = data.draw(array_of((channels, taps)))
@@ -52,6 +54,7 @@ def test_weights_come_back_within_half_a_step_of_their_channel(data, channels, t
         assert np.array_equal(quantize_weights(-weights, scales, axis), -q)
 
 
+@settings(deadline=None)
 @given(array_of(st.integers(1, 20)))
 def test_biases_come_back_within_half_a_step(bias: np.ndarray) -> None:
     scales = np.full(bias.shape, max(float(np.abs(bias).max()), 1e-3) / 2**30, np.float32)
@@ -83,6 +86,7 @@ def chunks_of(data):
     )
 
 
+@settings(deadline=None)
 @given(chunks_of(st.floats(-1e6, 1e6, width=32)), st.randoms())
 def test_observers_do_not_mind_the_order(chunks: list[np.ndarray], shuffler) -> None:
     for make in (MinMax, lambda: Percentile(99.0)):
@@ -98,6 +102,7 @@ def test_observers_do_not_mind_the_order(chunks: list[np.ndarray], shuffler) -> 
         assert low <= high
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, 2000, elements=st.floats(-100, 100, width=32)))
 def test_percentile_is_within_a_bin_of_the_exact_one(values: np.ndarray) -> None:
     observer = Percentile(95.0)

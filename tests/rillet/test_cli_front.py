@@ -15,6 +15,7 @@ from rillet import errors
 from rillet.cli import main
 
 pytest_plugins = ("cli_fixtures",)
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ["convert", "quantize", "run", "bench", "inspect"]
 MODEL_COMMANDS = {
     "convert": ["-o", "{out}"],
@@ -25,14 +26,12 @@ MODEL_COMMANDS = {
 }
 
 
-def in_a_process(*argv: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "rillet", *argv], capture_output=True, text=True, timeout=60
-    )
+def process(*argv: str) -> subprocess.CompletedProcess:
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=ROOT)
 
 
 def test_help_names_the_commands_and_the_exit_codes() -> None:
-    done = in_a_process("--help")
+    done = process(sys.executable, "-m", "rillet", "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert all(name in done.stdout for name in COMMANDS) and "exit codes:" in done.stdout
 
@@ -49,7 +48,9 @@ def test_help_loads_no_package_of_weight() -> None:
         "import sys; from rillet.cli import main; main(['quantize', '--help']);"
         "print(sorted({'numpy', 'converter', 'quantize', 'runtime'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -164,5 +165,7 @@ def test_a_reader_that_goes_away_is_no_error(dense: str) -> None:
     script = (
         f"{sys.executable} -m rillet inspect {dense} --json | head -c 1; echo ${{PIPESTATUS[0]}}"
     )
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.stdout.endswith("0\n") and done.stderr == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_models import dense_model, signed, written
+from PIL import Image
 
 import converter
 import runtime
@@ -125,11 +126,10 @@ def test_every_recipe(rillet, recipe: str, samples_file: Path, tmp_path: Path) -
 
 
 def test_samples_come_from_npz_npy_or_photos(rillet, dense, image, samples_file, tmp_path) -> None:
-    pil = pytest.importorskip("PIL.Image")
     photos = tmp_path / "photos"
     photos.mkdir()
     for i in range(3):
-        pil.new("RGB", (20, 20), (i * 80, 50, 99)).save(photos / f"{i}.png")
+        Image.new("RGB", (20, 20), (i * 80, 50, 99)).save(photos / f"{i}.png")
     for model, data, count in [
         (dense, samples_file, 20),
         (dense, samples_file.with_suffix(".npy"), 20),

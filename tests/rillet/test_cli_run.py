@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_models import dense_model, image_model, written
+from PIL import Image
 from zoo import zoo_files
 
 import converter
@@ -72,7 +73,7 @@ def test_int8_models_take_float_inputs_and_show_real_scores(
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_photos_are_cropped_and_normalized(rillet, channels: int, tmp_path: Path) -> None:
-    image_file = pytest.importorskip("PIL.Image").new("RGB", (16, 12), (200, 200, 200))
+    image_file = Image.new("RGB", (16, 12), (200, 200, 200))
     image_file.save(tmp_path / "grey.png")
     path = written(image_model(channels), tmp_path / "image.tflite")
     (output,) = rillet(
