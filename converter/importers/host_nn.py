@@ -42,7 +42,8 @@ def _window(c: Context, x: ir.Value) -> tuple[ir.Value, dict[str, Any]]:
 
 
 def _padded(c: Context, x: ir.Value) -> ir.Value:
-    c.rank(0)
+    if c.rank(0) != 4:
+        raise NoForm("needs an input of rank 4")
     amounts = np.array(c.attr("explicit_paddings"), np.int32).reshape(4, 2)
     shape = [d + int(sum(pair)) for d, pair in zip(x.shape, amounts, strict=True)]
     out = c.between("padded", x, shape)

@@ -20,6 +20,7 @@ _EFFECTS = {
     "HASHTABLE_IMPORT",
     "STABLEHLO_CUSTOM_CALL",
 }
+_HASHED_BYTES = 1 << 16  # larger constants are equal only if they are the same array
 _RANDOM = {"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "STABLEHLO_RNG_BIT_GENERATOR"}
 
 
@@ -78,7 +79,8 @@ def _key(node: ir.Node) -> Any:
 def _input_key(value: ir.Value | None) -> Any:
     if value is None or value.data is None:
         return id(value)
-    if value.data.dtype.hasobject or value.sparsity is not None:
+    large = value.data.nbytes > _HASHED_BYTES
+    if large or value.data.dtype.hasobject or value.sparsity is not None:
         return id(value.data)
     digest = hashlib.sha256(np.ascontiguousarray(value.data).data).digest()
     return value.dtype, value.shape, digest, _quant_key(value.quant)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from zoo import zoo_files
 from graph_building import run_litert
+from zoo import zoo_files
 
 from converter import read_tflite, write_tflite
 
