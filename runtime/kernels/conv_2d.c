@@ -96,7 +96,7 @@ static inline char *copy_bytes(char *to, const char *from, size_t bytes) {
 }
 
 static inline char *fill_bytes(char *to, int8_t value, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++) to[i] = (char)value;
+  if (bytes > 0) __builtin_memset(to, value, bytes); /* most patches have no padding: spare them the call */
   return to + bytes;
 }
 
@@ -108,8 +108,10 @@ typedef struct source {
 } source;
 
 static void copy_patch(const rlt_window *w, const source *s, int32_t out_y, int32_t out_x, char *to) {
-  int32_t x0 = out_x * w->stride_w - w->pad_left, y0 = out_y * w->stride_h - w->pad_top, first, last;
-  rlt_window_taps(x0, w->dilation_w, w->kernel_w, w->in_w, &first, &last);
+  int32_t x0 = out_x * w->stride_w - w->pad_left, y0 = out_y * w->stride_h - w->pad_top;
+  int32_t first = 0, last = w->kernel_w;
+  bool inside = x0 >= 0 && x0 + (last - 1) * w->dilation_w < w->in_w;
+  if (!inside) rlt_window_taps(x0, w->dilation_w, w->kernel_w, w->in_w, &first, &last);
   for (int32_t ky = 0; ky < w->kernel_h; ky++) {
     int32_t y = y0 + ky * w->dilation_h;
     if (y < 0 || y >= w->in_h) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DEPTHWISE_CONV_2D: every input channel has `multiplier` windows [1, height, width, channels * multiplier] of its own.
- * The loop is given one pointer per tap; taps in the padding point to a row of zeros kept with the packed weights.
+ * The loop is given a pointer per tap; taps in the padding point to a row of zeros kept with the packed weights. Pixels
+ * whose windows lie wholly within the input share the pointers of the first one and move along; others have lists.
  * With INT8 weights and float activations (HYBRID) the weights become floats as they are packed, and every image passes
  * through int8 and back before the float loop sees it: LiteRT's result to rounding. */
 #include "common.h"
@@ -10,6 +11,10 @@
 
 /* A tile has about this many multiply-accumulates. */
 #define TILE_MACS 65536
+/* Pixels of one list. They pass through a group of channels together, so the weights are read from memory once. */
+#define LIST_PIXELS 64
+/* Rows of no more pixels than this go by lists altogether: most of their windows touch the padding. */
+#define LIST_WIDTH 16
 
 typedef struct depthwise_data {
   rlt_weighted w;
@@ -63,13 +68,15 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
 
   uint64_t row_macs = (uint64_t)w->out_w * outputs * taps;
   uint64_t each = row_macs > 0 && row_macs < TILE_MACS ? TILE_MACS / row_macs : 1;
+  uint64_t listed = w->out_w > 0 && w->out_w <= LIST_WIDTH ? (uint64_t)(LIST_PIXELS / 2 / w->out_w) : 1;
+  if (each < listed) each = listed;
   d->rows_per_tile = (int32_t)each;
   n->tiles = d->pack_at_run || d->rows == 0 ? 1 : (d->rows - 1) / d->rows_per_tile + 1;
   n->macs = (uint64_t)d->rows * row_macs;
   n->loop = is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name;
 
   d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
-  d->at_expanded = d->at_pointers + align64(taps * sizeof(void *));
+  d->at_expanded = d->at_pointers + align64(LIST_PIXELS * taps * sizeof(void *));
   d->at_image = d->at_expanded + (d->multiplier > 1 ? align64(taps * outputs * element(d)) : 0);
   bool hybrid = d->w.family == RLT_FAMILY_HYBRID;
   n->scratch_bytes =
@@ -187,6 +194,8 @@ typedef struct work {
   const char *packed;
   const void **taps;
   char *expanded;
+  const char *image; /* input and output of the image at hand */
+  char *out;
 } work;
 
 /* Repeats every channel `multiplier` times. */
@@ -199,44 +208,75 @@ static void expand(const depthwise_data *d, const char *from, char *to) {
     }
 }
 
-/* Output pixels [out_x, out_x + pixels) of one row; more than one only where all windows lie within the width. */
-static void run_pixels(const work *k, const char *image, int32_t out_y, int32_t out_x, int32_t pixels, char *out) {
+/* Writes the pointers of one output pixel. */
+static void point(const work *k, int32_t out_y, int32_t out_x, const void **taps) {
   const depthwise_data *d = k->d;
   const rlt_window *w = &d->window;
-  size_t pixel = (size_t)d->channels * element(d), row = (size_t)d->channels * (size_t)d->multiplier;
-  int32_t y0 = out_y * w->stride_h - w->pad_top, x0 = out_x * w->stride_w - w->pad_left;
-  for (int32_t ky = 0, t = 0; ky < w->kernel_h; ky++)
-    for (int32_t kx = 0; kx < w->kernel_w; kx++, t++) {
-      int32_t y = y0 + ky * w->dilation_h, x = x0 + kx * w->dilation_w;
-      bool inside = y >= 0 && y < w->in_h && x >= 0 && x < w->in_w;
-      const char *from = k->packed + d->at_zeros;
-      if (inside) from = image + ((size_t)y * (size_t)w->in_w + (size_t)x) * pixel;
-      if (d->multiplier > 1) {
-        char *to = k->expanded + (size_t)t * row * element(d);
-        expand(d, from, to);
-        from = to;
-      }
-      k->taps[t] = from;
-    }
-  size_t step = (size_t)w->stride_w * (size_t)d->channels;
-  if (is_int8(d))
-    k->u->s8_depthwise->run(pixels, (int32_t)row, d->taps, (const int8_t *const *)(const void *)k->taps, step,
-                            k->packed, (int8_t *)out, &d->w.q);
-  else
-    k->u->f32_depthwise->run(pixels, (int32_t)row, d->taps, (const float *const *)(const void *)k->taps, step,
-                             (const float *)(const void *)k->packed, (float *)(void *)out, d->w.lo, d->w.hi);
+  const char *zeros = k->packed + d->at_zeros;
+  size_t pixel = (size_t)d->channels * element(d);
+  int32_t y = out_y * w->stride_h - w->pad_top, x0 = out_x * w->stride_w - w->pad_left;
+  for (int32_t ky = 0; ky < w->kernel_h; ky++, y += w->dilation_h) {
+    bool row_inside = y >= 0 && y < w->in_h;
+    const char *row = k->image + (row_inside ? (size_t)y * (size_t)w->in_w * pixel : 0);
+    int32_t x = x0;
+    for (int32_t kx = 0; kx < w->kernel_w; kx++, x += w->dilation_w)
+      *taps++ = row_inside && x >= 0 && x < w->in_w ? row + (size_t)x * pixel : zeros;
+  }
 }
 
-static void run_row(const work *k, const char *image, int32_t out_y, char *out) {
+static void call(const work *k, int32_t pixels, size_t tap_step, size_t step, char *out) {
+  const depthwise_data *d = k->d;
+  int32_t outputs = d->channels * d->multiplier;
+  const void *taps = k->taps, *packed = k->packed;
+  if (is_int8(d))
+    k->u->s8_depthwise->run(pixels, outputs, d->taps, taps, tap_step, step, packed, (int8_t *)out, &d->w.q);
+  else
+    k->u->f32_depthwise->run(pixels, outputs, d->taps, taps, tap_step, step, packed, (float *)(void *)out, d->w.lo,
+                             d->w.hi);
+}
+
+/* Output pixels [first, last) of the image, each with its own pointers. */
+static void run_list(const work *k, int64_t first, int64_t last) {
+  const depthwise_data *d = k->d;
+  size_t pixel = (size_t)d->channels * (size_t)d->multiplier * element(d), taps = (size_t)d->taps;
+  int64_t most = d->multiplier > 1 ? 1 : LIST_PIXELS;
+  while (first < last) {
+    int32_t count = (int32_t)(last - first < most ? last - first : most), out_w = d->window.out_w;
+    int32_t y = (int32_t)(first / out_w), x = (int32_t)(first % out_w);
+    for (int32_t i = 0; i < count; i++) {
+      point(k, y, x, k->taps + (size_t)i * taps);
+      if (++x == out_w) x = 0, y++;
+    }
+    for (size_t t = 0; t < taps && d->multiplier > 1; t++) {
+      char *to = k->expanded + t * pixel;
+      expand(d, k->taps[t], to);
+      k->taps[t] = to;
+    }
+    call(k, count, taps, 0, k->out + (size_t)first * pixel);
+    first += count;
+  }
+}
+
+static void run_rows(const work *k, int32_t first, int32_t last) {
   const depthwise_data *d = k->d;
   const rlt_window *w = &d->window;
-  int32_t y0 = out_y * w->stride_h - w->pad_top;
-  bool whole = y0 >= 0 && y0 + (w->kernel_h - 1) * w->dilation_h < w->in_h && d->multiplier == 1;
-  size_t pixel = (size_t)d->channels * (size_t)d->multiplier * element(d);
-  for (int32_t x = 0; x < w->out_w;) {
-    int32_t pixels = whole && x == d->inner_from && d->inner_to > x ? d->inner_to - x : 1;
-    run_pixels(k, image, out_y, x, pixels, out + (size_t)x * pixel);
-    x += pixels;
+  size_t pixel = (size_t)d->channels * element(d);
+  int64_t out_w = w->out_w;
+  if (d->multiplier > 1 || out_w <= LIST_WIDTH) {
+    run_list(k, first * out_w, last * out_w);
+    return;
+  }
+  for (int32_t y = first; y < last; y++) {
+    int32_t y0 = y * w->stride_h - w->pad_top;
+    bool whole = y0 >= 0 && y0 + (w->kernel_h - 1) * w->dilation_h < w->in_h && d->inner_to > d->inner_from;
+    int32_t from = whole ? d->inner_from : w->out_w, to = whole ? d->inner_to : w->out_w;
+    run_list(k, y * out_w, y * out_w + from);
+    if (whole) {
+      point(k, y, from, k->taps);
+      size_t step = (size_t)w->stride_w * (size_t)d->channels;
+      call(k, to - from, 0, step, k->out + (size_t)(y * out_w + from) * pixel);
+    }
+    run_list(k, y * out_w + to, (y + 1) * out_w);
   }
 }
 
@@ -244,7 +284,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   const depthwise_data *d = n->data;
   const rlt_window *w = &d->window;
   char *scratch = r->scratch;
-  work k = {r->u, d, n->packed, (const void **)(void *)(scratch + d->at_pointers), scratch + d->at_expanded};
+  work k = {.u = r->u, .d = d, .packed = n->packed};
+  k.taps = (const void **)(void *)(scratch + d->at_pointers);
+  k.expanded = scratch + d->at_expanded;
   int64_t row = (int64_t)first * d->rows_per_tile, end = (int64_t)last * d->rows_per_tile;
   if (d->pack_at_run) {
     pack_into(r->u, n, d, scratch);
@@ -252,18 +294,19 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
     end = d->rows;
   }
   if (end > d->rows) end = d->rows;
-  size_t image_bytes = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels * element(d);
-  size_t row_bytes = (size_t)w->out_w * (size_t)d->channels * (size_t)d->multiplier * element(d);
-  int64_t held = -1;
-  for (; row < end; row++) {
-    const char *image = (const char *)n->in[0]->data + (size_t)(row / w->out_h) * image_bytes;
+  size_t values = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels;
+  size_t out_bytes = n->out[0]->bytes / (d->rows > 0 ? (size_t)n->out[0]->dims[0] : 1);
+  while (row < end) { /* image by image */
+    int64_t image = row / w->out_h, stop = (image + 1) * w->out_h < end ? (image + 1) * w->out_h : end;
+    k.image = (const char *)n->in[0]->data + (size_t)image * values * element(d);
+    k.out = (char *)n->out[0]->data + (size_t)image * out_bytes;
     if (d->w.family == RLT_FAMILY_HYBRID) {
       float *back = (float *)(void *)(scratch + d->at_image);
-      if (held != row / w->out_h) round_trip((const float *)(const void *)image, image_bytes / sizeof(float), back);
-      held = row / w->out_h;
-      image = (const char *)back;
+      round_trip((const float *)(const void *)k.image, values, back);
+      k.image = (const char *)back;
     }
-    run_row(&k, image, (int32_t)(row % w->out_h), (char *)n->out[0]->data + (size_t)row * row_bytes);
+    run_rows(&k, (int32_t)(row - image * w->out_h), (int32_t)(stop - image * w->out_h));
+    row = stop;
   }
   return RLT_OK;
 }

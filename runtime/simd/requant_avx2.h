@@ -4,6 +4,7 @@
 #define RLT_REQUANT_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "ukernels.h"
 

@@ -50,9 +50,9 @@ static void s8_gemm_s32(int32_t m, int32_t n, int32_t k, const int8_t *const *a,
     for (int32_t j = 0; j < n; j++) c[(size_t)i * c_stride + (size_t)j] = (int32_t)sum[i][j];
 }
 
-static void f32_depthwise(int32_t pixels, int32_t channels, int32_t taps, const float *const *tap, size_t step,
-                          const float *packed, float *out, float lo, float hi) {
-  for (int32_t p = 0; p < pixels; p++)
+static void f32_depthwise(int32_t pixels, int32_t channels, int32_t taps, const float *const *tap, size_t tap_step,
+                          size_t step, const float *packed, float *out, float lo, float hi) {
+  for (int32_t p = 0; p < pixels; p++, tap += tap_step)
     for (int32_t c = 0; c < channels; c++) {
       const float *w = packed + (size_t)c * (size_t)(taps + 1);
       float sum = w[0];
@@ -61,10 +61,10 @@ static void f32_depthwise(int32_t pixels, int32_t channels, int32_t taps, const 
     }
 }
 
-static void s8_depthwise(int32_t pixels, int32_t channels, int32_t taps, const int8_t *const *tap, size_t step,
-                         const void *packed, int8_t *out, const rlt_requant *q) {
+static void s8_depthwise(int32_t pixels, int32_t channels, int32_t taps, const int8_t *const *tap, size_t tap_step,
+                         size_t step, const void *packed, int8_t *out, const rlt_requant *q) {
   size_t group = 2 * sizeof(int32_t) + 2 * sizeof(int16_t) * (size_t)((taps + 1) / 2);
-  for (int32_t p = 0; p < pixels; p++)
+  for (int32_t p = 0; p < pixels; p++, tap += tap_step)
     for (int32_t c = 0; c < channels; c++) {
       const char *g = (const char *)packed + (size_t)c * group;
       const int16_t *w = (const int16_t *)(const void *)(g + 2 * sizeof(int32_t));

@@ -44,14 +44,15 @@ typedef struct rlt_s8_gemm {
                   size_t c_stride);
 } rlt_s8_gemm;
 
-/* Depthwise: out[p][c] = clamp(bias[c] + sum over t of tap[t][p * step + c] * w[t][c], lo, hi) for p < pixels and
- * c < channels. out: pixels are `channels` apart.
+/* Depthwise: out[p][c] = clamp(bias[c] + sum over t of tap[p * tap_step + t][p * step + c] * w[t][c], lo, hi) for
+ * p < pixels and c < channels: either every pixel has pointers of its own (tap_step = taps, step = 0), or all share
+ * the first one's and move by `step` (tap_step = 0). out: pixels are `channels` apart.
  * packed: for every group of cr channels bias[cr], then taps rows of w[cr], zeros past the last channel. */
 typedef struct rlt_f32_depthwise {
   const char *name;
   int32_t cr;
-  void (*run)(int32_t pixels, int32_t channels, int32_t taps, const float *const *tap, size_t step, const float *packed,
-              float *out, float lo, float hi);
+  void (*run)(int32_t pixels, int32_t channels, int32_t taps, const float *const *tap, size_t tap_step, size_t step,
+              const float *packed, float *out, float lo, float hi);
 } rlt_f32_depthwise;
 
 /* The same on int8, exact; the packed bias holds bias - input zero point * sum of w.
@@ -60,8 +61,8 @@ typedef struct rlt_f32_depthwise {
 typedef struct rlt_s8_depthwise {
   const char *name;
   int32_t cr; /* 1, or a multiple of 8 */
-  void (*run)(int32_t pixels, int32_t channels, int32_t taps, const int8_t *const *tap, size_t step, const void *packed,
-              int8_t *out, const rlt_requant *q);
+  void (*run)(int32_t pixels, int32_t channels, int32_t taps, const int8_t *const *tap, size_t tap_step, size_t step,
+              const void *packed, int8_t *out, const rlt_requant *q);
 } rlt_s8_depthwise;
 
 /* Place of channel c of a group: the first four of every eight, then the last four of every eight. It is where
