@@ -128,7 +128,7 @@ static inline float rlt_tanh(float x) {
   p = p * z - 5.37395216524601e-2f;
   p = p * z + 1.3331440091133118e-1f;
   p = p * z - 3.333328068256378e-1f;
-  float small = x + x * z * p;
+  float small = rlt_copysign(x + x * z * p, x); /* of -0, too */
   float large = 1.0f - 2.0f / (rlt_exp(magnitude + magnitude) + 1.0f);
   return magnitude < 0.625f ? small : (x == x ? rlt_copysign(large, x) : x);
 }

@@ -11,7 +11,7 @@ typedef struct quantize_data {
   int32_t lo, hi;
   /* requantization */
   bool by_fraction; /* 8-bit fraction: ((x - in_zero) * fraction + 128) >> 8 */
-  bool ties_up;     /* between INT8 and UINT8 */
+  bool ties_up;     /* from 8 bits to 8 bits where the fraction does not do */
   int32_t fraction, in_zero, out_zero;
   rlt_multiplier multiplier;
 } quantize_data;
@@ -42,7 +42,7 @@ static rlt_status prepare_requantize(rlt_prep *p, rlt_node *n) {
   k->in_zero = rlt_zero_point(x, 0);
   k->out_zero = rlt_zero_point(y, 0);
   k->by_fraction = eight_bits && x->type == y->type && ratio >= 1.0f / 256 && ratio <= 128.0f;
-  k->ties_up = eight_bits && x->type != y->type && y->type != RLT_TYPE_INT16;
+  k->ties_up = eight_bits && y->type != RLT_TYPE_INT16;
   if (k->by_fraction) {
     k->fraction = rlt_f32_to_i32(256.0f * ratio);
   } else {
