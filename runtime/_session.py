@@ -204,7 +204,9 @@ class Session:
         )
         if not address:
             why = (
-                "it is not part of the graph" if self.allocated else "call allocate_tensors() first"
+                "no value of it is kept; see experimental_preserve_all_tensors"
+                if self.allocated
+                else "call allocate_tensors() first"
             )
             raise RilletError(f"tensor {tensor} {name!r} has no memory: {why}", "BAD_STATE")
         packed = info.type in PACKED

@@ -55,8 +55,9 @@ typedef struct rlt_tensor {
   int32_t dims[RLT_MAX_RANK];
   uint64_t count; /* elements */
   uint64_t bytes;
-  void *data;    /* aligned to 64 in the arena; a constant is aligned to its element at least. NULL before bind */
-  bool is_const; /* values never change: they can be packed. rlt_const_data tells whether prepare may read them */
+  void *data;      /* aligned to 64 in the arena; a constant is aligned to its element at least. NULL before bind */
+  bool is_const;   /* values never change: they can be packed. rlt_const_data tells whether prepare may read them */
+  bool is_passing; /* the core's: computed at bind for those who pack it, then forgotten; data is NULL afterwards */
   /* the planner's */
   int32_t first_use, last_use; /* node positions; first_use -1: alive from the start */
   int32_t alias_of;            /* tensor whose memory this one reuses in place; -1: none */
@@ -74,10 +75,11 @@ typedef struct rlt_node {
   uint64_t packed_bytes;
   uint64_t scratch_bytes; /* per thread */
   uint64_t scratch_offset;
-  uint64_t macs;    /* multiply-accumulates of one run */
-  int32_t tiles;    /* >= 1; how the work is cut, never dependent on the thread count */
-  int32_t in_place; /* output 0 may share the memory of this input; -1: may not */
-  bool ahead;       /* the core's: computed once at bind, because everything it comes from is constant */
+  uint64_t macs;          /* multiply-accumulates of one run */
+  int32_t tiles;          /* >= 1; how the work is cut, never dependent on the thread count */
+  uint32_t packed_inputs; /* bit i: run does not read in[i], because pack has put it into packed */
+  int32_t in_place;       /* output 0 may share the memory of this input; -1: may not */
+  bool ahead;             /* the core's: computed once at bind, because everything it comes from is constant */
 } rlt_node;
 
 /* ---- the kernel interface ---------------------------------------------------------------------------------- */
@@ -120,6 +122,7 @@ const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/
  * puts the node in front. */
 rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...);
 
+#define RLT_INPUT_BIT(i) (1u << (i)) /* of packed_inputs */
 #define RLT_TRY(expression)                \
   do {                                     \
     rlt_status status_ = (expression);     \

@@ -46,7 +46,8 @@ typedef struct rlt_span {
   int32_t next;        /* span placed after this one, by offset; -1: none */
 } rlt_span;
 
-#define RLT_NO_OFFSET UINT64_MAX /* of a tensor that is not in the arena */
+#define RLT_HARD_LIMIT ((uint64_t)1 << 40) /* bytes: no sum over tensors or nodes can overflow below this */
+#define RLT_NO_OFFSET UINT64_MAX           /* of a tensor that is not in the arena */
 
 struct rlt_interpreter {
   const rlt_model *model;

@@ -5,9 +5,6 @@
  * "Efficient Memory Management for Deep Neural Net Inference", 2020). */
 #include "internal.h"
 
-/* No sum of spans can overflow below this. */
-#define HARD_LIMIT ((uint64_t)1 << 40)
-
 /* Lives in the arena: not a constant, not computed ahead, and somebody writes it. */
 static bool in_arena(const rlt_tensor *t) {
   return !t->is_const && (t->def->is_input || t->def->is_variable || t->def->producer >= 0);
@@ -158,7 +155,7 @@ static uint64_t place_all(rlt_span *spans, const int32_t *order, int32_t count) 
 
 rlt_status rlt_plan(rlt_interpreter *it, rlt_error *err) {
   uint64_t limit = it->model->limits.max_arena_bytes;
-  if (limit > HARD_LIMIT) limit = HARD_LIMIT;
+  if (limit > RLT_HARD_LIMIT) limit = RLT_HARD_LIMIT;
   int32_t count = 0;
   find_lifetimes(it);
   for (int32_t i = 0; i < it->graph->n_nodes; i++) share_in_place(it, i);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rlt_prepare and rlt_bind: shapes, sizes and plan; then pointers, packing, and what can be computed ahead. */
+ * rlt_prepare: shapes, what can be computed ahead, sizes and plan. */
 #include "internal.h"
 
 /* ---- services for kernels ---- */
@@ -62,17 +62,65 @@ static rlt_status check_outputs(rlt_prep *p, const rlt_node *n) {
 
 static rlt_status prepare_node(rlt_interpreter *it, rlt_prep *p, rlt_node *n) {
   const rlt_kernel *k = n->def->kernel;
-  bool ahead = !k->stateful && n->def->n_inputs > 0;
+  bool ahead = !k->stateful && n->def->n_inputs > 0 && n->def->n_outputs > 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) ahead = ahead && (!n->in[i] || n->in[i]->is_const);
   __builtin_memset(n->data, 0, k->data_size);
   *n = (rlt_node){
       .def = n->def, .in = n->in, .out = n->out, .data = n->data, .tiles = 1, .in_place = -1, .ahead = ahead};
   for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->is_const = ahead;
   RLT_TRY(k->prepare(p, n));
-  RLT_TRY(check_outputs(p, n));
-  it->sizes.prepared += rlt_align(n->packed_bytes, RLT_BLOCK_ALIGN);
-  if (!ahead) return RLT_OK;
-  for (int32_t i = 0; i < n->def->n_outputs; i++) it->sizes.prepared += rlt_align(n->out[i]->bytes, RLT_BLOCK_ALIGN);
+  return check_outputs(p, n);
+}
+
+/* A value computed ahead that its users only pack, such as weights stored as float16, is computed again for each of
+ * them at bind and then forgotten. Its own inputs must lie in the file, and its kernel needs no scratch. */
+static void find_passing(rlt_interpreter *it) {
+  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
+    const rlt_node *n = &it->nodes[i];
+    bool passing = n->ahead && n->def->n_outputs == 1 && n->scratch_bytes == 0 && n->packed_bytes == 0 &&
+                   !n->out[0]->def->is_output && !it->options.preserve_all_tensors;
+    for (int32_t k = 0; k < n->def->n_inputs; k++) passing = passing && (!n->in[k] || n->in[k]->def->data);
+    if (n->def->n_outputs > 0) n->out[0]->is_passing = passing;
+  }
+  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
+    const rlt_node *n = &it->nodes[i];
+    for (int32_t k = 0; k < n->def->n_inputs; k++) {
+      bool packed = !n->ahead && n->packed_bytes > 0 && k < 32 && ((n->packed_inputs >> k) & 1u);
+      if (n->in[k] && !packed) n->in[k]->is_passing = false;
+    }
+  }
+}
+
+/* Bytes that the passing inputs of one node take at bind. */
+static uint64_t passing_bytes(const rlt_node *n) {
+  uint64_t sum = 0;
+  for (int32_t k = 0; k < n->def->n_inputs; k++)
+    if (n->in[k] && n->in[k]->is_passing) sum += rlt_align(n->in[k]->bytes, RLT_BLOCK_ALIGN);
+  return sum;
+}
+
+/* Size of the prepared block, and room in the arena for what only passes through it at bind. */
+static rlt_status size_prepared(rlt_interpreter *it, rlt_error *err) {
+  uint64_t limit = it->model->limits.max_arena_bytes;
+  limit = (limit < RLT_HARD_LIMIT ? limit : RLT_HARD_LIMIT) + 16 * (uint64_t)it->model->file.size;
+  find_passing(it);
+  it->sizes.prepared = 0;
+  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
+    const rlt_node *n = &it->nodes[i];
+    uint64_t bytes = n->packed_bytes < RLT_HARD_LIMIT ? rlt_align(n->packed_bytes, RLT_BLOCK_ALIGN) : RLT_HARD_LIMIT;
+    for (int32_t k = 0; n->ahead && k < n->def->n_outputs; k++)
+      bytes += n->out[k]->is_passing ? 0 : rlt_align(n->out[k]->bytes, RLT_BLOCK_ALIGN);
+    it->sizes.prepared += bytes;
+    if (it->sizes.prepared > limit) {
+      rlt_fail(err, RLT_LIMIT,
+               "with it, packed weights and computed constants take %u bytes, the limit is %u "
+               "(rlt_limits.max_arena_bytes and 16 times the file)",
+               it->sizes.prepared, limit);
+      return rlt_at_node(err, it->graph, it->options.subgraph, i);
+    }
+    uint64_t passing = passing_bytes(n);
+    if (passing > it->sizes.arena) it->sizes.arena = passing;
+  }
   return RLT_OK;
 }
 
@@ -80,7 +128,6 @@ static rlt_status prepare(rlt_interpreter *it, rlt_error *err) {
   rlt_prep p = {it->u, &it->model->limits, err, it->options.threads};
   uint64_t macs = 0;
   it->stage = RLT_CREATED;
-  it->sizes.prepared = 0;
   RLT_TRY(reset_tensors(it, &p));
   for (int32_t i = 0; i < it->graph->n_nodes; i++) {
     if (prepare_node(it, &p, &it->nodes[i]) != RLT_OK) return rlt_at_node(err, it->graph, it->options.subgraph, i);
@@ -95,6 +142,7 @@ static rlt_status prepare(rlt_interpreter *it, rlt_error *err) {
     macs = sum;
   }
   RLT_TRY(rlt_plan(it, err));
+  RLT_TRY(size_prepared(it, err));
   it->stage = RLT_PREPARED;
   return RLT_OK;
 }
@@ -112,66 +160,4 @@ rlt_status rlt_get_sizes(const rlt_interpreter *it, rlt_sizes *sizes) {
   if (it->stage == RLT_CREATED) return RLT_BAD_STATE;
   *sizes = it->sizes;
   return RLT_OK;
-}
-
-/* ---- bind ---- */
-
-static rlt_status check_block(rlt_error *err, const char *name, const void *block, uint64_t size, uint64_t need) {
-  RLT_REQUIRE(err, size >= need, RLT_NO_MEMORY, "the %s block has %u bytes, the model needs %u", name, size, need);
-  RLT_REQUIRE(err, need == 0 || (block && (uintptr_t)block % RLT_BLOCK_ALIGN == 0), RLT_BAD_ARGUMENT,
-              "the %s block is not aligned to %d bytes", name, (int32_t)RLT_BLOCK_ALIGN);
-  return RLT_OK;
-}
-
-/* Hands out the prepared block in node order, the order in which prepare counted it. */
-static void place_node(rlt_node *n, uint8_t *prepared, uint64_t *used) {
-  n->packed = n->packed_bytes ? prepared + *used : NULL;
-  *used += rlt_align(n->packed_bytes, RLT_BLOCK_ALIGN);
-  if (!n->ahead) return;
-  for (int32_t i = 0; i < n->def->n_outputs; i++) {
-    n->out[i]->data = prepared + *used;
-    *used += rlt_align(n->out[i]->bytes, RLT_BLOCK_ALIGN);
-  }
-}
-
-static rlt_status bind(rlt_interpreter *it, uint8_t *prepared, bool is_packed, uint8_t *arena, rlt_error *err) {
-  static _Alignas(RLT_BLOCK_ALIGN) uint8_t nowhere[RLT_BLOCK_ALIGN]; /* where tensors of no bytes lie */
-  uint64_t used = 0;
-  it->arena = arena ? arena : nowhere;
-  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
-    rlt_tensor *t = &it->tensors[i];
-    /* Constants are never written: the cast only lets kernels use one field for both. */
-    t->data =
-        t->def->data ? (void *)(uintptr_t)t->def->data : (t->offset == RLT_NO_OFFSET ? NULL : it->arena + t->offset);
-  }
-  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
-    rlt_node *n = &it->nodes[i];
-    place_node(n, prepared ? prepared : nowhere, &used);
-    if (is_packed) continue;
-    if (n->packed_bytes) n->def->kernel->pack(it->u, n);
-    if (n->ahead) RLT_TRY(rlt_run_node(it, i, err));
-  }
-  rlt_clear_variables(it);
-  it->stage = RLT_BOUND;
-  return RLT_OK;
-}
-
-static rlt_status check_and_bind(rlt_interpreter *it, void *prepared, size_t prepared_size, bool is_packed, void *arena,
-                                 size_t arena_size, rlt_error *err) {
-  RLT_REQUIRE(err, it->stage != RLT_CREATED, RLT_BAD_STATE, "bind before prepare: the sizes are not known yet");
-  RLT_TRY(check_block(err, "prepared", prepared, prepared_size, it->sizes.prepared));
-  RLT_TRY(check_block(err, "arena", arena, arena_size, it->sizes.arena));
-  it->stage = RLT_PREPARED;
-  return bind(it, prepared, is_packed, arena, err);
-}
-
-rlt_status rlt_bind(rlt_interpreter *it, void *prepared, size_t prepared_size, bool prepared_is_packed, void *arena,
-                    size_t arena_size, rlt_error *err) {
-  rlt_error unheard;
-  if (!err) err = &unheard;
-  if (!rlt_enter(it, err)) return RLT_BUSY;
-  err->status = RLT_OK;
-  rlt_status status = check_and_bind(it, prepared, prepared_size, prepared_is_packed, arena, arena_size, err);
-  rlt_leave(it);
-  return status;
 }

@@ -134,6 +134,7 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   m->at_extra = at, at += align64(m->extra_bytes);
   n->scratch_bytes = at;
   n->packed_bytes = m->pack_at_run ? 0 : m->pack_bytes;
+  n->packed_inputs = RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
   n->macs = (uint64_t)m->rows * channels * (uint64_t)m->k;
   n->loop = is_float ? u->f32_gemm->name : u->s8_gemm->name;
 }

@@ -83,6 +83,23 @@ def dense_int8(inputs: int = 6, units: int = 5, seed: int = 0) -> bytes:
     return write_tflite(b.model(y))
 
 
+def dense_float16(inputs: int = 64, units: int = 96, seed: int = 0) -> tuple[bytes, bytes]:
+    """One layer twice: weights stored as float16 behind DEQUANTIZE, and the same as float32."""
+    rng, made = np.random.default_rng(seed), []
+    half = rng.standard_normal((units, inputs)).astype(np.float16)
+    bias = rng.standard_normal(units).astype(np.float16)
+    for stored in (np.float16, np.float32):
+        b = Builder()
+        x, parameters = b.input((2, inputs)), []
+        for values in (half, bias):
+            if stored == np.float16:
+                parameters.append(b.op("DEQUANTIZE", [values], values.shape))
+            else:
+                parameters.append(values.astype(np.float32))
+        made.append(write_tflite(b.model(b.op("FULLY_CONNECTED", [x, *parameters], (2, units)))))
+    return made[0], made[1]
+
+
 def branches(seed: int = 0) -> bytes:
     """Two outputs, a value used twice, and one that nobody uses."""
     rng, b = np.random.default_rng(seed), Builder()

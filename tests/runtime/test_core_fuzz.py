@@ -17,6 +17,7 @@ MODELS = {
     "dense_float": models.dense_stack,
     "dense_int8": models.dense_int8,
     "branches": models.branches,
+    "float16": lambda: models.dense_float16(5, 4)[0],
 }
 
 

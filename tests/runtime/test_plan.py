@@ -132,6 +132,20 @@ def test_preserved_tensors_hold_what_each_layer_computed():
         np.testing.assert_allclose(interpreter.get_tensor(node["outputs"][0]), value, rtol=1e-4)
 
 
+def test_float16_weights_are_computed_once_and_kept_only_packed():
+    half, full = (runtime.Interpreter(model_content=m) for m in models.dense_float16())
+    for before, expected in zip(run_all(half, 3), run_all(full, 3), strict=True):
+        np.testing.assert_array_equal(before, expected)
+    assert half.memory()["prepared"] == full.memory()["prepared"]
+    with pytest.raises(runtime.RilletError, match="preserve_all_tensors"):
+        half.get_tensor(half.nodes()[0]["outputs"][0])
+    content, _ = models.dense_float16()
+    kept = runtime.Interpreter(model_content=content, experimental_preserve_all_tensors=True)
+    np.testing.assert_array_equal(run_all(kept, 3)[0], expected)
+    weights, stored = (kept.nodes()[0][side][0] for side in ("outputs", "inputs"))
+    np.testing.assert_array_equal(kept.get_tensor(weights), kept.get_tensor(stored))
+
+
 @pytest.mark.parametrize("count", [200, 2000])
 def test_many_tensors_are_planned(count):
     interpreter = runtime.Interpreter(model_content=models.dense_stack([3] * count))
