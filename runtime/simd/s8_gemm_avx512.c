@@ -21,8 +21,10 @@ static inline __attribute__((always_inline)) __m512i broadcast_rest(const int8_t
   return _mm512_set1_epi32((int32_t)four);
 }
 
+/* Mask of the first n of sixteen. */
 static inline __mmask16 columns(int32_t n) {
-  return n >= 16 ? (__mmask16)0xffff : (n <= 0 ? (__mmask16)0 : (__mmask16)(0xffffu >> (16 - n)));
+  if (n <= 0) return 0;
+  return n >= 16 ? 0xffff : (__mmask16)(0xffffu >> (16 - n));
 }
 
 /* M rows by V vectors, both known when this is inlined, so that the sums stay in registers. */
