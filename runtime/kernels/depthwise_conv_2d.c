@@ -59,6 +59,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
   d->pack_at_run = !n->in[1]->is_const || (bias && !bias->is_const);
   n->packed_bytes = d->pack_at_run ? 0 : d->pack_bytes;
+  n->packed_inputs = d->pack_at_run ? 0 : RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
 
   int32_t reach = (w->kernel_w - 1) * w->dilation_w, last = w->in_w - 1 - reach + w->pad_left;
   d->inner_from = (w->pad_left + w->stride_w - 1) / w->stride_w;
