@@ -14,6 +14,7 @@ from host_engine.errors import OpError, invalid
 from host_engine.framework.tensor import Operation, Tensor
 from host_engine.ops.random import RandomState
 from host_engine.ops.state import Storage
+from host_engine.parallel import one_blas_thread
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Plan:
         for slot, value in zip(self._feed_slots, fed, strict=True):
             values[slot] = value
         xp = context.xp
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), one_blas_thread():
             for op, compute, stateful, inputs, outputs, free in self._steps:
                 arguments = [values[i] for i in inputs]
                 try:

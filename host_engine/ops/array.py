@@ -207,7 +207,8 @@ def _tile_grad(op: Any, dy: Tensor) -> list[Any]:
     rank = x.shape.ndims
     if rank is None:
         raise ValueError(f"the gradient of '{op.name}' needs an input of known rank")
-    return [build("Sum", [split, np.arange(0, 2 * rank, 2, dtype=np.int32)], {"keep_dims": False}), None]
+    copies = np.arange(0, 2 * rank, 2, dtype=np.int32)
+    return [build("Sum", [split, copies], {"keep_dims": False}), None]
 
 
 define(

@@ -1,7 +1,7 @@
-"""Convolutions: patches (im2col) of a block of images at a time, then one matrix product each.
+"""Convolutions: patches (im2col) of a block of images or rows, then one matrix product each.
 
-The products run over blocks so that the patches stay in cache and their buffer is reused; the
-patch buffer is the only large temporary. NCHW tensors are computed through NHWC views.
+Patches of a block stay in cache and blocks run on several threads; no temporary is larger than a
+block. NCHW tensors are computed through NHWC views.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from host_engine.errors import invalid
-from host_engine.ops.windows import Axis, axis_of, pad, tap, unpad, windows
+from host_engine.ops.windows import Axis, axis_of, image_slices, pad, tap, unpad, windows
+from host_engine.parallel import for_each, matmul, slices
 
-_BLOCK_BYTES = 4 << 20
+# Patches of one block and their product fit a core's second-level cache.
+_BLOCK_BYTES = 1 << 20
+_PARTIAL_SUMS = 8
 
 
 def spatial(attrs: dict[str, Any], key: str) -> tuple[int, int]:
@@ -40,13 +43,20 @@ def _back(xp: Any, x: Any, attrs: dict[str, Any]) -> Any:
     return xp.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
-def _blocks(count: int, bytes_each: int) -> list[slice]:
-    step = max(1, min(count, _BLOCK_BYTES // max(bytes_each, 1)))
-    return [slice(i, min(i + step, count)) for i in range(0, count, step)]
-
-
 def _is_pointwise(rows: Axis, cols: Axis) -> bool:
     return all(a.kernel == 1 and a.stride == 1 and not a.before + a.after for a in (rows, cols))
+
+
+Block = tuple[slice, slice]
+"""Some images and some rows of the output: several whole images, or part of one."""
+
+
+def _blocks(images: int, rows: int, bytes_per_row: int) -> list[Block]:
+    per_block = max(1, _BLOCK_BYTES // max(bytes_per_row, 1))
+    if per_block >= rows:
+        return [(part, slice(0, rows)) for part in slices(images, per_block // max(rows, 1))]
+    parts = slices(rows, per_block)
+    return [(slice(i, i + 1), part) for i in range(images) for part in parts]
 
 
 class _Patches:
@@ -55,33 +65,37 @@ class _Patches:
     def __init__(self, xp: Any, padded: Any, rows: Axis, cols: Axis) -> None:
         self.view = windows(xp, padded, rows, cols)
         self.columns = int(np.prod(self.view.shape[3:]))
-        self.per_image = rows.out * cols.out
-        self.blocks = _blocks(len(padded), self.per_image * self.columns * padded.itemsize)
-        first = self.blocks[0].stop if self.blocks else 0
-        self.buffer = xp.empty((first, *self.view.shape[1:]), padded.dtype)
+        per_row = cols.out * self.columns * padded.itemsize
+        self.blocks = _blocks(len(padded), rows.out, per_row)
+        self._xp = xp
 
-    def of(self, block: slice) -> Any:
-        part = self.buffer[: block.stop - block.start]
-        part[...] = self.view[block]
-        return part.reshape(-1, self.columns)
+    def of(self, block: Block) -> Any:
+        """The patches of a block, copied."""
+        return self._xp.ascontiguousarray(self.view[block]).reshape(-1, self.columns)
+
+    def product(self, matrix: Any) -> Any:
+        """All patches [n, out_h, out_w] times `matrix` [columns, depth]."""
+        xp, depth = self._xp, matrix.shape[1]
+        out = xp.empty((*self.view.shape[:3], depth), matrix.dtype)
+
+        def work(block: Block) -> None:
+            xp.matmul(self.of(block), matrix, out=out[block].reshape(-1, depth))
+
+        for_each(xp, self.blocks, work)
+        return out
 
 
 def conv2d(xp: Any, x: Any, filters: Any, **attrs: Any) -> Any:
+    """x [n, h, w, c] with filters [kh, kw, c, depth] -> [n, out_h, out_w, depth]."""
     x = _nhwc(xp, x, attrs)
     _check_channels(x, filters)
     rows, cols = geometry(x.shape, filters.shape, attrs)
     depth = filters.shape[3]
     matrix = filters.reshape(-1, depth)
-    out = xp.empty((x.shape[0], rows.out, cols.out, depth), x.dtype)
-    flat = out.reshape(-1, depth)
     if _is_pointwise(rows, cols):
-        xp.matmul(x.reshape(-1, x.shape[3]), matrix, out=flat)
+        out = matmul(xp, x.reshape(-1, x.shape[3]), matrix).reshape(*x.shape[:3], depth)
         return _back(xp, out, attrs)
-    patches = _Patches(xp, pad(xp, x, rows, cols), rows, cols)
-    for block in patches.blocks:
-        lines = slice(block.start * patches.per_image, block.stop * patches.per_image)
-        xp.matmul(patches.of(block), matrix, out=flat[lines])
-    return _back(xp, out, attrs)
+    return _back(xp, _Patches(xp, pad(xp, x, rows, cols), rows, cols).product(matrix), attrs)
 
 
 def _check_channels(x: Any, filters: Any) -> None:
@@ -92,19 +106,26 @@ def _check_channels(x: Any, filters: Any) -> None:
 
 
 def conv2d_filter(xp: Any, x: Any, sizes: Any, dy: Any, **attrs: Any) -> Any:
+    """The gradient of conv2d to its filters."""
     x, dy = _nhwc(xp, x, attrs), _nhwc(xp, dy, attrs)
     shape = tuple(int(s) for s in sizes)
     rows, cols = geometry(x.shape, shape, attrs)
     depth = shape[3]
-    flat = dy.reshape(-1, depth)
     if _is_pointwise(rows, cols):
-        return (x.reshape(-1, x.shape[3]).T @ flat).reshape(shape)
-    total = xp.zeros((int(np.prod(shape[:3])), depth), dy.dtype)
+        return matmul(xp, x.reshape(-1, x.shape[3]).T, dy.reshape(-1, depth)).reshape(shape)
     patches = _Patches(xp, pad(xp, x, rows, cols), rows, cols)
-    for block in patches.blocks:
-        lines = slice(block.start * patches.per_image, block.stop * patches.per_image)
-        total += patches.of(block).T @ flat[lines]
-    return total.reshape(shape)
+    # A fixed number of partial sums, added in order: the result does not depend on the threads.
+    groups = slices(len(patches.blocks), -(-len(patches.blocks) // _PARTIAL_SUMS) or 1)
+    sums: list[Any] = [None] * len(groups)
+
+    def work(index: int) -> None:
+        total = xp.zeros((patches.columns, depth), dy.dtype)
+        for block in patches.blocks[groups[index]]:
+            total += patches.of(block).T @ dy[block].reshape(-1, depth)
+        sums[index] = total
+
+    for_each(xp, range(len(groups)), work)
+    return sum(sums[1:], sums[0]).reshape(shape)
 
 
 def conv2d_input(xp: Any, sizes: Any, filters: Any, dy: Any, **attrs: Any) -> Any:
@@ -120,13 +141,14 @@ def conv2d_input(xp: Any, sizes: Any, filters: Any, dy: Any, **attrs: Any) -> An
         )
     if _is_pointwise(rows, cols):
         matrix = filters.reshape(filters.shape[2:])
-        return _back(xp, (dy.reshape(-1, dy.shape[3]) @ matrix.T).reshape(shape), attrs)
+        product = matmul(xp, dy.reshape(-1, dy.shape[3]), matrix.T)
+        return _back(xp, product.reshape(shape), attrs)
     if rows.stride == cols.stride == 1:
-        return _back(xp, _flipped(xp, shape, filters, dy, rows, cols), attrs)
+        return _back(xp, _flipped(xp, filters, dy, rows, cols), attrs)
     return _back(xp, _scattered(xp, shape, filters, dy, rows, cols), attrs)
 
 
-def _flipped(xp: Any, shape: Any, filters: Any, dy: Any, rows: Axis, cols: Axis) -> Any:
+def _flipped(xp: Any, filters: Any, dy: Any, rows: Axis, cols: Axis) -> Any:
     """Stride 1: a convolution of `dy` with the kernel turned by 180 degrees."""
     turned = xp.ascontiguousarray(filters[::-1, ::-1].transpose(0, 1, 3, 2))
     back = [
@@ -141,24 +163,23 @@ def _flipped(xp: Any, shape: Any, filters: Any, dy: Any, rows: Axis, cols: Axis)
         )
         for a in (rows, cols)
     ]
-    matrix = turned.reshape(-1, turned.shape[3])
-    out = xp.empty(shape, dy.dtype)
-    flat = out.reshape(-1, shape[3])
     patches = _Patches(xp, pad(xp, dy, *back), *back)
-    for block in patches.blocks:
-        lines = slice(block.start * patches.per_image, block.stop * patches.per_image)
-        xp.matmul(patches.of(block), matrix, out=flat[lines])
-    return out
+    return patches.product(turned.reshape(-1, turned.shape[3]))
 
 
 def _scattered(xp: Any, shape: Any, filters: Any, dy: Any, rows: Axis, cols: Axis) -> Any:
     """Any stride: each kernel cell's product is added where the cell reads."""
     out = xp.zeros((shape[0], rows.padded, cols.padded, shape[3]), dy.dtype)
-    flat = dy.reshape(-1, dy.shape[3])
-    for i in range(rows.kernel):
-        for j in range(cols.kernel):
-            part = (flat @ filters[i, j].T).reshape(*dy.shape[:3], shape[3])
-            tap(out, i, j, rows, cols)[...] += part
+
+    def work(images: slice) -> None:
+        part = dy[images]
+        flat = part.reshape(-1, dy.shape[3])
+        for i in range(rows.kernel):
+            for j in range(cols.kernel):
+                product = (flat @ filters[i, j].T).reshape(*part.shape[:3], shape[3])
+                tap(out[images], i, j, rows, cols)[...] += product
+
+    for_each(xp, image_slices(out), work)
     return unpad(out, rows, cols)
 
 
@@ -166,25 +187,31 @@ def _scattered(xp: Any, shape: Any, filters: Any, dy: Any, rows: Axis, cols: Axi
 
 
 def depthwise(xp: Any, x: Any, filters: Any, **attrs: Any) -> Any:
+    """x [n, h, w, c] with filters [kh, kw, c, m] -> [n, out_h, out_w, c * m]."""
     x = _nhwc(xp, x, attrs)
     _check_channels(x, filters)
     rows, cols = geometry(x.shape, filters.shape, attrs)
     n, _, _, c = x.shape
     times = filters.shape[3]
     padded = pad(xp, x, rows, cols)
-    out = xp.zeros((n, rows.out, cols.out, c, times), x.dtype)
-    for block in _blocks(n, out[:1].nbytes):
+    out = xp.empty((n, rows.out, cols.out, c, times), x.dtype)
+
+    def work(block: Block) -> None:
         part = out[block]
         product = xp.empty_like(part)
         for i in range(rows.kernel):
             for j in range(cols.kernel):
-                seen = tap(padded[block], i, j, rows, cols)
-                xp.multiply(seen[..., None], filters[i, j], out=product)
-                part += product
+                seen = tap(padded[block[0]], i, j, rows, cols)[:, block[1], :, :, None]
+                xp.multiply(seen, filters[i, j], out=product if i + j else part)
+                if i + j:
+                    part += product
+
+    for_each(xp, _blocks(n, rows.out, 4 * out[:1, :1].nbytes), work)
     return _back(xp, out.reshape(n, rows.out, cols.out, c * times), attrs)
 
 
 def depthwise_input(xp: Any, sizes: Any, filters: Any, dy: Any, **attrs: Any) -> Any:
+    """The gradient of depthwise to its input."""
     shape = tuple(int(s) for s in sizes)
     if attrs.get("data_format") == "NCHW":
         shape = (shape[0], shape[2], shape[3], shape[1])
@@ -192,21 +219,31 @@ def depthwise_input(xp: Any, sizes: Any, filters: Any, dy: Any, **attrs: Any) ->
     rows, cols = geometry(shape, filters.shape, attrs)
     spread = dy.reshape(*dy.shape[:3], *filters.shape[2:])
     out = xp.zeros((shape[0], rows.padded, cols.padded, shape[3]), dy.dtype)
-    for i in range(rows.kernel):
-        for j in range(cols.kernel):
-            tap(out, i, j, rows, cols)[...] += (spread * filters[i, j]).sum(-1)
+
+    def work(images: slice) -> None:
+        for i in range(rows.kernel):
+            for j in range(cols.kernel):
+                part = spread[images] * filters[i, j]
+                tap(out[images], i, j, rows, cols)[...] += (
+                    part[..., 0] if part.shape[-1] == 1 else part.sum(-1)
+                )
+
+    for_each(xp, image_slices(out), work)
     return _back(xp, unpad(out, rows, cols), attrs)
 
 
 def depthwise_filter(xp: Any, x: Any, sizes: Any, dy: Any, **attrs: Any) -> Any:
+    """The gradient of depthwise to its filters."""
     x, dy = _nhwc(xp, x, attrs), _nhwc(xp, dy, attrs)
     shape = tuple(int(s) for s in sizes)
     rows, cols = geometry(x.shape, shape, attrs)
     padded = pad(xp, x, rows, cols)
     spread = dy.reshape(*dy.shape[:3], *shape[2:])
     out = xp.empty(shape, dy.dtype)
-    for i in range(rows.kernel):
-        for j in range(cols.kernel):
-            seen = tap(padded, i, j, rows, cols)
-            out[i, j] = xp.einsum("nhwc,nhwcm->cm", seen, spread)
+
+    def work(cell: tuple[int, int]) -> None:
+        seen = tap(padded, *cell, rows, cols)
+        out[cell] = xp.einsum("nhwc,nhwcm->cm", seen, spread)
+
+    for_each(xp, list(np.ndindex(*shape[:2])), work)
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from host_engine import parallel
 from host_engine.errors import invalid
 from host_engine.framework import dtypes
 from host_engine.framework import shape_rules as rules
@@ -32,7 +33,7 @@ def _matmul(xp: Any, a: Any, b: Any, transpose_a: Any, transpose_b: Any, **_: An
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         texts = ["[" + ",".join(map(str, m.shape)) + "]" for m in (a, b)]
         raise invalid(f"Matrix size-incompatible: In[0]: {texts[0]}, In[1]: {texts[1]}")
-    return left @ right
+    return parallel.matmul(xp, left, right)
 
 
 def _matmul_grad(op: Any, dy: Tensor) -> list[Any]:

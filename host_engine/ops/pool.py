@@ -12,7 +12,17 @@ from host_engine.framework.constant import shape_value
 from host_engine.framework.registry import define, sample
 from host_engine.framework.tensor import Tensor
 from host_engine.ops.broadcast import shape_of
-from host_engine.ops.windows import Axis, axis_of, check_padding, out_size, pad, tap, unpad
+from host_engine.ops.windows import (
+    Axis,
+    axis_of,
+    check_padding,
+    image_slices,
+    out_size,
+    pad,
+    tap,
+    unpad,
+)
+from host_engine.parallel import for_each
 
 
 def _spatial(values: Any, data_format: str) -> tuple[int, int]:
@@ -44,10 +54,17 @@ def _max_pool(
 ) -> Any:
     x = _layout(x, data_format)
     rows, cols = _geometry(x.shape, ksize, strides, padding, data_format)
-    taps = _taps(pad(xp, x, rows, cols, _lowest(x.dtype)), rows, cols)
-    out = taps[0].copy()
-    for seen in taps[1:]:
-        xp.maximum(out, seen, out=out)
+    source = pad(xp, x, rows, cols, _lowest(x.dtype))
+    out = xp.empty((len(x), rows.out, cols.out, x.shape[3]), x.dtype)
+
+    def work(images: slice) -> None:
+        taps = _taps(source[images], rows, cols)
+        best = out[images]
+        best[...] = taps[0]
+        for seen in taps[1:]:
+            xp.maximum(best, seen, out=best)
+
+    for_each(xp, image_slices(source), work)
     return _restore(xp, out, data_format)
 
 
@@ -71,18 +88,26 @@ def _max_pool_grad(
     rows, cols = _geometry(x.shape, ksize, strides, padding, data_format)
     source = pad(xp, x, rows, cols, _lowest(x.dtype))
     out = xp.zeros(source.shape, dy.dtype)
+
+    def work(images: slice) -> None:
+        _choose(xp, source[images], y[images], dy[images], out[images], rows, cols)
+
+    for_each(xp, image_slices(source), work)
+    return _restore(xp, unpad(out, rows, cols), data_format)
+
+
+def _choose(xp: Any, source: Any, y: Any, dy: Any, out: Any, rows: Axis, cols: Axis) -> None:
+    """Adds `dy` to the cell of `out` where `source` first equals `y`."""
     apart = rows.stride >= rows.kernel and cols.stride >= cols.kernel
     free = xp.ones(y.shape, bool)
-    chosen = xp.empty(y.shape, bool)
     for seen, target in zip(_taps(source, rows, cols), _taps(out, rows, cols), strict=True):
-        xp.equal(seen, y, out=chosen)
+        chosen = seen == y
         chosen &= free
         free ^= chosen
         if apart:
             xp.multiply(dy, chosen, out=target)
         else:
             target += dy * chosen
-    return _restore(xp, unpad(out, rows, cols), data_format)
 
 
 def _counts(xp: Any, shape: Any, rows: Axis, cols: Axis, dtype: Any) -> Any:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from host_engine.errors import invalid
 from host_engine.framework import dtypes
 from host_engine.framework.registry import NOT_DIFFERENTIABLE, define
 from host_engine.ops.state import variable_of
+from host_engine.parallel import for_each, slices
 
+# Elements whose temporaries stay in a core's cache.
 _PIECE = 1 << 14
+_PARALLEL = 1 << 18
 
 
-def _pieces(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """The arrays, flat, a piece at a time: temporaries of one piece stay in cache."""
+def _by_pieces(xp: Any, work: Callable[..., None], *arrays: Any) -> None:
+    """Calls `work` with the arrays, flat, a piece at a time, large ones on several threads."""
     flat = [a.reshape(-1) for a in arrays]
-    for start in range(0, flat[0].size, _PIECE):
-        yield tuple(a[start : start + _PIECE] for a in flat)
+    size = flat[0].size
+
+    def part(span: slice) -> None:
+        for piece in slices(span.stop - span.start, _PIECE):
+            inside = slice(span.start + piece.start, span.start + piece.stop)
+            work(*[a[inside] for a in flat])
+
+    for_each(xp, slices(size, max(_PARALLEL, -(-size // 8))), part)
 
 
 def _targets(context: Any, op: Any, count: int, grad: Any) -> list[Any]:
@@ -34,8 +43,11 @@ def _targets(context: Any, op: Any, count: int, grad: Any) -> list[Any]:
 
 def _descent(context: Any, op: Any, alpha: Any, delta: Any) -> Any:
     (var,) = _targets(context, op, 1, delta)
-    for v, g in _pieces(var, delta):
+
+    def step(v: Any, g: Any) -> None:
         v -= g * alpha
+
+    _by_pieces(context.xp, step, var, delta)
     return var
 
 
@@ -43,10 +55,13 @@ def _momentum(context: Any, op: Any, rate: Any, grad: Any, momentum: Any) -> Any
     """accum = momentum * accum + grad; var -= rate * accum (or the Nesterov look-ahead)."""
     var, accum = _targets(context, op, 2, grad)
     nesterov = op._attrs["use_nesterov"]
-    for v, a, g in _pieces(var, accum, grad):
+
+    def step(v: Any, a: Any, g: Any) -> None:
         a *= momentum
         a += g
         v -= (g + momentum * a) * rate if nesterov else a * rate
+
+    _by_pieces(context.xp, step, var, accum, grad)
     return var
 
 
@@ -65,12 +80,11 @@ def _adam(
     xp = context.xp
     var, m, v = _targets(context, op, 3, grad)
     one = grad.dtype.type(1)
-    step = rate * xp.sqrt(one - beta2_power) / (one - beta1_power)
+    scale = rate * xp.sqrt(one - beta2_power) / (one - beta1_power)
     keep1, keep2 = one - beta1, one - beta2
-    work = xp.empty(min(_PIECE, grad.size), grad.dtype)
-    for w, m1, v1, g in _pieces(var, m, v, grad):
-        t = work[: g.size]
-        xp.subtract(g, m1, out=t)
+
+    def step(w: Any, m1: Any, v1: Any, g: Any) -> None:
+        t = g - m1
         t *= keep1
         m1 += t
         xp.multiply(g, g, out=t)
@@ -80,8 +94,10 @@ def _adam(
         xp.sqrt(v1, out=t)
         t += epsilon
         xp.divide(m1, t, out=t)
-        t *= step
+        t *= scale
         w -= t
+
+    _by_pieces(xp, step, var, m, v, grad)
     return var
 
 
@@ -91,20 +107,26 @@ def _rms_prop(
     """ms += (1 - rho) (grad^2 - ms); mom = mu mom + rate grad / sqrt(ms + eps); var -= mom."""
     var, ms, mom = _targets(context, op, 3, grad)
     keep = grad.dtype.type(1) - rho
-    for v, s, m, g in _pieces(var, ms, mom, grad):
+
+    def step(v: Any, s: Any, m: Any, g: Any) -> None:
         s += (g * g - s) * keep
         m *= momentum
         m += g * rate / context.xp.sqrt(s + epsilon)
         v -= m
+
+    _by_pieces(context.xp, step, var, ms, mom, grad)
     return var
 
 
 def _adagrad(context: Any, op: Any, rate: Any, grad: Any) -> Any:
     """accum += grad^2; var -= rate grad / sqrt(accum)."""
     var, accum = _targets(context, op, 2, grad)
-    for v, a, g in _pieces(var, accum, grad):
+
+    def step(v: Any, a: Any, g: Any) -> None:
         a += g * g
         v -= g * rate / context.xp.sqrt(a)
+
+    _by_pieces(context.xp, step, var, accum, grad)
     return var
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from host_engine.errors import invalid
+from host_engine.parallel import slices
 
 
 class Axis(NamedTuple):
@@ -98,6 +99,14 @@ def windows(xp: Any, x: Any, rows: Axis, cols: Axis) -> Any:
             sc,
         ),
     )
+
+
+_SLICE_BYTES = 1 << 19
+
+
+def image_slices(x: Any) -> list[slice]:
+    """The images of x [n, ...] in slices of about half a megabyte."""
+    return slices(len(x), max(1, _SLICE_BYTES // max(x[:1].nbytes, 1)))
 
 
 def tap(x: Any, i: int, j: int, rows: Axis, cols: Axis) -> Any:
