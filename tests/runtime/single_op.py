@@ -151,3 +151,19 @@ def integers(rng: np.random.Generator, dtype: str, shape: Any) -> np.ndarray:
     """Uniform over the whole type."""
     info = np.iinfo(numpy_dtype(dtype))
     return rng.integers(info.min, info.max, shape, numpy_dtype(dtype), endpoint=True)
+
+
+def numbers(shape: Any, dtype: str = "float32") -> np.ndarray:
+    """Values that tell every element apart, as far as the type allows."""
+    return np.arange(1, 1 + np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+
+
+def check_exact(model: OpModel, wanted: Any, *, peer: bool = True) -> None:
+    """Exactly what is wanted, with any number of threads, and what LiteRT gives."""
+    found = run(model)
+    wanted = np.asarray(wanted)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(run(model, threads=3), found)
+    if peer and found.size:
+        np.testing.assert_array_equal(litert(model), found)

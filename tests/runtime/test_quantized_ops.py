@@ -14,6 +14,7 @@ import pytest
 from single_op import Arg, OpModel, Out, const, integers, litert, run, single_op
 
 ENOUGH = 100_000
+COMPARISONS = ["EQUAL", "NOT_EQUAL", "LESS", "GREATER", "LESS_EQUAL", "GREATER_EQUAL"]
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 Rng = np.random.Generator
 
@@ -153,7 +154,10 @@ def reduction(op: str) -> Callable[[Rng, str], OpModel]:
 
 def concatenation(rng: Rng, dtype: str) -> OpModel:
     quants = [(power(rng, -2, -1), zero(rng, dtype)) for _ in range(3)]
-    args = [Arg(integers(rng, dtype, (30, size, 11)), *q) for size, q in zip((5, 9, 1), quants, strict=True)]  # fmt: skip
+    args = [
+        Arg(integers(rng, dtype, (30, size, 11)), *q)
+        for size, q in zip((5, 9, 1), quants, strict=True)
+    ]
     return single_op("CONCATENATION", args, Out(dtype, *quants[1]), axis=1)
 
 
@@ -166,7 +170,7 @@ ROWS: list[tuple[str, Callable[[Rng, str], OpModel], tuple[str, ...]]] = [
     ("MUL", sum_or_product("MUL"), BOTH),
     ("MUL-long", sum_or_product("MUL", 1e6), BOTH),
     ("SQUARED_DIFFERENCE", squared_difference, ("INT8",)),
-    *[(op, comparison(op), BOTH) for op in ("EQUAL", "NOT_EQUAL", "LESS", "GREATER", "LESS_EQUAL", "GREATER_EQUAL")],
+    *[(op, comparison(op), BOTH) for op in COMPARISONS],
     ("RELU", unary("RELU"), BOTH),
     ("RELU6", unary("RELU6"), BOTH),
     ("RELU_N1_TO_1", unary("RELU_N1_TO_1"), ("INT8",)),

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error bounds of core/math in units in the last place (ULP), measured through one-op models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from single_op import Out, run, single_op
+
+COUNT = 1_000_000
+
+
+def ulps(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Distance in float32 steps at the exact value, where that is a normal float32."""
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float32)
+    normal = np.isfinite(rounded) & (np.abs(rounded) > np.finfo(np.float32).tiny)
+    step = np.spacing(np.abs(rounded[normal])).astype(np.longdouble)
+    return np.abs((found[normal].astype(np.longdouble) - exact[normal]) / step)
+
+
+def logistic(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+# Op, exact function, interval that matters, bound in ULP.
+ROWS: list[tuple[str, Callable[[Any], Any], tuple[float, float], float]] = [
+    ("EXP", np.exp, (-110, 95), 1.01),
+    ("LOG", np.log, (0, 3), 1.01),
+    ("LOGISTIC", logistic, (-110, 110), 2.5),
+    ("TANH", np.tanh, (-10, 10), 1.5),
+    ("SQRT", np.sqrt, (0, 10), 0.5),
+    ("RSQRT", lambda x: 1 / np.sqrt(x), (0, 10), 2.5),
+]
+
+
+@pytest.mark.parametrize(("op", "exact", "interval", "bound"), ROWS, ids=[row[0] for row in ROWS])
+def test_error_in_ulp(op: str, exact: Any, interval: Any, bound: float, rng: Any) -> None:
+    near = rng.uniform(*interval, COUNT).astype(np.float32)
+    bits = rng.integers(0, 2**32, COUNT, np.uint32).view(np.float32)  # every exponent
+    for x in (near, bits):
+        found = run(single_op(op, [x]))
+        with np.errstate(all="ignore"):
+            wanted = exact(x.astype(np.longdouble))
+        error = ulps(found, wanted)
+        print(f"{op}: at most {float(error.max()):.3f} ULP over {error.size:,} values")
+        assert error.max() <= bound
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+
+
+def test_power_is_rounded_once(rng: Any) -> None:
+    x = np.abs(rng.normal(0, 3, COUNT)).astype(np.float32)
+    y = rng.uniform(-60, 60, COUNT).astype(np.float32)
+    found = run(single_op("POW", [x, y]))
+    with np.errstate(all="ignore"):
+        wanted = np.power(x.astype(np.longdouble), y.astype(np.longdouble))
+    assert ulps(found, wanted).max() <= 0.501
+
+
+@pytest.mark.parametrize(
+    ("op", "exact"), [("FLOOR", np.floor), ("CEIL", np.ceil), ("ROUND", np.rint)]
+)
+def test_rounding_has_no_error(op: str, exact: Any, rng: Any) -> None:
+    bits = rng.integers(0, 2**32, COUNT, np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        x = np.concatenate([bits[~np.isnan(bits)], rng.integers(-99, 99, 5000) / np.float32(2)])
+    np.testing.assert_array_equal(
+        run(single_op(op, [x.astype(np.float32)])), exact(x.astype(np.float32))
+    )
+
+
+def test_half_precision_both_ways(rng: Any) -> None:
+    bits = rng.integers(0, 2**32, COUNT, np.uint32).view(np.float32)
+    small = (rng.normal(0, 1, COUNT) * 10 ** rng.uniform(-8, 5, COUNT)).astype(np.float32)
+    for x in (bits, small):
+        with np.errstate(all="ignore"):
+            wanted = x.astype(np.float16)
+        found = run(single_op("CAST", [x], Out("FLOAT16")))
+        np.testing.assert_array_equal(found, wanted)
+        back = run(single_op("CAST", [wanted], Out("FLOAT32")))
+        np.testing.assert_array_equal(back, wanted.astype(np.float32))
