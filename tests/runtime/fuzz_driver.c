@@ -14,7 +14,7 @@
 
 #include "rillet.h"
 
-enum { STATUSES = 10 };
+enum { STATUSES = 10, INT32 = 2 /* of TensorType */ };
 
 static const rlt_limits small_limits = {1 << 20, 1 << 24, 1 << 24};
 static long counts[STATUSES];
@@ -40,7 +40,8 @@ static void fill_inputs(const rlt_model *m, rlt_interpreter *it) {
     int32_t tensor = rlt_input_tensor(m, 0, i);
     uint8_t *data = rlt_tensor_data(it, 0, tensor);
     if (rlt_get_tensor_info(it, 0, tensor, &info) != RLT_OK || !data) exit(1);
-    for (uint64_t k = 0; k < info.bytes; k++) data[k] = (uint8_t)(k * 37 + 11);
+    bool is_index = info.type == INT32; /* must be in range for the undamaged model to run */
+    for (uint64_t k = 0; k < info.bytes; k++) data[k] = is_index ? k % 4 == 0 : (uint8_t)(k * 37 + 11);
   }
 }
 

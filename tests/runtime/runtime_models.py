@@ -108,3 +108,58 @@ def branches(seed: int = 0) -> bytes:
     left, right = b.dense(shared, 4, rng), b.dense(shared, 3, rng)
     b.dense(other, 7, rng)
     return write_tflite(b.model(left, right))
+
+
+def conv_float(seed: int = 0) -> bytes:
+    """Convolutions, pooling, padding, joins and shape operators in float32, with values that only
+    run time knows as indices."""
+    rng, b = np.random.default_rng(seed), Builder()
+
+    def random(*shape):
+        return rng.standard_normal(shape).astype(np.float32)
+
+    x, row = b.input((1, 6, 6, 2)), b.input((1,), "INT32")
+    window = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    conv = b.op("CONV_2D", [x, random(4, 3, 3, 2), random(4)], (1, 6, 6, 4), **window)
+    depthwise = b.op(
+        "DEPTHWISE_CONV_2D",
+        [conv, random(1, 3, 3, 4), random(4)],
+        (1, 6, 6, 4),
+        depth_multiplier=1,
+        fused_activation_function="RELU6",
+        **window,
+    )
+    summed = b.op("ADD", [conv, depthwise], (1, 6, 6, 4))
+    pool = {"padding": "VALID", "stride_h": 2, "stride_w": 2, "filter_height": 2, "filter_width": 2}
+    small = b.op("MAX_POOL_2D", [summed], (1, 3, 3, 4), **pool)
+    padded = b.op("PAD", [small, np.int32([[0, 0], [0, 1], [1, 0], [0, 0]])], (1, 4, 4, 4))
+    twice = b.op("CONCATENATION", [padded, padded], (1, 4, 4, 8), axis=3)
+    turned = b.op("TRANSPOSE", [twice, np.int32([0, 2, 1, 3])], (1, 4, 4, 8))
+    picked = b.op("GATHER", [turned, row], (1, 1, 4, 8), axis=1)
+    mean = b.op("MEAN", [picked, np.int32([1, 2])], (1, 8), keep_dims=False)
+    flat = b.op("RESHAPE", [mean, np.int32([2, 4])], (2, 4), new_shape=np.int32([2, 4]))
+    scores = b.dense(flat, 3, rng)
+    return write_tflite(b.model(b.op("SOFTMAX", [scores], scores.shape, beta=1.0)))
+
+
+def conv_int8(seed: int = 0) -> bytes:
+    """An int8 convolution with per-channel scales, a residual, and the ways in and out."""
+    rng, b = np.random.default_rng(seed), Builder()
+    x = b.op("QUANTIZE", [b.input((1, 5, 5, 3))], (1, 5, 5, 3), "INT8", quantization(0.04, -5))
+    scales = np.array([0.01, 0.02, 0.03], np.float32)
+    weights = b.constant(
+        rng.integers(-127, 128, (3, 3, 3, 3)).astype(np.int8),
+        quant=ir.Quantization(scales, np.zeros(3, np.int64), 0),
+    )
+    bias = b.constant(
+        rng.integers(-300, 300, 3).astype(np.int32),
+        quant=ir.Quantization(np.float32(0.04) * scales, np.zeros(3, np.int64), 0),
+    )
+    window = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
+    conv = b.op(
+        "CONV_2D", [x, weights, bias], (1, 5, 5, 3), "INT8", quantization(0.08, 7), **window
+    )
+    residual = b.op("ADD", [x, conv], (1, 5, 5, 3), "INT8", quantization(0.1, 1))
+    mean = b.op("MEAN", [residual, np.int32([1, 2])], (1, 3), "INT8", quantization(0.1, 1))
+    score = b.op("LOGISTIC", [mean], (1, 3), "INT8", quantization(1 / 256, -128))
+    return write_tflite(b.model(b.op("DEQUANTIZE", [score], (1, 3))))

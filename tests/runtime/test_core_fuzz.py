@@ -18,6 +18,8 @@ MODELS = {
     "dense_int8": models.dense_int8,
     "branches": models.branches,
     "float16": lambda: models.dense_float16(5, 4)[0],
+    "conv_float": models.conv_float,
+    "conv_int8": models.conv_int8,
 }
 
 

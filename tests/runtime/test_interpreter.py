@@ -66,13 +66,23 @@ def test_details_are_litert_s(make):
     assert ours.num_subgraphs() == theirs.num_subgraphs()
 
 
-@pytest.mark.parametrize("make", [models.dense_stack, models.dense_int8, models.branches])
+@pytest.mark.parametrize(
+    "make",
+    [
+        models.dense_stack,
+        models.dense_int8,
+        models.branches,
+        models.conv_float,
+        models.conv_int8,
+    ],
+)
 def test_outputs_are_litert_s(make):
     content, rng = make(), np.random.default_rng(3)
     ours, theirs = runtime.Interpreter(model_content=content), LiteRT(model_content=content)
     ours.allocate_tensors(), theirs.allocate_tensors()
     for details in ours.get_input_details():
         value = (rng.standard_normal(details["shape"]) * 30).astype(details["dtype"])
+        value = abs(value) % 4 if details["dtype"] == np.int32 else value
         ours.set_tensor(details["index"], value)
         theirs.set_tensor(details["index"], value)
     ours.invoke(), theirs.invoke()

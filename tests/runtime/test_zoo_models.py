@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public models: each runs and agrees with LiteRT, or is refused in words for a known reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from ai_edge_litert.interpreter import OpResolverType
+from zoo import zoo_files
+
+import runtime
+
+# What this runtime does not run yet, and words of the reason. The list may only get shorter.
+REFUSED = {
+    "deeplabv3_mnv2_pascal_quant": "no kernel for RESIZE_BILINEAR",
+    "hand_recrop": "no kernel for PRELU",
+    "iris_landmark": "no kernel for PRELU",
+    "keras_lstm_mnist_ptq": "no kernel for UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "mobilenet_v1_0.25_128_quant": "UINT8",
+    "nmp": "is computed, and the shape that depends on it",
+    "palm_detection_lite": "no kernel for PRELU",
+    "selfie_segmentation": "no kernel for RESIZE_BILINEAR",
+}
+
+MODELS = zoo_files("models/tflite/*.tflite")
+RUNS = [path for path in MODELS if path.stem not in REFUSED]
+
+
+def outputs(interpreter) -> list[np.ndarray]:
+    """What any interpreter with tf.lite's methods computes from the same random inputs."""
+    rng = np.random.default_rng(2024)
+    interpreter.allocate_tensors()
+    for details in interpreter.get_input_details():
+        shape, dtype = details["shape"], np.dtype(details["dtype"])
+        if dtype.kind == "f":
+            value = rng.standard_normal(shape).astype(dtype)
+        else:
+            info = np.iinfo(dtype)
+            value = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        interpreter.set_tensor(details["index"], value)
+    interpreter.invoke()
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+
+
+def error(ours: np.ndarray, reference: np.ndarray) -> float:
+    """Largest difference over the largest magnitude."""
+    reference = reference.astype(np.float64)
+    return float(np.abs(ours - reference).max() / max(np.abs(reference).max(), 1e-30))
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("isa", [None, "scalar"])
+def test_agrees_with_litert(path, isa, monkeypatch):
+    if isa:
+        monkeypatch.setenv("RILLET_ISA", isa)
+    ours = outputs(runtime.Interpreter(path))
+    default = outputs(LiteRT(str(path)))
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    other = outputs(LiteRT(str(path), experimental_op_resolver_type=plain))
+    for a, b, c in zip(ours, default, other, strict=True):
+        if b.dtype.kind == "f":
+            assert error(a, b) <= max(1e-5, 2 * error(c, b))
+        else:
+            assert (a != b).mean() <= 1e-3
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_the_arena_is_near_the_least_possible(path):
+    interpreter = runtime.Interpreter(path)
+    interpreter.allocate_tensors()
+    memory = interpreter.memory()
+    scratch = max(node["scratch"] for node in interpreter.nodes())
+    assert memory["peak_live"] <= memory["arena"]
+    assert memory["arena"] <= 1.1 * memory["peak_live"] + scratch + 64
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_memory_reuse_and_threads_do_not_change_a_bit(path):
+    expected = outputs(runtime.Interpreter(path))
+    apart = outputs(runtime.Interpreter(path, experimental_preserve_all_tensors=True))
+    threaded = outputs(runtime.Interpreter(path, num_threads=3))
+    for a, b, c in zip(expected, apart, threaded, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODELS if p.stem in REFUSED], ids=lambda path: path.stem
+)
+def test_refused_in_words(path):
+    with pytest.raises(runtime.RilletError, match=REFUSED[path.stem]) as caught:
+        runtime.Interpreter(path).allocate_tensors()
+    assert caught.value.status == "UNSUPPORTED"
