@@ -27,6 +27,7 @@ class Constraint:
     bias        index of the input that is int32 with scale data * weights and zero point 0
     same_scale  all activations in and out share one scale and zero point
     fixed       (scale, zero point) the output must have
+    multiplies  output = product of inputs, requantized: likewise
     adds        output = sum of inputs, requantized: its scale may not be tiny beside theirs
     """
 
@@ -36,6 +37,7 @@ class Constraint:
     bias: int | None = None
     same_scale: bool = False
     fixed: tuple[float, int] | None = None
+    multiplies: bool = False
     adds: bool = False
 
     def fixed_params(self) -> Quantization | None:
@@ -52,9 +54,7 @@ _SAME_SCALE = """
     RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V
     SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK
 """
-_OWN_SCALES = """
-    ARG_MAX ARG_MIN HARD_SWISH LEAKY_RELU MEAN MUL PRELU RELU RELU6 RELU_N1_TO_1 SUM
-"""
+_OWN_SCALES = "ARG_MAX ARG_MIN LEAKY_RELU MEAN PRELU RELU RELU6 RELU_N1_TO_1 SUM"
 
 CONSTRAINTS: Mapping[str, Constraint] = {
     "CONV_2D": Constraint(weights=1, axis=0, bias=2),
@@ -62,6 +62,8 @@ CONSTRAINTS: Mapping[str, Constraint] = {
     "FULLY_CONNECTED": Constraint(weights=1, axis=0, bias=2),
     "TRANSPOSE_CONV": Constraint(weights=1, axis=0, data=2, bias=3),
     "ADD": Constraint(adds=True),
+    "HARD_SWISH": Constraint(multiplies=True),
+    "MUL": Constraint(multiplies=True),
     "SUB": Constraint(adds=True),
     "LOGISTIC": Constraint(fixed=(1 / 256, -128)),
     "SOFTMAX": Constraint(fixed=(1 / 256, -128)),

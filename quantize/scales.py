@@ -12,10 +12,11 @@ from converter.ir import Graph, Node, Quantization, Value
 from quantize.affine import activation_params, weight_scales
 from quantize.constraints import CONSTRAINTS, FUSED_RANGES
 
-# LiteRT's addition scales its sum by 2 * widest input / (2**20 * output), which must be below 1.
-_SUM_FLOOR = 2.0**-18
-# Its default path takes requantization factors below 256 only.
-_PRODUCT_FLOOR = 2.0**-7
+# Sums and products are requantized by input scale / output scale. LiteRT's default path refuses
+# 256 or more (its addition aborts at 2**19), and steps that fine only show the inputs' rounding.
+_SMALLEST_RATIO = 2.0**-7
+# LiteRT's kernels hold the bound of a fused activation, such as 6 / scale, in 32 bits.
+_BOUND_FLOOR = 2.0**-30
 
 
 @dataclass
@@ -36,9 +37,10 @@ class Group:
         chosen = activation_params(min(self.low, 0.0), max(self.high, 0.0))
         if chosen.scale[0] >= self.smallest_scale:
             return chosen
-        wider = self.smallest_scale / float(chosen.scale[0])
         assert chosen.min is not None and chosen.max is not None
-        return activation_params(float(chosen.min[0]) * wider, float(chosen.max[0]) * wider)
+        low, high = float(chosen.min[0]), float(chosen.max[0])
+        wider = self.smallest_scale * 255 / (high - low)
+        return activation_params(low * wider, high * wider)
 
 
 @dataclass
@@ -98,9 +100,14 @@ def choose_scales(
     return scales
 
 
+def _fused_limits(node: Node) -> list[tuple[float, float]]:
+    """(low, high) that `node`'s op and fused activation leave of its output."""
+    names = (node.op, node.options.get("fused_activation_function"))
+    return [FUSED_RANGES[name] for name in names if name in FUSED_RANGES]
+
+
 def _clip_to_fused(node: Node, group: Group) -> None:
-    for activation in (node.options.get("fused_activation_function"), node.op):
-        low, high = FUSED_RANGES.get(activation or "NONE", (-np.inf, np.inf))
+    for low, high in _fused_limits(node):
         group.low, group.high = max(group.low, low), min(group.high, high)
 
 
@@ -140,24 +147,26 @@ def _widen_tiny_output(node: Node, scales: Scales) -> bool:
         group.smallest_scale = max(floor * 1.0001, group.smallest_scale * 1.0001)
         scales.notes[value] = (
             f"{node.label}: the calibrated range [{group.low:.3g}, {group.high:.3g}] of "
-            f"{value.name!r} is too narrow beside its inputs' scales; widened to scale {floor:.3g}"
+            f"{value.name!r} is too narrow for integer arithmetic; widened to scale {floor:.3g}"
         )
         changed = True
     return changed
 
 
 def _output_floor(node: Node, scales: Scales) -> float:
+    """The smallest scale that the kernels take for `node`'s output; 0 where any will do."""
     row = CONSTRAINTS[node.op]
-    if not (row.adds or row.weights is not None or node.op == "MUL"):
-        return 0.0
+    bounds = [abs(bound) for limits in _fused_limits(node) for bound in limits]
+    floor = max([bound for bound in bounds if bound < np.inf], default=0.0) * _BOUND_FLOOR
+    if not (row.adds or row.multiplies or row.weights is not None):
+        return floor
     steps = [float(input_params(node, i, scales).scale[0]) for i in activation_inputs(node)]
-    if row.adds:
-        return max(steps) * _SUM_FLOOR
     if row.weights is not None:
         weights = _input(node, row.weights).data
         assert weights is not None
         steps.append(float(weight_scales(weights, None)[0]))
-    return float(np.prod(steps)) * _PRODUCT_FLOOR
+    factor = max(steps) if row.adds else float(np.prod(steps))
+    return max(floor, factor * _SMALLEST_RATIO)
 
 
 def input_params(node: Node, index: int, scales: Scales) -> Quantization:

@@ -59,3 +59,15 @@ def test_both_engines_agree_whatever_the_magnitudes(
         for one, other, value in zip(ours, theirs, quantized.main.outputs, strict=True):
             assert np.array_equal(one, other)
             assert np.isfinite(real(one, value)).all()
+
+
+def test_hard_swish_of_large_negative_values_loads() -> None:
+    net = Net()
+    model = net.model(net.op("HARD_SWISH", [net.input(1, 16)]))
+    data = [[np.linspace(-9000, -10, 16, dtype=np.float32)[None]]]
+    notes: list[str] = []
+    quantized = quantize.static_int8(model, data, notes=notes)
+    assert any("too narrow for integer arithmetic" in note for note in notes)
+    for engine in (runtime.Interpreter, LiteRT):
+        out = real(run(engine, quantized, data[0])[0], quantized.main.outputs[0])
+        assert np.abs(out).max() <= 0.01
