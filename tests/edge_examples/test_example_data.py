@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import zoo_files
 from PIL import Image
+from zoo import zoo_files
 
 from edge_examples.datasets import DATA, PHOTOS, load_mnist
 
