@@ -23,8 +23,8 @@ PACKED = (17, 20)  # INT4, UINT4
 
 
 def aligned_block(size: int) -> np.ndarray:
-    """uint8 array of `size` bytes whose first lies on a multiple of 64; contents are arbitrary."""
-    raw = np.empty(size + c.ALIGN, np.uint8)
+    """uint8 array of `size` zeros whose first lies on a multiple of 64."""
+    raw = np.zeros(size + c.ALIGN, np.uint8)
     start = -raw.ctypes.data % c.ALIGN
     return raw[start : start + size]
 
@@ -43,16 +43,16 @@ def map_file(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class Model:
-    """Opens `content` (any buffer of bytes, which must not change); immutable, shared by sessions.
+    """Opens `content` (any buffer of bytes; copied if it could change); shared by sessions.
 
     Raises RilletError with status BAD_MODEL, UNSUPPORTED or LIMIT.
     """
 
     def __init__(self, content: Any, origin: str) -> None:
         lib = c.library()
-        self.bytes = (
-            content if isinstance(content, np.ndarray) else np.frombuffer(content, np.uint8)
-        )
+        self.bytes = np.frombuffer(content, np.uint8)
+        if self.bytes.flags.writeable:  # what was verified must not change afterwards
+            self.bytes = self.bytes.copy()
         address, size = self.bytes.ctypes.data, self.bytes.nbytes
         need = ctypes.c_size_t()
         self.pointer = ctypes.c_void_p()

@@ -5,13 +5,12 @@ out views that keep them alive, and lets one thread in at a time.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,6 +25,24 @@ class _Memory:
     def __init__(self, interface: dict[str, Any], owners: tuple[Any, ...]) -> None:
         self.__array_interface__ = interface
         self.owners = owners
+
+
+class _OneAtATime:
+    """A lock that refuses instead of waiting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RilletError(
+                "another thread is using this interpreter; give each thread an interpreter of"
+                " its own",
+                "BUSY",
+            )
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
 
 
 class Session:
@@ -43,7 +60,8 @@ class Session:
         self.model, self.subgraph = model, subgraph
         self.node_ns = np.zeros(model.node_count(subgraph), np.uint64)
         self.invokes = 0
-        self._lock = threading.Lock()
+        self._guard = _OneAtATime()
+        self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
         self._views: list[weakref.ref[_Memory]] = []
         self._arena = self._prepared = aligned_block(0)
         self.allocated = False
@@ -81,27 +99,13 @@ class Session:
 
         return add
 
-    @contextlib.contextmanager
-    def _entered(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise RilletError(
-                "another thread is using this interpreter; give each thread an interpreter of"
-                " its own",
-                "BUSY",
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
-
     def _refuse_views(self, doing: str) -> None:
         self._views = [ref for ref in self._views if ref() is not None]
         if self._views:
             raise RilletError(
                 f"cannot {doing}: there is at least 1 reference to internal data of the"
-                " interpreter in the form of a"
-                " numpy array or slice. Keep the function that tensor() returned, not the array"
-                " it gives, or copy it.",
+                " interpreter in the form of a numpy array or slice. Keep the function that"
+                " tensor() returned, not the array it gives, or copy it.",
                 "BAD_STATE",
             )
 
@@ -121,20 +125,13 @@ class Session:
             )
         return info
 
-    def shape(self, tensor: int) -> tuple[int, ...]:
-        info = self.info(tensor)
-        return tuple(info.dims[: info.rank])
-
     def resize(self, tensor: int, shape: Sequence[int]) -> None:
         """Asks for an input's new shape, which takes effect at `allocate`."""
-        with self._entered():
+        with self._guard:
             self._refuse_views("resize an input")
             dims = [int(size) for size in shape]
-            if (
-                self.allocated
-                and tuple(dims) == self.shape(tensor)
-                and tensor in self.model.inputs(self.subgraph)
-            ):
+            is_input = tensor in self.model.inputs(self.subgraph)
+            if self.allocated and is_input and tuple(dims) == self._array(tensor).shape:
                 return
             if any(not -(2**31) <= size < 2**31 for size in dims):
                 raise RilletError(
@@ -143,12 +140,13 @@ class Session:
             array = (ctypes.c_int32 * max(1, len(dims)))(*dims)
             c.call("rlt_resize_input", self._it, int(tensor), len(dims), array)
             self.allocated = False
+            self._arrays.clear()
 
     def allocate(self) -> None:
         """Infers shapes, plans memory, packs weights; inputs start at zero. Nothing to do after the
         first time but when an input was resized.
         """
-        with self._entered():
+        with self._guard:
             self._refuse_views("allocate tensors")
             if self.allocated:
                 return
@@ -158,7 +156,8 @@ class Session:
                 self._prepared = aligned_block(sizes.prepared)
             if self._arena.nbytes != sizes.arena:
                 self._arena = aligned_block(sizes.arena)
-            self._arena[:] = 0
+            else:
+                self._arena[:] = 0
             c.call(
                 "rlt_bind",
                 self._it,
@@ -188,8 +187,14 @@ class Session:
 
     # ---- values ----
 
-    def _view(self, tensor: int) -> np.ndarray:
-        """View of the tensor's values; packed 4-bit ones as a flat uint8 array of their bytes."""
+    def _array(self, tensor: int) -> np.ndarray:
+        """`_new_view`, kept until the next resize. It must not leave the session."""
+        if tensor not in self._arrays or not self.allocated:
+            self._arrays[tensor] = self._new_view(tensor)
+        return self._arrays[tensor]
+
+    def _new_view(self, tensor: int) -> np.ndarray:
+        """The tensor's values in place; packed 4-bit ones as a flat uint8 array of their bytes."""
         info = self.info(tensor)
         name = info.name.decode("utf-8", "replace")
         dtype = DTYPES.get(info.type)
@@ -208,7 +213,7 @@ class Session:
                 if self.allocated
                 else "call allocate_tensors() first"
             )
-            raise RilletError(f"tensor {tensor} {name!r} has no memory: {why}", "BAD_STATE")
+            raise RilletError(f"tensor {tensor} {name!r} is unallocated: {why}", "BAD_STATE")
         packed = info.type in PACKED
         memory = _Memory(
             {
@@ -223,52 +228,53 @@ class Session:
 
     def view(self, tensor: int) -> np.ndarray:
         """Array over the tensor's own memory. While it lives, invoke, allocate and resize raise."""
-        with self._entered():
+        with self._guard:
             if self.info(tensor).type in PACKED:
                 raise RilletError(
                     f"tensor {tensor} is packed, two values to a byte: use get_tensor",
                     "UNSUPPORTED",
                 )
-            array = self._view(tensor)
+            array = self._new_view(tensor)
             assert isinstance(array.base, _Memory)
             self._views.append(weakref.ref(array.base))
             return array
 
     def get(self, tensor: int) -> np.ndarray:
         """Copy of the tensor's values."""
-        with self._entered():
-            info = self.info(tensor)
-            array = self._view(tensor)
-            return _unpack(array, info) if info.type in PACKED else array.copy()
+        with self._guard:
+            array = self._array(tensor)
+            if array.dtype == np.uint8 and self.info(tensor).type in PACKED:
+                return _unpack(array, self.info(tensor))
+            return array.copy()
 
     def set(self, tensor: int, value: Any) -> None:
         """Copies `value`, of exactly the tensor's shape and dtype, into the tensor."""
-        with self._entered():
-            info = self.info(tensor)
-            what = f"Cannot set tensor {tensor} {info.name.decode('utf-8', 'replace')!r}"
-            if not self.allocated:
-                raise RilletError(
-                    f"{what}: it is unallocated; call allocate_tensors() first", "BAD_STATE"
-                )
-            if info.is_constant:
-                raise RilletError(f"{what}: it is a constant of the model")
-            target, array = self._view(tensor), np.asarray(value)
+        with self._guard:
+            target, array = self._array(tensor), np.asarray(value)
+            if not target.flags.writeable:
+                self._cannot_set(tensor, "it is a constant of the model")
             if array.dtype != target.dtype:
-                raise RilletError(
-                    f"{what}: Got value of type {array.dtype} but expected type {target.dtype};"
-                    f" convert it with .astype(np.{target.dtype})"
+                self._cannot_set(
+                    tensor,
+                    f"Got value of type {array.dtype} but expected type {target.dtype};"
+                    f" convert it with .astype(np.{target.dtype})",
                 )
             if array.shape != target.shape:
-                raise RilletError(
-                    f"{what}: Dimension mismatch. Got shape {list(array.shape)} but expected"
+                self._cannot_set(
+                    tensor,
+                    f"Dimension mismatch. Got shape {list(array.shape)} but expected"
                     f" {list(target.shape)}; resize_tensor_input and allocate_tensors change"
-                    " what is expected"
+                    " what is expected",
                 )
             target[...] = array
 
+    def _cannot_set(self, tensor: int, why: str) -> NoReturn:
+        name = self.info(tensor).name.decode("utf-8", "replace")
+        raise RilletError(f"Cannot set tensor {tensor} {name!r}: {why}")
+
     def invoke(self) -> None:
         """Runs the graph once, without the interpreter lock of Python."""
-        with self._entered():
+        with self._guard:
             self._refuse_views("invoke")
             if not self.allocated:
                 raise RilletError(
@@ -281,7 +287,7 @@ class Session:
 
     def reset_variables(self) -> None:
         """Sets variable tensors back to zero."""
-        with self._entered():
+        with self._guard:
             self._refuse_views("reset variables")
             c.call("rlt_reset_variables", self._it)
 

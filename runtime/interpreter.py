@@ -98,6 +98,7 @@ class Interpreter:
         self._sessions: dict[int, Session] = {}
         self._signatures = model.signatures()
         self._session = self._session_of(0)
+        self._main_runner: SignatureRunner | None = None
 
     def _session_of(self, subgraph: int) -> Session:
         if subgraph not in self._sessions:
@@ -249,9 +250,9 @@ class Interpreter:
         values are converted to the input's dtype where that keeps their kind. Returns the output's
         array; several outputs as a dict where a signature names them, else as a tuple.
         """
-        runner = self._runner_of_main()
-        values = runner.bind(args, kwargs)
-        outputs = runner.run(values)
+        if self._main_runner is None:
+            self._main_runner = self._runner_of_main()
+        outputs = self._main_runner.run(self._main_runner.bind(args, kwargs))
         if len(outputs) == 1:
             return next(iter(outputs.values()))
         return outputs if self._main_signature() else tuple(outputs.values())

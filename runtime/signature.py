@@ -26,6 +26,7 @@ class SignatureRunner:
         self._inputs: dict[str, int] = signature["inputs"]
         self._outputs: dict[str, int] = signature["outputs"]
         self._positions = positions or list(self._inputs.values())
+        self._dtypes = {t: np.dtype(details(t)["dtype"] or object) for t in self._inputs.values()}
 
     def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """Runs once. Each input is resized to its value's shape; dtypes must be the tensors'."""
@@ -70,7 +71,7 @@ class SignatureRunner:
         return next((name for name, index in self._inputs.items() if index == tensor), str(tensor))
 
     def _convert(self, tensor: int, value: Any) -> np.ndarray:
-        wanted = np.dtype(self._details(tensor)["dtype"])
+        wanted = self._dtypes[tensor]
         array = np.asarray(value)
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "same_kind"):
             raise RilletError(

@@ -106,6 +106,15 @@ def test_the_file_is_used_in_place(dense, tmp_path):
     np.testing.assert_array_equal(runtime.load(str(path))(x), runtime.load(bytearray(dense))(x))
 
 
+def test_what_was_verified_cannot_change(dense):
+    x, content = np.ones((1, 4), np.float32), bytearray(dense)
+    model = runtime.load(content)
+    expected = model(x)
+    content[:] = bytes(len(content))
+    model.resize_tensor_input(0, [2, 4])
+    np.testing.assert_array_equal(model(x), expected)
+
+
 @pytest.mark.parametrize(
     ("content", "status", "words"),
     [
@@ -208,7 +217,7 @@ def test_calls_out_of_order_get_a_sentence(dense):
     interpreter = runtime.Interpreter(model_content=dense)
     with pytest.raises(RuntimeError, match="invoke before allocate_tensors"):
         interpreter.invoke()
-    with pytest.raises(ValueError, match=r"unallocated; call allocate_tensors\(\) first"):
+    with pytest.raises(ValueError, match=r"unallocated: call allocate_tensors\(\) first"):
         interpreter.set_tensor(0, np.zeros((1, 4), np.float32))
     with pytest.raises(ValueError, match=r"call allocate_tensors\(\) first"):
         interpreter.get_tensor(0)
