@@ -57,11 +57,24 @@ void rlt_steps(const rlt_tensor *t, int64_t *step) {
   }
 }
 
-void rlt_repeat(void *to, const void *element, uint32_t bytes, int64_t count) {
-  uint8_t *y = to;
-  if (bytes == 1) {
-    if (count > 0) __builtin_memset(y, *(const uint8_t *)element, (size_t)count);
-    return;
+#define REPEAT(type)                                             \
+  {                                                              \
+    type value;                                                  \
+    __builtin_memcpy(&value, element, sizeof value);             \
+    for (int64_t i = 0; i < count; i++) ((type *)to)[i] = value; \
   }
-  for (int64_t i = 0; i < count; i++) __builtin_memcpy(y + i * bytes, element, bytes);
+
+void rlt_repeat(void *to, const void *element, uint32_t bytes, int64_t count) {
+  switch (bytes) {
+    case 1:
+      REPEAT(uint8_t) break;
+    case 2:
+      REPEAT(uint16_t) break;
+    case 4:
+      REPEAT(uint32_t) break;
+    case 8:
+      REPEAT(uint64_t) break;
+    default:
+      REPEAT(element16) break;
+  }
 }

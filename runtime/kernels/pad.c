@@ -65,8 +65,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(read_paddings(p, n, dims));
   RLT_TRY(fill_zero(p, y, k->zero));
   RLT_TRY(rlt_set_shape(p, y, n->in[0]->rank, dims));
-  int64_t inner = rlt_span(y, k->inner, y->rank);
-  n->tiles = rlt_unit_tiles(rlt_span(y, 0, k->inner), inner);
+  int32_t row_dim = k->inner > 0 ? k->inner - 1 : 0;
+  n->tiles = rlt_unit_tiles(rlt_span(y, 0, row_dim), rlt_span(y, row_dim, y->rank));
   return RLT_OK;
 }
 
@@ -79,29 +79,51 @@ static int64_t source(const rlt_node *n, int32_t d, int64_t i) {
   return at < size ? at : 2 * size - at - 1 - k->offset;
 }
 
+/* One row of the last padded dimension d: `inner` elements per position; from NULL: all of it is padding. */
+static void pad_row(const rlt_node *n, int32_t d, int64_t inner, const uint8_t *from, const void *value, uint8_t *to) {
+  const pad_data *k = n->data;
+  uint32_t bytes = rlt_type_bytes(n->out[0]->type);
+  int64_t size = n->in[0]->dims[d], whole = n->out[0]->dims[d], before = k->before[d], after = whole - before - size;
+  uint64_t step = (uint64_t)inner * bytes;
+  if (!from) {
+    rlt_repeat(to, value, bytes, whole * inner);
+    return;
+  }
+  rlt_copy(to + (uint64_t)before * step, from, (uint64_t)size * step);
+  if (n->def->op != RLT_OP_MIRROR_PAD) {
+    rlt_repeat(to, value, bytes, before * inner);
+    rlt_repeat(to + (uint64_t)(before + size) * step, value, bytes, after * inner);
+    return;
+  }
+  for (int64_t i = 0; i < before; i++) rlt_copy(to + (uint64_t)i * step, from + (uint64_t)source(n, d, i) * step, step);
+  for (int64_t i = whole - after; i < whole; i++)
+    rlt_copy(to + (uint64_t)i * step, from + (uint64_t)source(n, d, i) * step, step);
+}
+
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)r;
   const pad_data *k = n->data;
   const rlt_tensor *x = n->in[0], *y = n->out[0];
   const void *value = n->def->op == RLT_OP_PADV2 ? n->in[2]->data : (const void *)k->zero;
   uint32_t bytes = rlt_type_bytes(y->type);
+  int32_t row_dim = k->inner - 1;
   int64_t inner = rlt_span(y, k->inner, y->rank), begin, end;
   if (y->count == 0) return RLT_OK;
-  rlt_part(n, rlt_span(y, 0, k->inner), first, last, &begin, &end);
-  for (int64_t unit = begin; unit < end; unit++) {
-    int64_t rest = unit, from = 0, step = inner;
-    for (int32_t d = k->inner - 1; d >= 0 && from >= 0; d--) {
+  if (row_dim < 0) {
+    if (first == 0) rlt_copy(y->data, x->data, y->bytes);
+    return RLT_OK;
+  }
+  rlt_part(n, rlt_span(y, 0, row_dim), first, last, &begin, &end);
+  for (int64_t row = begin; row < end; row++) {
+    int64_t rest = row, from = 0, step = inner * x->dims[row_dim];
+    for (int32_t d = row_dim - 1; d >= 0 && from >= 0; d--) {
       int64_t at = source(n, d, rest % y->dims[d]);
       from = at < 0 ? -1 : from + at * step;
       rest /= y->dims[d];
       step *= x->dims[d];
     }
-    uint8_t *to = (uint8_t *)y->data + (uint64_t)(unit * inner) * bytes;
-    if (from < 0) {
-      rlt_repeat(to, value, bytes, inner);
-    } else {
-      rlt_copy(to, (const uint8_t *)x->data + (uint64_t)from * bytes, (uint64_t)inner * bytes);
-    }
+    uint8_t *to = (uint8_t *)y->data + (uint64_t)(row * y->dims[row_dim] * inner) * bytes;
+    pad_row(n, row_dim, inner, from < 0 ? NULL : (const uint8_t *)x->data + (uint64_t)from * bytes, value, to);
   }
   return RLT_OK;
 }

@@ -14,6 +14,7 @@ typedef struct quantize_data {
   bool ties_up;     /* from 8 bits to 8 bits where the fraction does not do */
   int32_t fraction, in_zero, out_zero;
   rlt_multiplier multiplier;
+  uint8_t table[256]; /* from 8 bits to 8 bits: output byte by input byte */
 } quantize_data;
 
 static void channel_layout(quantize_data *k, const rlt_tensor *shape, const rlt_tensor *quantized) {
@@ -30,6 +31,16 @@ static int64_t stretch(const quantize_data *k, int64_t at, int64_t end, int32_t 
 }
 
 /* ---- QUANTIZE ---- */
+
+static inline int32_t requantize(const quantize_data *k, int32_t x) {
+  if (k->by_fraction)
+    return rlt_clamp_i32((k->out_zero * 256 + 128 + (x - k->in_zero) * k->fraction) >> 8, k->lo, k->hi);
+  int64_t centred = (int64_t)x - k->in_zero;
+  int32_t narrow = centred > INT32_MAX ? INT32_MAX : (centred < INT32_MIN ? INT32_MIN : (int32_t)centred);
+  int32_t scaled = (k->ties_up ? rlt_multiply_ties_up : rlt_multiply)(narrow, k->multiplier);
+  int64_t y = (int64_t)scaled + k->out_zero;
+  return y < k->lo ? k->lo : (y > k->hi ? k->hi : (int32_t)y);
+}
 
 static rlt_status prepare_requantize(rlt_prep *p, rlt_node *n) {
   quantize_data *k = n->data;
@@ -48,6 +59,9 @@ static rlt_status prepare_requantize(rlt_prep *p, rlt_node *n) {
   } else {
     k->multiplier = rlt_make_multiplier((double)rlt_scale(x, 0) / (double)rlt_scale(y, 0));
   }
+  if (!eight_bits || y->type == RLT_TYPE_INT16) return RLT_OK;
+  for (int32_t q = rlt_type_min(x->type); q <= rlt_type_max(x->type); q++)
+    k->table[(uint8_t)q] = (uint8_t)requantize(k, q);
   return RLT_OK;
 }
 
@@ -99,16 +113,6 @@ static void quantize_part(const rlt_node *n, int64_t begin, int64_t end) {
   }
 }
 
-static inline int32_t requantize(const quantize_data *k, int32_t x) {
-  if (k->by_fraction)
-    return rlt_clamp_i32((k->out_zero * 256 + 128 + (x - k->in_zero) * k->fraction) >> 8, k->lo, k->hi);
-  int64_t centred = (int64_t)x - k->in_zero;
-  int32_t narrow = centred > INT32_MAX ? INT32_MAX : (centred < INT32_MIN ? INT32_MIN : (int32_t)centred);
-  int32_t scaled = (k->ties_up ? rlt_multiply_ties_up : rlt_multiply)(narrow, k->multiplier);
-  int64_t y = (int64_t)scaled + k->out_zero;
-  return y < k->lo ? k->lo : (y > k->hi ? k->hi : (int32_t)y);
-}
-
 #define REQUANTIZE_TO(in_type, out_type) \
   for (int64_t i = begin; i < end; i++) ((out_type *)to)[i] = (out_type)requantize(k, ((const in_type *)from)[i])
 #define REQUANTIZE_FROM(in_type)       \
@@ -131,6 +135,10 @@ static rlt_status run_quantize(const rlt_run *r, const rlt_node *n, int32_t firs
   void *to = n->out[0]->data;
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
+  if (rlt_type_bytes(n->in[0]->type) == 1 && rlt_type_bytes(n->out[0]->type) == 1) {
+    for (int64_t i = begin; i < end; i++) ((uint8_t *)to)[i] = k->table[((const uint8_t *)from)[i]];
+    return RLT_OK;
+  }
   switch (n->in[0]->type) {
     case RLT_TYPE_FLOAT32:
       quantize_part(n, begin, end);
