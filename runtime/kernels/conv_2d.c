@@ -8,9 +8,10 @@
 typedef struct conv_data {
   rlt_matrix matrix;
   rlt_window window;
-  int32_t channels;       /* of the input */
-  int32_t group_channels; /* of one group */
-  bool pixel_scales;      /* HYBRID: every pixel is quantized by itself, not every image, as XNNPACK does for 1 x 1 */
+  int32_t channels;             /* of the input */
+  int32_t group_channels;       /* of one group */
+  int32_t inner_from, inner_to; /* output columns whose windows lie wholly within the width */
+  bool pixel_scales; /* HYBRID: every pixel is quantized by itself, not every image, as XNNPACK does for 1 x 1 */
 } conv_data;
 
 /* HYBRID: the image that a thread has quantized last; its int8 values follow. */
@@ -50,6 +51,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
               x, weights);
   RLT_TRY(read_window(p, n, &d->window));
   const rlt_window *w = &d->window;
+  rlt_window_inner(w, &d->inner_from, &d->inner_to);
   RLT_TRY(rlt_set_shape(p, n->out[0], 4, (int32_t[]){x->dims[0], w->out_h, w->out_w, outputs}));
   rlt_matrix *m = &d->matrix;
   int64_t rows = (int64_t)x->dims[0] * w->out_h * w->out_w;
@@ -78,21 +80,32 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
 
 /* ---- patches ---- */
 
-/* Patches are short: a call to memcpy for each run of pixels would cost more than the copy. */
-static inline char *copy_bytes(char *to, const char *from, size_t bytes) {
-  if (bytes >= 16) {
-    for (size_t i = 0; i + 16 <= bytes; i += 16) __builtin_memcpy(to + i, from + i, 16);
-    __builtin_memcpy(to + bytes - 16, from + bytes - 16, 16); /* overlaps what is there */
+/* Runs of `bytes` bytes, one per patch. They are short: a call to memcpy would cost more than the copy, so the last
+ * piece overlaps the one before. */
+static inline void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, int32_t count,
+                             size_t bytes) {
+#define EACH for (int32_t i = 0; i < count; i++, to += to_step, from += from_step)
+#define PIECE(size, at) __builtin_memcpy(to + (at), from + (at), size)
+  if (bytes > 48) {
+    EACH {
+      for (size_t at = 0; at + 16 < bytes; at += 16) PIECE(16, at);
+      PIECE(16, bytes - 16);
+    }
+  } else if (bytes > 32) {
+    EACH { PIECE(16, 0), PIECE(16, 16), PIECE(16, bytes - 16); }
+  } else if (bytes >= 16) {
+    EACH { PIECE(16, 0), PIECE(16, bytes - 16); }
   } else if (bytes >= 8) {
-    __builtin_memcpy(to, from, 8);
-    __builtin_memcpy(to + bytes - 8, from + bytes - 8, 8);
+    EACH { PIECE(8, 0), PIECE(8, bytes - 8); }
   } else if (bytes >= 4) {
-    __builtin_memcpy(to, from, 4);
-    __builtin_memcpy(to + bytes - 4, from + bytes - 4, 4);
+    EACH { PIECE(4, 0), PIECE(4, bytes - 4); }
   } else {
-    for (size_t i = 0; i < bytes; i++) to[i] = from[i];
+    EACH {
+      for (size_t at = 0; at < bytes; at++) to[at] = from[at];
+    }
   }
-  return to + bytes;
+#undef PIECE
+#undef EACH
 }
 
 static inline char *fill_bytes(char *to, int8_t value, size_t bytes) {
@@ -105,13 +118,13 @@ typedef struct source {
   const char *image; /* at the group's first channel */
   size_t pixel, run; /* from pixel to pixel; of one group's channels */
   int8_t pad;
+  rlt_row_quant quant; /* HYBRID */
 } source;
 
 static void copy_patch(const rlt_window *w, const source *s, int32_t out_y, int32_t out_x, char *to) {
   int32_t x0 = out_x * w->stride_w - w->pad_left, y0 = out_y * w->stride_h - w->pad_top;
-  int32_t first = 0, last = w->kernel_w;
-  bool inside = x0 >= 0 && x0 + (last - 1) * w->dilation_w < w->in_w;
-  if (!inside) rlt_window_taps(x0, w->dilation_w, w->kernel_w, w->in_w, &first, &last);
+  int32_t first, last;
+  rlt_window_taps(x0, w->dilation_w, w->kernel_w, w->in_w, &first, &last);
   for (int32_t ky = 0; ky < w->kernel_h; ky++) {
     int32_t y = y0 + ky * w->dilation_h;
     if (y < 0 || y >= w->in_h) {
@@ -121,22 +134,37 @@ static void copy_patch(const rlt_window *w, const source *s, int32_t out_y, int3
     to = fill_bytes(to, s->pad, (size_t)first * s->run);
     const char *from = s->image + ((ptrdiff_t)y * w->in_w + x0 + first * w->dilation_w) * (ptrdiff_t)s->pixel;
     if (w->dilation_w == 1 && s->run == s->pixel) { /* neighbours in the window are neighbours in memory */
-      to = copy_bytes(to, from, (size_t)(last - first) * s->run);
+      copy_runs(to, 0, from, 0, 1, (size_t)(last - first) * s->run);
     } else {
-      for (int32_t kx = first; kx < last; kx++, from += (size_t)w->dilation_w * s->pixel)
-        to = copy_bytes(to, from, s->run);
+      copy_runs(to, s->run, from, (size_t)w->dilation_w * s->pixel, last - first, s->run);
     }
+    to += (size_t)(last - first) * s->run;
     to = fill_bytes(to, s->pad, (size_t)(w->kernel_w - last) * s->run);
   }
 }
 
-static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_rows *rows, rlt_row_quant *quant) {
+/* Patches of `count` neighbouring pixels of one row whose windows lie wholly within the width. */
+static void copy_patches(const rlt_window *w, const source *s, int32_t out_y, int32_t out_x, int32_t count, char *to,
+                         size_t to_step) {
+  size_t run = (size_t)w->kernel_w * s->pixel;
+  int32_t y = out_y * w->stride_h - w->pad_top, x = out_x * w->stride_w - w->pad_left;
+  for (int32_t ky = 0; ky < w->kernel_h; ky++, y += w->dilation_h, to += run) {
+    if (y >= 0 && y < w->in_h) {
+      const char *from = s->image + ((size_t)y * (size_t)w->in_w + (size_t)x) * s->pixel;
+      copy_runs(to, to_step, from, (size_t)w->stride_w * s->pixel, count, run);
+    } else {
+      for (int32_t i = 0; i < count; i++) fill_bytes(to + (size_t)i * to_step, s->pad, run);
+    }
+  }
+}
+
+static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_rows *rows) {
   const conv_data *d = n->data;
   const rlt_tensor *x = n->in[0];
   uint64_t values = x->count / (uint64_t)x->dims[0];
   bool floats = d->matrix.w.family == RLT_FAMILY_FLOAT || d->pixel_scales;
   size_t element = floats ? sizeof(float) : 1;
-  source s = {NULL, (size_t)d->channels * element, (size_t)d->group_channels * element, 0};
+  source s = {.pixel = (size_t)d->channels * element, .run = (size_t)d->group_channels * element};
   if (d->matrix.w.family == RLT_FAMILY_HYBRID && !d->pixel_scales) {
     conv_image *kept = rows->extra;
     if (kept->index != image) {
@@ -144,8 +172,8 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
       kept->quant = rlt_quantize_dynamic(from, values, (int8_t *)(kept + 1));
       kept->index = image;
     }
-    *quant = kept->quant;
-    s.pad = (int8_t)quant->zero;
+    s.quant = kept->quant;
+    s.pad = (int8_t)s.quant.zero;
     s.image = (const char *)(kept + 1);
   } else {
     if (d->matrix.w.family == RLT_FAMILY_INT8) s.pad = (int8_t)rlt_zero_point(x, 0);
@@ -155,30 +183,44 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
   return s;
 }
 
-static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh, rlt_rows *rows) {
-  const conv_data *d = n->data;
+/* Presents up to `count` pixels of one row of the output; returns how many. */
+static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32_t x, int32_t count, int32_t i,
+                           rlt_rows *rows) {
   const rlt_matrix *m = &d->matrix;
   const rlt_window *w = &d->window;
-  if (fresh && m->extra_bytes > 0) ((conv_image *)rows->extra)->index = -1;
+  char *to = (char *)rows->space + (size_t)i * m->space_stride;
+  if (!m->builds_rows || d->pixel_scales) { /* 1 x 1: the rows are there already */
+    const char *pixel = s->image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s->pixel;
+    rows->at[i] = d->pixel_scales ? to : pixel;
+    if (d->pixel_scales)
+      rows->quant[i] = rlt_quantize_dynamic((const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
+    return 1;
+  }
+  bool inner = w->dilation_w == 1 && m->groups == 1 && x >= d->inner_from && x < d->inner_to;
+  int32_t end = inner ? d->inner_to : x + 1, done = end - x < count ? end - x : count;
+  if (inner) copy_patches(w, s, y, x, done, to, m->space_stride);
+  else copy_patch(w, s, y, x, to);
+  for (int32_t j = 0; j < done; j++) rows->at[i + j] = to + (size_t)j * m->space_stride;
+  for (int32_t j = 0; j < done && m->w.family == RLT_FAMILY_HYBRID; j++) rows->quant[i + j] = s->quant;
+  return done;
+}
+
+static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh, rlt_rows *rows) {
+  const conv_data *d = n->data;
+  const rlt_window *w = &d->window;
+  if (fresh && d->matrix.extra_bytes > 0) ((conv_image *)rows->extra)->index = -1;
   int32_t pixels = w->out_h * w->out_w;
   int32_t image = first / pixels, y = first % pixels / w->out_w, x = first % w->out_w;
-  rlt_row_quant quant = {0};
-  source s = source_of(n, image, group, rows, &quant);
-  for (int32_t i = 0; i < count; i++) {
-    char *to = (char *)rows->space + (size_t)i * m->space_stride;
-    const char *pixel = s.image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s.pixel;
-    rows->at[i] = m->builds_rows ? to : pixel;
-    if (d->pixel_scales) {
-      rows->quant[i] = rlt_quantize_dynamic((const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
-    } else if (m->builds_rows) {
-      copy_patch(w, &s, y, x, to);
-      if (m->w.family == RLT_FAMILY_HYBRID) rows->quant[i] = quant;
-    }
-    if (++x < w->out_w) continue;
+  source s = source_of(n, image, group, rows);
+  for (int32_t i = 0; i < count;) {
+    int32_t done = fill_pixels(d, &s, y, x, count - i, i, rows);
+    i += done;
+    x += done;
+    if (x < w->out_w) continue;
     x = 0;
     if (++y < w->out_h) continue;
     y = 0;
-    if (i + 1 < count) s = source_of(n, ++image, group, rows, &quant);
+    if (i < count) s = source_of(n, ++image, group, rows);
   }
 }
 

@@ -61,12 +61,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   n->packed_bytes = d->pack_at_run ? 0 : d->pack_bytes;
   n->packed_inputs = d->pack_at_run ? 0 : RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
 
-  int32_t reach = (w->kernel_w - 1) * w->dilation_w, last = w->in_w - 1 - reach + w->pad_left;
-  d->inner_from = (w->pad_left + w->stride_w - 1) / w->stride_w;
-  d->inner_to = last < 0 ? 0 : last / w->stride_w + 1;
-  if (d->inner_to > w->out_w) d->inner_to = w->out_w;
-  if (d->inner_from > d->inner_to) d->inner_from = d->inner_to;
-
+  rlt_window_inner(w, &d->inner_from, &d->inner_to);
   uint64_t row_macs = (uint64_t)w->out_w * outputs * taps;
   uint64_t each = row_macs > 0 && row_macs < TILE_MACS ? TILE_MACS / row_macs : 1;
   uint64_t listed = w->out_w > 0 && w->out_w <= LIST_WIDTH ? (uint64_t)(LIST_PIXELS / 2 / w->out_w) : 1;

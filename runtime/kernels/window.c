@@ -29,3 +29,10 @@ rlt_status rlt_window_resolve(rlt_prep *p, int32_t padding, rlt_window *w) {
   return resolve_axis(p, padding == 0, "width", w->in_w, w->kernel_w, w->stride_w, w->dilation_w, &w->out_w,
                       &w->pad_left);
 }
+
+void rlt_window_inner(const rlt_window *w, int32_t *from, int32_t *to) {
+  int32_t last = w->in_w - 1 - (w->kernel_w - 1) * w->dilation_w + w->pad_left;
+  int32_t first = (w->pad_left + w->stride_w - 1) / w->stride_w, end = last < 0 ? 0 : last / w->stride_w + 1;
+  *to = end < w->out_w ? end : w->out_w;
+  *from = first < *to ? first : *to;
+}

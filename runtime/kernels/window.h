@@ -21,6 +21,9 @@ typedef struct rlt_window {
  * stride and dilation then fit in int32. Errors: BAD_MODEL, UNSUPPORTED (padding). */
 rlt_status rlt_window_resolve(rlt_prep *p, int32_t padding, rlt_window *w);
 
+/* Output columns [*from, *to) whose windows lie wholly within the input's width. */
+void rlt_window_inner(const rlt_window *w, int32_t *from, int32_t *to);
+
 /* Taps k in [*first, *last) for which 0 <= origin + k * dilation < size, where origin is the input position under
  * tap 0 (output position * stride - padding) and 0 <= k < kernel. Empty: *first == *last. */
 static inline void rlt_window_taps(int32_t origin, int32_t dilation, int32_t kernel, int32_t size, int32_t *first,
