@@ -133,7 +133,8 @@ def run(command: list[str], cache: pathlib.Path) -> None:
     env.setdefault("ZIG_GLOBAL_CACHE_DIR", str(cache))
     done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
     if done.returncode:
-        raise BuildError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
+        shown = shlex.join(command[:40]) + (" ..." if len(command) > 40 else "")
+        raise BuildError(f"{shown}\n{done.stdout}{done.stderr}")
     if done.stderr:
         print(done.stderr, file=sys.stderr, end="")
 

@@ -60,7 +60,7 @@ static rlt_status check_outputs(rlt_prep *p, const rlt_node *n) {
   return RLT_OK;
 }
 
-static rlt_status prepare_node(rlt_interpreter *it, rlt_prep *p, rlt_node *n) {
+static rlt_status prepare_node(rlt_prep *p, rlt_node *n) {
   const rlt_kernel *k = n->def->kernel;
   bool ahead = !k->stateful && n->def->n_inputs > 0 && n->def->n_outputs > 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) ahead = ahead && (!n->in[i] || n->in[i]->is_const);
@@ -130,7 +130,7 @@ static rlt_status prepare(rlt_interpreter *it, rlt_error *err) {
   it->stage = RLT_CREATED;
   RLT_TRY(reset_tensors(it, &p));
   for (int32_t i = 0; i < it->graph->n_nodes; i++) {
-    if (prepare_node(it, &p, &it->nodes[i]) != RLT_OK) return rlt_at_node(err, it->graph, it->options.subgraph, i);
+    if (prepare_node(&p, &it->nodes[i]) != RLT_OK) return rlt_at_node(err, it->graph, it->options.subgraph, i);
     uint64_t sum = macs + it->nodes[i].macs;
     if (sum < macs || sum > p.limits->max_macs) {
       rlt_fail(err, RLT_LIMIT,

@@ -88,6 +88,11 @@ def test_the_device_wheel_runs_in_a_clean_environment(wheel, tmp_path):
     assert result == runtime.load(content)(x).tobytes().hex()
 
 
+def test_the_device_distribution_has_the_same_licence():
+    assert (ROOT / "runtime/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert not (ROOT / "runtime/LICENSE").is_symlink(), "it would dangle in the source archive"
+
+
 def test_versions_agree():
     header = (ROOT / "runtime/include/rillet.h").read_text()
     stated = re.search(r'#define RLT_VERSION "(.*)"', header)[1]
