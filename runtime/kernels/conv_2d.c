@@ -169,7 +169,7 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
     conv_image *kept = rows->extra;
     if (kept->index != image) {
       const float *from = (const float *)x->data + (uint64_t)image * values;
-      kept->quant = rlt_quantize_dynamic(from, values, (int8_t *)(kept + 1));
+      kept->quant = rlt_quantize_dynamic(rows->u, from, values, (int8_t *)(kept + 1));
       kept->index = image;
     }
     s.quant = kept->quant;
@@ -193,7 +193,7 @@ static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32
     const char *pixel = s->image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s->pixel;
     rows->at[i] = d->pixel_scales ? to : pixel;
     if (d->pixel_scales)
-      rows->quant[i] = rlt_quantize_dynamic((const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
+      rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
     return 1;
   }
   bool inner = w->dilation_w == 1 && m->groups == 1 && x >= d->inner_from && x < d->inner_to;

@@ -58,7 +58,7 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
     size_t at = (size_t)(first + i) * k;
     if (m->w.family == RLT_FAMILY_HYBRID) {
       int8_t *row = (int8_t *)rows->space + (size_t)i * m->space_stride;
-      rows->quant[i] = rlt_quantize_dynamic((const float *)n->in[0]->data + at, k, row);
+      rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)n->in[0]->data + at, k, row);
       rows->at[i] = row;
     } else {
       rows->at[i] = (const char *)n->in[0]->data + at * (m->w.family == RLT_FAMILY_FLOAT ? sizeof(float) : 1);

@@ -34,6 +34,7 @@ typedef struct rlt_rows {
   void *space;          /* where rows can be built: row_block rows, each space_stride bytes */
   rlt_row_quant *quant; /* HYBRID: one per row */
   void *extra;          /* the op's own scratch */
+  const rlt_ukernels *u;
 } rlt_rows;
 
 /* Presents rows [first, first + count) of a group. `fresh` is false when extra holds what this thread's last call left
@@ -80,6 +81,6 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
                     int32_t last);
 
 /* Quantizes `count` floats to int8 over the range of their values and 0, as XNNPACK's qd8 does. */
-rlt_row_quant rlt_quantize_dynamic(const float *x, uint64_t count, int8_t *out);
+rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out);
 
 #endif

@@ -25,10 +25,8 @@ static void finish_hybrid(const block *b, int32_t i0, int32_t m, int32_t c0, int
   for (int32_t i = 0; i < m; i++) {
     rlt_row_quant q = b->rows->quant[i0 + i];
     float *out = (float *)b->out + (size_t)(b->row + i0 + i) * (size_t)channels + (size_t)c0;
-    for (int32_t j = 0; j < n; j++) {
-      uint32_t sum = (uint32_t)b->sums[i * b->m->nr + j] - (uint32_t)q.zero * (uint32_t)weight_sums[j];
-      out[j] = rlt_clamp_f32((float)(int32_t)sum * (q.scale * scales[j]) + biases[j], b->m->w.lo, b->m->w.hi);
-    }
+    b->u->dynamic->from_sums(b->sums + i * b->m->nr, n, q.zero, q.scale, weight_sums, scales, biases, b->m->w.lo,
+                             b->m->w.hi, out);
   }
 }
 
@@ -75,7 +73,7 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
     first = 0, last = (m->rows + m->row_block - 1) / m->row_block * m->col_tiles;
   }
   rlt_rows rows = {(const void **)(void *)(scratch + m->at_pointers), scratch + m->at_space,
-                   (rlt_row_quant *)(void *)(scratch + m->at_quant), scratch + m->at_extra};
+                   (rlt_row_quant *)(void *)(scratch + m->at_quant), scratch + m->at_extra, r->u};
   block b = {r->u, m, packed, &rows, (int32_t *)(void *)(scratch + m->at_sums), 0, 0, 0, 0, 0, n->out[0]->data};
   int32_t filled = -1;
   for (int32_t tile = first; tile < last && m->rows > 0; tile++) {
@@ -92,16 +90,13 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
   }
 }
 
-rlt_row_quant rlt_quantize_dynamic(const float *x, uint64_t count, int8_t *out) {
-  float least = 0.0f, most = 0.0f;
-  for (uint64_t i = 0; i < count; i++) {
-    least = x[i] < least ? x[i] : least;
-    most = x[i] > most ? x[i] : most;
-  }
+rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out) {
+  float least, most;
+  u->dynamic->range(x, count, &least, &most);
   float inverse = least == most ? 1.0f : 255.0f / (most - least);
   float low = least * inverse, high = most * inverse;
   float zero = (-128.0f + low) + (127.0f + high) > 0.0f ? -128.0f - low : 127.0f - high;
   rlt_row_quant quant = {1.0f / inverse, rlt_round_clamped(zero, -128.0f, 127.0f)};
-  for (uint64_t i = 0; i < count; i++) out[i] = (int8_t)rlt_quantize_f32(x[i], inverse, quant.zero, -128, 127);
+  u->dynamic->to_s8(x, count, inverse, quant.zero, out);
   return quant;
 }

@@ -72,12 +72,22 @@ static inline int32_t rlt_s8_depthwise_slot(int32_t cr, int32_t c) {
   return (c % 8 < 4 ? 0 : cr / 2) + c / 8 * 4 + c % 4;
 }
 
+/* Around the int8 product of float activations; what each computes stands in dynamic.h. */
+typedef struct rlt_dynamic {
+  const char *name;
+  void (*range)(const float *x, uint64_t count, float *least, float *most);
+  void (*to_s8)(const float *x, uint64_t count, float inverse, int32_t zero, int8_t *out);
+  void (*from_sums)(const int32_t *sums, int32_t n, int32_t zero, float scale, const int32_t *weight_sums,
+                    const float *weight_scales, const float *bias, float lo, float hi, float *out);
+} rlt_dynamic;
+
 typedef struct rlt_ukernels {
   const char *isa;
   const rlt_f32_gemm *f32_gemm;
   const rlt_s8_gemm *s8_gemm;
   const rlt_f32_depthwise *f32_depthwise;
   const rlt_s8_depthwise *s8_depthwise;
+  const rlt_dynamic *dynamic;
 } rlt_ukernels;
 
 /* Best table this machine has, not above `cap` ("scalar", "avx2", "avx512"; NULL: no cap). NULL: `cap` is no ISA
@@ -89,5 +99,6 @@ extern const rlt_f32_gemm rlt_f32_gemm_4x4__scalar, rlt_f32_gemm_6x16__avx2, rlt
 extern const rlt_s8_gemm rlt_s8_gemm_4x4__scalar, rlt_s8_gemm_6x16__avx2, rlt_s8_gemm_12x32__avx512;
 extern const rlt_f32_depthwise rlt_f32_depthwise_1__scalar, rlt_f32_depthwise_16__avx2, rlt_f32_depthwise_32__avx512;
 extern const rlt_s8_depthwise rlt_s8_depthwise_1__scalar, rlt_s8_depthwise_16__avx2, rlt_s8_depthwise_32__avx512;
+extern const rlt_dynamic rlt_dynamic__scalar, rlt_dynamic__avx2, rlt_dynamic__avx512;
 
 #endif
