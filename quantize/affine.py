@@ -68,10 +68,9 @@ def quantize_weights(weights: np.ndarray, scales: np.ndarray, axis: int | None) 
 
 
 def quantize_bias(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """int32 of `bias`' shape; `scales` is float32 [1] or [bias.size]."""
+    """int32 of `bias`' shape within +-BIAS_MAX; `scales` is float32 [1] or [bias.size]."""
     q = np.rint(bias.astype(np.float64) / scales.astype(np.float64))
-    info = np.iinfo(np.int32)
-    return np.clip(q, info.min, info.max).astype(np.int32)
+    return np.clip(q, -BIAS_MAX, BIAS_MAX).astype(np.int32)
 
 
 def quantize_activation(values: np.ndarray, params: Quantization) -> np.ndarray:

@@ -20,10 +20,18 @@ from quantize.calibration import Progress, Sample, calibrate
 from quantize.constraints import CONSTRAINTS, FUSED_RANGES, TYPE_BLIND, constant_weights
 from quantize.preparation import nothing_to_do, with_float_constants
 from quantize.recipes import Recipe
-from quantize.scales import Scales, activation_inputs, activations, choose_scales, input_params
+from quantize.scales import (
+    Scales,
+    activation_inputs,
+    activations,
+    choose_scales,
+    input_params,
+)
 
 # Products smaller than this part of an output step add nothing to it; LiteRT flushes them anyway.
 _SMALLEST_FACTOR = 2.0**-24
+# Output steps; so that the sum of bias and products, requantized, is far from 2**31.
+_LARGEST_BIAS = 2.0**22
 
 
 def quantize_statically(
@@ -58,7 +66,7 @@ def quantize_statically(
         percentile=recipe.percentile,
         progress=progress,
     )
-    scales = choose_scales(graph, nodes, ranges)
+    scales = choose_scales(nodes, ranges)
     notes.extend(scales.notes.values())
     kept = [node for node in graph.nodes if node not in nodes and _has_float(node)]
     notes.extend(f"{node.label} stays float" for node in kept)
@@ -196,15 +204,12 @@ class _Rewrite:
         if value not in self.scales.groups:
             return value
         if self.recipe.io == "float32" and value.dtype == "INT8":
-            real = self._real(value, None)
-            if real.name != value.name.removesuffix("_int8"):
-                value.name, real.name = f"{value.name}_int8", value.name
-            return real
+            return _renamed(self._real(value, None), value)
         if self.recipe.io == "int8" and value.dtype == "FLOAT32":
             if value not in self.integer:
                 own = self.scales.of(value)
                 self.integer[value] = self._insert("QUANTIZE", value, "INT8", own, None)
-            return self.integer[value]
+            return _renamed(self.integer[value], value)
         return value
 
     def _quantize_weights(self, node: Node, data: Quantization) -> None:
@@ -212,11 +217,13 @@ class _Rewrite:
         row = CONSTRAINTS[node.op]
         assert row.weights is not None
         weights = node.inputs[row.weights]
-        has_bias = row.bias is not None and row.bias < len(node.inputs)
-        bias = node.inputs[row.bias] if has_bias and row.bias is not None else None
         assert weights is not None and weights.data is not None
+        bias = None
+        if row.bias is not None and row.bias < len(node.inputs):
+            bias = node.inputs[row.bias]
+        addends = None if bias is None else self._bounded_bias(node, bias)
         axis = row.axis if self.recipe.per_channel else None
-        scales = self._safe_scales(node, weights.data, axis, data, bias)
+        scales = self._safe_scales(node, weights.data, axis, data, addends)
         zero = np.zeros(scales.shape, np.int64)
         quant = Quantization(scales, zero, axis=row.axis if axis is not None else 0)
         key: tuple = (weights, scales.tobytes(), axis)
@@ -224,16 +231,27 @@ class _Rewrite:
             q = quantize_weights(weights.data, scales, axis)
             self.constants[key] = Value.constant(weights.name, q, quant=quant)
         node.set_input(row.weights, self.constants[key])
-        if bias is None or bias.data is None or row.bias is None:
+        if bias is None or addends is None or row.bias is None:
             return
         products = (scales * data.scale[0]).astype(np.float32)
-        key = (bias, products.tobytes())
+        q = quantize_bias(addends, products)
+        key = (bias, products.tobytes(), q.tobytes())
         if key not in self.constants:
-            q = quantize_bias(bias.data, products)
-            self.constants[key] = Value.constant(
-                bias.name, q, quant=replace(quant, scale=products, axis=0)
-            )
+            own = replace(quant, scale=products, axis=0)
+            self.constants[key] = Value.constant(bias.name, q, quant=own)
         node.set_input(row.bias, self.constants[key])
+
+    def _bounded_bias(self, node: Node, bias: Value) -> np.ndarray:
+        """The bias, cut where it is so far outside the output's range that LiteRT would wrap."""
+        assert bias.data is not None
+        limit = float(self.scales.of(node.outputs[0]).scale[0]) * _LARGEST_BIAS
+        cut = np.flatnonzero(np.abs(bias.data) > limit)
+        if cut.size:
+            self.notes.append(
+                f"{node.label}: the bias of channels {cut.tolist()} lies millions of steps outside "
+                f"the output's range; it is cut to {limit:.3g}"
+            )
+        return np.clip(bias.data.astype(np.float64), -limit, limit)
 
     def _safe_scales(
         self,
@@ -241,23 +259,25 @@ class _Rewrite:
         weights: np.ndarray,
         axis: int | None,
         data: Quantization,
-        bias: Value | None,
+        bias: np.ndarray | None,
     ) -> np.ndarray:
-        """Weight scales, raised where the bias would leave int32 or products would vanish."""
+        """Weight scales, raised where the bias would leave int32 or products would vanish.
+
+        What a raised scale loses of the weights is less than a step of the output.
+        """
         scales = weight_scales(weights, axis)
         step = float(data.scale[0])
-        out = self.scales.of(node.outputs[0])
-        floor = np.full(scales.shape, float(out.scale[0]) * _SMALLEST_FACTOR / step)
-        if bias is not None and bias.data is not None:
-            peaks = np.abs(bias.data.astype(np.float64))
-            needed = (peaks if axis is not None else peaks.max(keepdims=True)) / (step * BIAS_MAX)
-            # A dead channel's scale can grow unseen; only one whose products count is told.
-            coarse = 255 * step * needed > float(out.scale[0])
-            raised = np.flatnonzero((needed > scales) & coarse)
-            if raised.size:
-                self.notes.append(
-                    f"{node.label}: the bias of channels {raised.tolist()} does not fit int32 at "
-                    "the weights' scale; that scale is widened, the weights lose precision"
-                )
-            floor = np.maximum(floor, needed)
+        out = float(self.scales.of(node.outputs[0]).scale[0])
+        floor = np.full(scales.shape, out * _SMALLEST_FACTOR / step)
+        if bias is not None:
+            peaks = np.abs(bias) if axis is not None else np.abs(bias).max(keepdims=True)
+            floor = np.maximum(floor, peaks / (step * BIAS_MAX))
         return np.maximum(scales, floor).astype(np.float32)
+
+
+def _renamed(border: Value, inner: Value) -> Value:
+    """`border` under the name of `inner`, which it replaces as output and was named after."""
+    if border.name.startswith(inner.name):
+        suffix = "_int8" if inner.dtype == "INT8" else "_float"
+        border.name, inner.name = inner.name, inner.name + suffix
+    return border

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from converter.ir import Graph, Node, Quantization, Value
+from converter.ir import Node, Quantization, Value
 from quantize.affine import activation_params, weight_scales
 from quantize.constraints import CONSTRAINTS, FUSED_RANGES
 
 # Sums and products are requantized by input scale / output scale. LiteRT's default path refuses
 # 256 or more (its addition aborts at 2**19), and steps that fine only show the inputs' rounding.
-_SMALLEST_RATIO = 2.0**-7
+_LARGEST_RATIO = 2.0**7
 # LiteRT's kernels hold the bound of a fused activation, such as 6 / scale, in 32 bits.
 _BOUND_FLOOR = 2.0**-30
 
@@ -73,18 +73,18 @@ def activations(node: Node) -> list[Value]:
     return [v for v in [*found, *node.outputs] if v is not None and v.dtype == "FLOAT32"]
 
 
-def choose_scales(
-    graph: Graph, nodes: list[Node], ranges: Mapping[Value, tuple[float, float]]
-) -> Scales:
+def choose_scales(nodes: list[Node], ranges: Mapping[Value, tuple[float, float]]) -> Scales:
     """Groups for every key of `ranges`, given the `nodes` (in order) that become int8.
 
     A group forced by `fixed` spreads only to ops that pass one activation on; where an op joins it
     with others (CONCATENATION of a sigmoid and something else), that input is requantized.
     """
     scales = Scales(groups={value: Group(*span) for value, span in ranges.items()})
-    for value, group in scales.groups.items():
-        if value.producer in nodes:
-            _clip_to_fused(value.producer, group)
+    for node in nodes:
+        for low, high in _fused_limits(node):
+            for value in node.outputs:
+                group = scales.groups[value]
+                group.low, group.high = max(group.low, low), min(group.high, high)
     for node in nodes:
         row = CONSTRAINTS[node.op]
         if row.fixed is not None:
@@ -102,13 +102,8 @@ def choose_scales(
 
 def _fused_limits(node: Node) -> list[tuple[float, float]]:
     """(low, high) that `node`'s op and fused activation leave of its output."""
-    names = (node.op, node.options.get("fused_activation_function"))
+    names = (node.op, node.options.get("fused_activation_function", "NONE"))
     return [FUSED_RANGES[name] for name in names if name in FUSED_RANGES]
-
-
-def _clip_to_fused(node: Node, group: Group) -> None:
-    for low, high in _fused_limits(node):
-        group.low, group.high = max(group.low, low), min(group.high, high)
 
 
 def _unite(node: Node, scales: Scales) -> None:
@@ -166,7 +161,7 @@ def _output_floor(node: Node, scales: Scales) -> float:
         assert weights is not None
         steps.append(float(weight_scales(weights, None)[0]))
     factor = max(steps) if row.adds else float(np.prod(steps))
-    return max(floor, factor * _SMALLEST_RATIO)
+    return max(floor, factor / _LARGEST_RATIO)
 
 
 def input_params(node: Node, index: int, scales: Scales) -> Quantization:

@@ -25,7 +25,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], size: float) -> np.
     seed=st.integers(0, 10),
     weights=SIZES,
     channel=SIZES,
-    bias=SIZES,
+    bias=st.one_of(SIZES, st.just(1e12)),
     factor=SIZES,
     spread=SIZES,
     per_channel=st.booleans(),

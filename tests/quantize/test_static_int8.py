@@ -133,6 +133,7 @@ def test_an_op_without_int8_form_stays_float_between_conversions() -> None:
         *["TANH", "DEQUANTIZE", "EXP", "QUANTIZE", "MUL", "NEG", "QUANTIZE"]
     ]
     assert notes == ["EXP 'exp_2' stays float", "NEG 'neg_4' stays float"]
+    assert [v.name for v in quantized.main.outputs] == ["mul_3", "neg_4"]
     wanted, got = (run(LiteRT, m, samples(model, 1)[0]) for m in (model, quantized))
     for a, b, value in zip(wanted, got, quantized.main.outputs, strict=True):
         assert np.abs(a - real(b, value)).max() <= 4 * params(value)[0]
@@ -187,13 +188,16 @@ def test_a_bias_too_large_for_int32_widens_the_weights_scale_and_is_told() -> No
     assert abs(out[0, 0] + 1e4) <= params(quantized.main.outputs[0])[0]
 
 
-def test_widening_that_costs_precision_is_told() -> None:
+def test_a_bias_far_outside_the_output_is_cut_and_told() -> None:
     net, notes = Net(), []
-    x = net.input(1, 1)
-    y = net.dense(x, eye(1, 1e-2), np.float32([1e6]))
-    model = net.model(net.dense(x, eye(1, 1e-2), np.float32([3e4]), "RELU_N1_TO_1"), y)
-    quantize.static_int8(model, samples(model, 4, spread=1e-2), notes=notes)
-    assert any("the bias of channels [0] does not fit int32" in note for note in notes)
+    x = net.input(1, 2)
+    model = net.model(net.dense(x, eye(2), np.float32([1e12, 0.5]), "RELU_N1_TO_1"))
+    quantized = quantize.static_int8(model, samples(model, 4), notes=notes)
+    assert len(notes) == 1 and "the bias of channels [0] lies millions of steps" in notes[0]
+    for kernels in (OpResolverType.AUTO, OpResolverType.BUILTIN_REF):
+        options = {"experimental_op_resolver_type": kernels}
+        out = run(LiteRT, quantized, samples(model, 1)[0], **options)[0]
+        assert out[0, 0] == 127
 
 
 def test_a_sum_of_terms_that_cancel_does_not_get_an_impossible_scale() -> None:
