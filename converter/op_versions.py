@@ -83,7 +83,7 @@ def _conv_2d(node: ir.Node) -> int:
     x, w = node.inputs[:2]
     if _type(node, 0) == "INT16" and node.option("quantized_bias_type") != "FLOAT32":
         return 8
-    if x is not None and w is not None and len(x.shape) == 4 and x.shape[3] != w.shape[3]:
+    if x is not None and w is not None and x.shape[3:] != w.shape[3:]:
         return 6  # grouped
     if _is_hybrid(node):
         return 5 if _per_channel(node) else 2

@@ -53,7 +53,11 @@ def _linear_before(graph: ir.Graph, node: ir.Node) -> tuple[ir.Node, np.ndarray]
         return None
     if linear.option("fused_activation_function") != "NONE" or x.shape != node.outputs[0].shape:
         return None
+    if len(weights.shape) <= CHANNEL_AXIS[linear.op]:
+        return None
     channels = weights.shape[CHANNEL_AXIS[linear.op]]
+    if bias is not None and bias.shape != (channels,):
+        return None
     # Per channel means along the last axis only; every other axis must have size 1.
     if constant.size != 1 and (constant.size != channels or constant.shape[-1] != channels):
         return None

@@ -119,7 +119,9 @@ def _fuse_padding(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     if pad.op == "PADV2" and not _pads_with_zero(pad, x):
         return False
-    if amounts.data.shape != (4, 2) or -1 in (x.shape_signature or x.shape)[1:3]:
+    if len(x.shape) != 4 or len(weights.shape) != 4 or amounts.data.shape != (4, 2):
+        return False
+    if -1 in (x.shape_signature or x.shape)[1:3]:
         return False
     wanted = [(0, 0), *(_same_amounts(node, x, weights, axis) for axis in (1, 2)), (0, 0)]
     if [tuple(int(i) for i in pair) for pair in amounts.data] != wanted:

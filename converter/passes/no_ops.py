@@ -11,6 +11,7 @@ from converter.passes.rewriting import (
     apply_rows,
     bypass,
     constant_operand,
+    replace_constant,
     same_shape,
     same_type,
 )
@@ -43,22 +44,28 @@ def _reshape(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _transpose(graph: ir.Graph, node: ir.Node) -> bool:
-    x, perm = node.inputs
-    if x is None or perm is None or perm.data is None:
+    x, perm = node.inputs[0], _permutation(node)
+    if x is None or perm is None:
         return False
-    if list(perm.data) == list(range(len(perm.data))) and same_type(x, node.outputs[0]):
+    if np.array_equal(perm, np.arange(perm.size)) and same_type(x, node.outputs[0]):
         return bypass(graph, node, x)
     before = x.producer
     if before is None or before.op != "TRANSPOSE":
         return False
-    source, first = before.inputs
-    if source is None or first is None or first.data is None:
-        return False
-    if not same_type(source, x):
+    source, first = before.inputs[0], _permutation(before)
+    if source is None or first is None or first.size != perm.size or not same_type(source, x):
         return False
     node.set_input(0, source)
-    node.set_input(1, ir.Value.constant(perm.name, first.data[perm.data]))
+    replace_constant(node, 1, first[perm])
     return True
+
+
+def _permutation(node: ir.Node) -> np.ndarray | None:
+    """The constant order of axes of a TRANSPOSE; None if it is computed or no permutation."""
+    x, perm = node.inputs
+    if x is None or perm is None or perm.data is None or perm.data.ndim != 1:
+        return None
+    return perm.data if sorted(perm.data) == list(range(len(x.shape))) else None
 
 
 def _pad(graph: ir.Graph, node: ir.Node) -> bool:
