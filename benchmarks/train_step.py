@@ -3,7 +3,8 @@
     python benchmarks/train_step.py [--tensorflow PYTHON] [--steps N]
 
 The two run by turns in separate processes on the same random images, so that a busy machine slows
-both. PYTHON is an interpreter that can import TensorFlow; by default this one is tried.
+both; the processor time they use says more there than the time that passes. PYTHON is an
+interpreter that can import TensorFlow; by default this one is tried.
 """
 
 from __future__ import annotations
@@ -61,11 +62,13 @@ def serve(tf: Any) -> None:
     }
     for line in sys.stdin:
         times = []
+        busy = time.process_time()
         for _ in range(int(line)):
             start = time.perf_counter()
             loss, _ = session.run([net["loss"], net["step"]], feed)
             times.append(1e3 * (time.perf_counter() - start))
-        print(json.dumps({"ms": times, "loss": float(loss)}), flush=True)
+        cpu = 1e3 * (time.process_time() - busy) / len(times)
+        print(json.dumps({"ms": times, "cpu": [cpu], "loss": float(loss)}), flush=True)
 
 
 def worker(python: str, engine: str) -> subprocess.Popen[str]:
@@ -93,11 +96,13 @@ def compare(python: str, steps: int) -> None:
         "tensorflow": worker(python, "tensorflow"),
     }
     times: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
     for turn in range(ROUNDS + 1):
         for name, process in workers.items():
             answer = ask(process, 3 if turn == 0 else steps)
             if answer is not None and turn > 0:
                 times.setdefault(name, []).extend(answer["ms"])
+                cpu.setdefault(name, []).extend(answer["cpu"])
     for process in workers.values():
         process.kill()
         process.wait()
@@ -107,10 +112,16 @@ def compare(python: str, steps: int) -> None:
             continue
         values = sorted(times[name])
         low, middle = values[len(values) // 10], statistics.median(values)
-        print(f"{name:12s} {middle:7.1f} ms per step of {BATCH} images (10% under {low:.1f})")
+        print(
+            f"{name:12s} {middle:7.1f} ms per step of {BATCH} images (10% under {low:.1f}), "
+            f"{statistics.median(cpu[name]):.1f} ms of processor time"
+        )
     if len(times) == 2:
-        ratio = statistics.median(times["host_engine"]) / statistics.median(times["tensorflow"])
-        print(f"{'ratio':12s} {ratio:7.2f}")
+        elapsed, busy = (
+            statistics.median(t["host_engine"]) / statistics.median(t["tensorflow"])
+            for t in (times, cpu)
+        )
+        print(f"{'ratio':12s} {elapsed:7.2f} (processor time {busy:.2f})")
 
 
 def main() -> None:

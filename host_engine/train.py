@@ -9,6 +9,19 @@ from host_engine.optimizers import (
     Optimizer,
     RMSPropOptimizer,
 )
+from host_engine.safetensors import load_safetensors, read_safetensors, save_safetensors
+from host_engine.saver import (
+    CheckpointReader,
+    CheckpointState,
+    Saver,
+    checkpoint_exists,
+    get_checkpoint_state,
+    latest_checkpoint,
+    list_variables,
+    load_checkpoint,
+    load_variable,
+    update_checkpoint_state,
+)
 from host_engine.schedules import (
     create_global_step,
     exponential_decay,
@@ -16,3 +29,5 @@ from host_engine.schedules import (
     get_or_create_global_step,
     global_step,
 )
+
+NewCheckpointReader = CheckpointReader
