@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter as LiteRT
 from PIL import Image
 from zoo import zoo_files
 
-from edge_examples import demo, evaluate_imagenet
+from edge_examples import camera_to_device, demo, evaluate_imagenet
 from edge_examples.classify_photos import crop_frame, normalize, photo_paths, read_photo
 from edge_examples.datasets import PHOTOS, load_mnist
 
@@ -145,3 +145,16 @@ def test_user_mistakes_get_a_sentence(
         assert main(arguments) == 2
         message = capsys.readouterr().err
         assert sentence in message and "Traceback" not in message
+
+
+def test_photos_of_unknown_class_are_classified_too(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    read_photo(PHOTOS / "388_giant_panda.jpg").save(tmp_path / "IMG_1.png")
+    (tmp_path / "IMG_2.jpg").write_bytes(b"no picture")
+    models = {n: out / f"efficientnet_lite0_{n}.tflite" for n in ("fp32", "int8")}
+    outcome = camera_to_device.classify_with(models, photo_paths(tmp_path))
+    assert "IMG_2.jpg is no readable picture" in capsys.readouterr().err
+    assert [frame.name for frame in outcome.frames] == ["IMG_1.png"]
+    assert "giant panda 9" in outcome.table()
+    assert "named right" not in outcome.summary() and "ms per frame" in outcome.summary()
