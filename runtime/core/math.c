@@ -94,18 +94,6 @@ float rlt_pow(float x, float y) {
   return negative && kind == 1 ? -result : result;
 }
 
-float rlt_f16_to_f32(uint16_t half) {
-  uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-  uint32_t exponent = (half >> 10) & 0x1fu;
-  uint32_t fraction = half & 0x3ffu;
-  if (exponent == 31) return rlt_bits_f32(sign | 0x7f800000u | (fraction << 13));
-  if (exponent == 0) {
-    float magnitude = (float)(int32_t)fraction * 5.9604644775390625e-8f; /* 2^-24 */
-    return rlt_bits_f32(sign | rlt_f32_bits(magnitude));
-  }
-  return rlt_bits_f32(sign | ((exponent + 112u) << 23) | (fraction << 13));
-}
-
 uint16_t rlt_f32_to_f16(float x) {
   uint32_t bits = rlt_f32_bits(x);
   uint32_t sign = (bits >> 16) & 0x8000u;

@@ -40,6 +40,18 @@ static inline float rlt_copysign(float magnitude, float sign) {
   return rlt_bits_f32((rlt_f32_bits(magnitude) & 0x7fffffffu) | (rlt_f32_bits(sign) & 0x80000000u));
 }
 
+/* NaN stays NaN. */
+static inline float rlt_clamp_f32(float x, float lo, float hi) { return x < lo ? lo : (x > hi ? hi : x); }
+
+static inline int32_t rlt_clamp_i32(int32_t x, int32_t lo, int32_t hi) { return x < lo ? lo : (x > hi ? hi : x); }
+
+/* Nearest integer, ties to even, of x clamped to [lo, hi]; |lo|, |hi| <= 2^21. NaN gives hi. */
+static inline int32_t rlt_round_clamped(float x, float lo, float hi) {
+  x = x < hi ? x : hi;
+  x = x > lo ? x : lo;
+  return (int32_t)(rlt_f32_bits(x + 12582912.0f) - 0x4b400000u); /* 1.5 * 2^23 */
+}
+
 /* Nearest integer, ties to even, as a float of the same sign. */
 static inline float rlt_round_even(float x) {
   const float big = 8388608.0f; /* 2^23: from here on every float is an integer */
@@ -145,7 +157,13 @@ double rlt_logistic64(double x);
 float rlt_pow(float x, float y);
 
 /* Half precision, IEEE binary16: exact both ways where exact, else nearest even. */
-float rlt_f16_to_f32(uint16_t half);
+static inline float rlt_f16_to_f32(uint16_t half) {
+  uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+  uint32_t magnitude = half & 0x7fffu;
+  uint32_t normal = (magnitude << 13) + (magnitude < 0x7c00u ? 112u << 23 : 224u << 23); /* the exponent's bias */
+  uint32_t tiny = rlt_f32_bits((float)(int32_t)magnitude * 5.9604644775390625e-8f);      /* multiples of 2^-24 */
+  return rlt_bits_f32(sign | (magnitude < 0x400u ? tiny : normal));
+}
 uint16_t rlt_f32_to_f16(float x);
 
 #endif

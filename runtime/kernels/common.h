@@ -4,6 +4,8 @@
 #define RLT_COMMON_H
 
 #include "../core/graph.h"
+#include "../core/math.h"
+#include "../simd/ukernels.h"
 
 #define RLT_TILE 16384 /* elements of a flat tensor one tile covers */
 #define RLT_BIT(type) ((uint64_t)1 << (type))
@@ -37,9 +39,6 @@ rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float 
 rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi);
 /* The same for plain integers. */
 rlt_status rlt_activation_i32(rlt_prep *p, int32_t activation, int32_t *lo, int32_t *hi);
-
-/* NaN stays NaN. */
-static inline float rlt_clamp_f32(float x, float lo, float hi) { return x < lo ? lo : (x > hi ? hi : x); }
 
 /* ---- flat tensors ------------------------------------------------------------------------------------------- */
 

@@ -6,13 +6,6 @@
 #include "../core/graph.h"
 #include "../core/math.h"
 
-/* Nearest integer, ties to even, of x clamped to [lo, hi]; |lo|, |hi| <= 2^21. NaN gives hi. */
-static inline int32_t rlt_round_clamped(float x, float lo, float hi) {
-  x = x < hi ? x : hi;
-  x = x > lo ? x : lo;
-  return (int32_t)(rlt_f32_bits(x + 12582912.0f) - 0x4b400000u);
-}
-
 /* Nearest integer, ties to even; saturates; NaN gives 0. */
 static inline int32_t rlt_f32_to_i32(float x) {
   x = x == x ? rlt_round_even(x) : 0.0f;
@@ -22,8 +15,6 @@ static inline int32_t rlt_f32_to_i32(float x) {
 
 /* Nearest integer, ties away from zero, of a value well inside int64. */
 static inline int64_t rlt_f64_round_away(double x) { return (int64_t)(x < 0.0 ? x - 0.5 : x + 0.5); }
-
-static inline int32_t rlt_clamp_i32(int32_t x, int32_t lo, int32_t hi) { return x < lo ? lo : (x > hi ? hi : x); }
 
 /* Bounds of an 8- or 16-bit integer type. */
 static inline int32_t rlt_type_min(int32_t type) {

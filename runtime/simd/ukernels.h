@@ -88,6 +88,7 @@ typedef struct rlt_ukernels {
   const rlt_f32_depthwise *f32_depthwise;
   const rlt_s8_depthwise *s8_depthwise;
   const rlt_dynamic *dynamic;
+  const struct rlt_loops *loops; /* loops.h: everything elementwise */
 } rlt_ukernels;
 
 /* Best table this machine has, not above `cap` ("scalar", "avx2", "avx512"; NULL: no cap). NULL: `cap` is no ISA
