@@ -19,8 +19,20 @@ import numpy as np
 
 from converter import schema
 from converter.errors import ConversionError
-from converter.quantization import Quantization
+from converter.quantization import Quantization, QuantizationDetails
 from converter.tensor_types import dtype_name, numpy_dtype
+
+__all__ = [
+    "Graph",
+    "Model",
+    "Node",
+    "Quantization",
+    "QuantizationDetails",
+    "Signature",
+    "Value",
+    "dtype_name",
+    "numpy_dtype",
+]
 
 
 class Value:
