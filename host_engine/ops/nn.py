@@ -196,7 +196,7 @@ def _bias_grad_grad(op: Any, ddy: Tensor) -> list[Any]:
 
 define(
     "BiasAdd",
-    "value:T bias:T",
+    "input:T bias:T",
     shape=_bias_shape,
     compute=_bias_add,
     grad=lambda op, dy: [dy, build("BiasAddGrad", [dy], dict(op._attrs))],
@@ -348,6 +348,7 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: Any = 
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """matmul(x, weights) + biases."""
     with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
+        biases = convert_to_tensor(biases, name="biases")
         return bias_add(matmul(x, weights), biases, name=scope)
 
 

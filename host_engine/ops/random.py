@@ -60,7 +60,8 @@ def _box_muller(uniform: np.ndarray) -> np.ndarray:
     """Pairs of uniforms along the last axis to pairs of normals."""
     real = uniform.dtype.type
     radius = np.sqrt(real(-2) * np.log(np.maximum(uniform[..., ::2], real(1e-7))))
-    angle = real(2 * np.pi) * uniform[..., 1::2]
+    # In double, as C++ multiplies by the double M_PI before rounding.
+    angle = (2 * np.pi * uniform[..., 1::2].astype(np.float64)).astype(real)
     out = np.empty_like(uniform)
     out[..., ::2] = np.sin(angle) * radius
     out[..., 1::2] = np.cos(angle) * radius
@@ -82,7 +83,7 @@ class RandomState:
                 seeds = int(entropy[0]), int(entropy[1])
             self._next[op] = (*seeds, 0)
         seed, seed2, at = self._next[op]
-        self._next[op] = (seed, seed2, at + -(-count * _RESERVED // 4))
+        self._next[op] = (seed, seed2, at + count * _RESERVED)
         return seed, seed2, at
 
 
