@@ -114,12 +114,12 @@ static void drop(product *p) {
   free(p->x.data), free(p->weights.data), free(p->out.data), free(p->node.packed), free(p->scratch);
 }
 
-/* 10^9 operations per second of one run, repeated for about 10 ms. */
+/* 10^9 operations per second of one run, repeated for about a millisecond: short, so that some round meets an idle core. */
 static double speed(product *p, const rlt_ukernels *u) {
   rlt_run run = {u, p->scratch, NULL};
   int32_t rounds = 0;
   double start = now(), taken = 0;
-  for (; taken < 0.01; rounds++) {
+  for (; taken < 0.001; rounds++) {
     rlt_matrix_run(&run, &p->node, &p->matrix, fill_rows, 0, p->node.tiles);
     taken = now() - start;
   }
@@ -128,7 +128,7 @@ static double speed(product *p, const rlt_ukernels *u) {
 
 static double peak(const peak_loop *loop) {
   double start = now();
-  double done = loop->run(200000);
+  double done = loop->run(100000);
   return 1e-9 * done / (now() - start);
 }
 
@@ -141,7 +141,7 @@ static void measure(const char *isa, bool is_float, int32_t m, int32_t n, int32_
   product p;
   make(&p, u, is_float, m, n, k);
   double best = 0, best_peak = 0;
-  for (int i = 0; i < 15; i++) {
+  for (int i = 0; i < 100; i++) {
     double s = speed(&p, u), t = loop ? peak(loop) : 0;
     if (s > best) best = s;
     if (t > best_peak) best_peak = t;

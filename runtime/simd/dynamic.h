@@ -21,11 +21,12 @@ static void rlt_range(const float *x, uint64_t count, float *least, float *most)
     lo[j] = x[i] < lo[j] ? x[i] : lo[j];
     hi[j] = x[i] > hi[j] ? x[i] : hi[j];
   }
+  for (int half = RLT_LANES / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; j++) {
+      lo[j] = lo[j + half] < lo[j] ? lo[j + half] : lo[j];
+      hi[j] = hi[j + half] > hi[j] ? hi[j + half] : hi[j];
+    }
   *least = lo[0], *most = hi[0];
-  for (int j = 1; j < RLT_LANES; j++) {
-    *least = lo[j] < *least ? lo[j] : *least;
-    *most = hi[j] > *most ? hi[j] : *most;
-  }
 }
 
 /* Nearest even of x * inverse + zero, clamped to int8; NaN gives -128. */

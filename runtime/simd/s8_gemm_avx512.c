@@ -70,23 +70,38 @@ static inline __attribute__((always_inline)) void sums(const int M, const int V,
   }
 }
 
+/* rlt_requantize of a row's 16 or 32 sums. The upper bound is applied to floats, where it keeps the conversion in
+ * range; below, packing saturates at each step and the lower bound is applied to bytes. */
+static inline __attribute__((always_inline)) __m512i words_of(const int V, const __m512i *sum, const __m512 *scale,
+                                                              __m512 hi, __m512i zero) {
+  __m512i low = _mm512_cvtps_epi32(_mm512_min_ps(hi, _mm512_mul_ps(_mm512_cvtepi32_ps(sum[0]), scale[0])));
+  __m512i high = low;
+  if (V > 1) high = _mm512_cvtps_epi32(_mm512_min_ps(hi, _mm512_mul_ps(_mm512_cvtepi32_ps(sum[1]), scale[1])));
+  return _mm512_adds_epi16(_mm512_packs_epi32(low, high), zero);
+}
+
 static inline __attribute__((always_inline)) void tile_s8(const int M, const int V, int32_t m, int32_t n, int32_t k,
                                                           const int8_t *const *a, const void *panel, int8_t *c,
                                                           size_t c_stride, const rlt_requant *q) {
   __m512i sum[MR][2];
   sums(M, V, m, k, a, panel, sum);
-  const __m512 lo = _mm512_set1_ps((float)(q->lo - q->zero)), hi = _mm512_set1_ps((float)(q->hi - q->zero));
-  const __m512i zero = _mm512_set1_epi32(q->zero);
-  const float *scale = (const float *)panel + NR;
-#pragma GCC unroll 16
-  for (int i = 0; i < M && i < m; i++) {
+  const __m512 hi = _mm512_set1_ps((float)(q->hi - q->zero));
+  const __m512i zero = _mm512_set1_epi16((int16_t)q->zero), lo = _mm512_set1_epi8((char)q->lo);
+  /* after packing, each 128-bit lane holds four bytes of each vector of each row */
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512 scale[2];
 #pragma GCC unroll 2
-    for (int v = 0; v < V; v++) {
-      __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][v]), _mm512_load_ps(scale + 16 * v));
-      __m512i r = _mm512_cvtps_epi32(_mm512_min_ps(hi, _mm512_max_ps(lo, y)));
-      _mm512_mask_cvtepi32_storeu_epi8(c + (size_t)i * c_stride + 16 * v, columns(n - 16 * v),
-                                       _mm512_add_epi32(r, zero));
-    }
+  for (int v = 0; v < V; v++) scale[v] = _mm512_load_ps((const float *)panel + NR + 16 * v);
+  const __mmask32 inside = 0xffffffffu >> (NR - n);
+#pragma GCC unroll 16
+  for (int i = 0; i < M; i += 2) {
+    const int next = i + 1 < M ? i + 1 : i;
+    __m512i first = words_of(V, sum[i], scale, hi, zero), second = words_of(V, sum[next], scale, hi, zero);
+    __m512i bytes = _mm512_max_epi8(lo, _mm512_packs_epi16(first, second));
+    bytes = _mm512_permutexvar_epi32(order, bytes);
+    int8_t *to = c + (size_t)i * c_stride;
+    if (i < m) _mm256_mask_storeu_epi8(to, inside, _mm512_castsi512_si256(bytes));
+    if (i + 1 < m) _mm256_mask_storeu_epi8(to + c_stride, inside, _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
 
