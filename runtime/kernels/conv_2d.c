@@ -40,6 +40,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   const rlt_tensor *x = n->in[0], *weights = n->in[1];
   RLT_REQUIRE(p->err, x->rank == 4 && weights->rank == 4, RLT_BAD_MODEL, "%T and weights %T must have 4 dimensions", x,
               weights);
+  /* then no product of the weights' dimensions below can overflow */
+  RLT_REQUIRE(p->err, weights->count > 0, RLT_BAD_MODEL, "weights %T are empty", weights);
   int32_t outputs = weights->dims[0];
   d->channels = x->dims[3];
   d->group_channels = weights->dims[3];

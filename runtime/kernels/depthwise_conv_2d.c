@@ -62,13 +62,13 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   n->packed_inputs = d->pack_at_run ? 0 : RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
 
   rlt_window_inner(w, &d->inner_from, &d->inner_to);
-  uint64_t row_macs = (uint64_t)w->out_w * outputs * taps;
+  uint64_t row_macs = rlt_saturating_product((uint64_t)w->out_w, outputs * taps);
   uint64_t each = row_macs > 0 && row_macs < TILE_MACS ? TILE_MACS / row_macs : 1;
   uint64_t listed = w->out_w > 0 && w->out_w <= LIST_WIDTH ? (uint64_t)(LIST_PIXELS / 2 / w->out_w) : 1;
   if (each < listed) each = listed;
   d->rows_per_tile = (int32_t)each;
   n->tiles = d->pack_at_run || d->rows == 0 ? 1 : (d->rows - 1) / d->rows_per_tile + 1;
-  n->macs = (uint64_t)d->rows * row_macs;
+  n->macs = rlt_saturating_product((uint64_t)d->rows, row_macs);
   n->loop = is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name;
 
   d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
@@ -85,6 +85,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   const rlt_tensor *x = n->in[0], *weights = n->in[1];
   RLT_REQUIRE(p->err, x->rank == 4 && weights->rank == 4 && weights->dims[0] == 1, RLT_BAD_MODEL,
               "%T must have 4 dimensions, and weights %T too with 1 as the first", x, weights);
+  /* then no product of the weights' dimensions below can overflow */
+  RLT_REQUIRE(p->err, weights->count > 0, RLT_BAD_MODEL, "weights %T are empty", weights);
   int32_t outputs = weights->dims[3];
   d->channels = x->dims[3];
   RLT_REQUIRE(p->err, d->channels > 0 && outputs % d->channels == 0, RLT_BAD_MODEL,

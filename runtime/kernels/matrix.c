@@ -45,6 +45,8 @@ static rlt_status check_bias(rlt_prep *p, const rlt_node *n, int32_t type, int32
   return RLT_OK;
 }
 
+uint64_t rlt_saturating_product(uint64_t a, uint64_t b) { return b > 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b; }
+
 rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                               rlt_weighted *w) {
   const rlt_tensor *x = n->in[0], *weights = n->in[1], *out = n->out[0];
@@ -134,8 +136,8 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   m->at_extra = at, at += align64(m->extra_bytes);
   n->scratch_bytes = at;
   n->packed_bytes = m->pack_at_run ? 0 : m->pack_bytes;
-  n->packed_inputs = RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
-  n->macs = (uint64_t)m->rows * channels * (uint64_t)m->k;
+  n->packed_inputs = m->pack_at_run ? 0 : RLT_INPUT_BIT(1) | RLT_INPUT_BIT(2);
+  n->macs = rlt_saturating_product((uint64_t)m->rows, channels * (uint64_t)m->k);
   n->loop = is_float ? u->f32_gemm->name : u->s8_gemm->name;
 }
 

@@ -66,6 +66,9 @@ typedef struct rlt_matrix {
 rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                               rlt_weighted *w);
 
+/* a * b, or UINT64_MAX where that is more. */
+uint64_t rlt_saturating_product(uint64_t a, uint64_t b);
+
 /* Input scale * weight scale of a channel / output scale, in float32 in this order, as XNNPACK forms it. */
 float rlt_requant_scale(const rlt_node *n, int32_t channel);
 

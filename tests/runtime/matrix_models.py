@@ -45,7 +45,7 @@ def single_op(
     """A model with constant `weights` (float32; INT8 and HYBRID quantize them along `axis`).
 
     INT8's output scale lets about one value in 50 saturate, unless `out_scale` is given.
-    `computed_weights` (FLOAT) makes the weights the model's second input.
+    `computed_weights` makes the weights the model's second input.
     """
     rng = np.random.default_rng(seed)
     graph = ir.Graph()
@@ -82,8 +82,8 @@ def single_op(
     left_out = [None] if op == "FULLY_CONNECTED" else []  # as LiteRT wants it
     fed = [x]
     if computed_weights:
+        fed.append(kernel.data)
         kernel = graph.add_input("weights", kernel.dtype, weights.shape, quant=kernel.quant)
-        fed.append(weights)
     graph.add_node(op, [value, kernel, *([offset] if bias else left_out)], [y], options)
     graph.outputs.append(y)
     return Case(write_tflite(ir.Model([graph])), fed)

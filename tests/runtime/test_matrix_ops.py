@@ -199,10 +199,13 @@ def test_computed_float_weights(build: Callable[[], Case], isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_computed_depthwise_weights(isa: str) -> None:
-    """LiteRT's default path wants them constant; ours must give what constant ones give."""
-    wanted = run(depthwise_conv_2d(DX), isa)
-    assert np.array_equal(thread_counts(depthwise_conv_2d(DX, computed_weights=True), isa), wanted)
+@pytest.mark.parametrize("family", [FLOAT, INT8, HYBRID])
+@pytest.mark.parametrize("name", ["dense", "conv", "conv-groups", "depthwise"])
+def test_computed_weights_give_what_constant_ones_give(name: str, family: str, isa: str) -> None:
+    """LiteRT's default path wants most of them constant."""
+    wanted = run(CASES[name](family=family), isa)
+    case = CASES[name](family=family, computed_weights=True)
+    assert np.array_equal(thread_counts(case, isa), wanted)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -269,6 +272,7 @@ def set_weights(data: np.ndarray, zero: int = 0, axis: int = -1) -> Callable[[ir
 
 
 REFUSED = {
+    "empty": (set_weights(np.ones((0, 3, 3, 12), np.int8)), "empty"),
     "activation": (set_option("fused_activation_function", "TANH"), "fused activation"),
     "stride": (set_option("stride_w", 0), "stride 0"),
     "dilation": (set_option("dilation_h_factor", -1), "dilation -1"),
