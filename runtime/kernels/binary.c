@@ -3,24 +3,20 @@
 
 /* ---- rows ---- */
 
-#define FLOAT_ROW(name, expression)                                                 \
-  RLT_BINARY_ROW(name##_f32, float, float, RLT_INDEPENDENT, const float lo = k->lo; \
-                 const float hi = k->hi, rlt_clamp_f32((expression), lo, hi))
-#define INT_ROW(name, suffix, type, expression) RLT_BINARY_ROW(name##_##suffix, type, type, , (void)k, expression)
+#define INT_ROW(name, suffix, type, expression) RLT_BINARY_ROW(name##_##suffix, type, type, expression)
 
-/* NaN from either side, as NumPy does. */
-static inline float maximum_of(float u, float v) { return u > v || u != u ? u : v; }
-static inline float minimum_of(float u, float v) { return u < v || u != u ? u : v; }
+/* Real numbers: the loop of this ISA. */
+static void real_row(const void *ctx, int64_t out, const int64_t *in, int64_t n) {
+  const rlt_binary_run *run = (const rlt_binary_run *)ctx;
+  const rlt_binary *k = run->k;
+  int32_t inner = k->walk.rank - 1;
+  k->loop((const float *)(const void *)run->a + in[0], k->walk.step[0][inner],
+          (const float *)(const void *)run->b + in[1], k->walk.step[1][inner], (float *)(void *)run->y + out, n, k->lo,
+          k->hi);
+}
 
-FLOAT_ROW(add, u + v)
-FLOAT_ROW(sub, u - v)
-FLOAT_ROW(mul, u *v)
-FLOAT_ROW(div, u / v)
-FLOAT_ROW(maximum, maximum_of(u, v))
-FLOAT_ROW(minimum, minimum_of(u, v))
-FLOAT_ROW(squared_difference, (u - v) * (u - v))
-RLT_BINARY_ROW(pow_f32, float, float, , (void)k, rlt_pow(u, v))
-RLT_BINARY_ROW(floor_div_f32, float, float, , (void)k, rlt_floor(u / v))
+RLT_BINARY_ROW(pow_f32, float, float, rlt_pow(u, v))
+RLT_BINARY_ROW(floor_div_f32, float, float, rlt_floor(u / v))
 
 /* The remainder with the divisor's sign. Exact while u / v is below 2^53. */
 static inline float floor_mod_of(float u, float v) {
@@ -31,7 +27,7 @@ static inline float floor_mod_of(float u, float v) {
   if (remainder != 0.0 && (remainder < 0.0) != (v < 0.0f)) remainder += (double)v;
   return (float)remainder;
 }
-RLT_BINARY_ROW(floor_mod_f32, float, float, , (void)k, floor_mod_of(u, v))
+RLT_BINARY_ROW(floor_mod_f32, float, float, floor_mod_of(u, v))
 
 /* Integers wrap around: the arithmetic is that of the unsigned type. */
 #define WRAPPING_ROWS(suffix, type, unsigned_type)                        \
@@ -89,9 +85,9 @@ static inline int32_t pow_of(int32_t u, int32_t v, bool *bad) {
 INT_ROW(pow, i32, int32_t, pow_of(u, v, run_->divided_by_zero))
 
 /* A fused activation on integers: the exact result in int64, clamped. */
-#define CLAMPED_ROWS(name, expression)                                               \
-  RLT_BINARY_ROW(name##_clamped_i32, int32_t, int32_t, , const int64_t lo = k->q_lo; \
-                 const int64_t hi = k->q_hi, (expression) < lo ? lo : ((expression) > hi ? hi : (expression)))
+#define CLAMPED_ROWS(name, expression)                 \
+  RLT_BINARY_ROW(name##_clamped_i32, int32_t, int32_t, \
+                 (expression) < k->q_lo ? k->q_lo : ((expression) > k->q_hi ? k->q_hi : (expression)))
 CLAMPED_ROWS(add, (int64_t)u + v)
 CLAMPED_ROWS(sub, (int64_t)u - v)
 CLAMPED_ROWS(mul, (int64_t)u *v)
@@ -105,16 +101,16 @@ typedef struct binary_row {
 } binary_row;
 
 static const binary_row ROWS[] = {
-    {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, add_f32, NULL},
+    {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_ADD, RLT_TYPE_INT32, 4, add_i32, add_clamped_i32},
     {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, NULL},
-    {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, sub_f32, NULL},
+    {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_SUB, RLT_TYPE_INT32, 4, sub_i32, sub_clamped_i32},
     {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, NULL},
-    {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, mul_f32, NULL},
+    {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MUL, RLT_TYPE_INT32, 4, mul_i32, mul_clamped_i32},
     {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, NULL},
-    {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, div_f32, NULL},
+    {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, NULL},
     {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_FLOAT32, 4, floor_div_f32, NULL},
@@ -125,16 +121,16 @@ static const binary_row ROWS[] = {
     {RLT_OP_FLOOR_MOD, RLT_TYPE_INT64, 8, floor_mod_i64, NULL},
     {RLT_OP_POW, RLT_TYPE_FLOAT32, 4, pow_f32, NULL},
     {RLT_OP_POW, RLT_TYPE_INT32, 4, pow_i32, NULL},
-    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, squared_difference_f32, NULL},
+    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT32, 4, squared_difference_i32, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT64, 8, squared_difference_i64, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, maximum_f32, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT8, 1, maximum_i8, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_UINT8, 1, maximum_u8, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT16, 2, maximum_i16, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT32, 4, maximum_i32, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT64, 8, maximum_i64, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT32, 4, minimum_f32, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_INT8, 1, minimum_i8, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_UINT8, 1, minimum_u8, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_INT16, 2, minimum_i16, NULL},
@@ -173,12 +169,33 @@ rlt_status rlt_binary_shapes(rlt_prep *p, rlt_node *n) {
   return RLT_OK;
 }
 
+static rlt_binary_op loop_of(int32_t op) {
+  switch (op) {
+    case RLT_OP_ADD:
+      return RLT_LOOP_ADD;
+    case RLT_OP_SUB:
+      return RLT_LOOP_SUB;
+    case RLT_OP_MUL:
+      return RLT_LOOP_MUL;
+    case RLT_OP_DIV:
+      return RLT_LOOP_DIV;
+    case RLT_OP_MAXIMUM:
+      return RLT_LOOP_MAXIMUM;
+    case RLT_OP_MINIMUM:
+      return RLT_LOOP_MINIMUM;
+    default:
+      return RLT_LOOP_SQUARED_DIFFERENCE;
+  }
+}
+
 static rlt_status choose_row(rlt_prep *p, rlt_node *n, int32_t activation) {
   rlt_binary *k = n->data;
   int32_t type = n->in[0]->type;
   for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
     if (ROWS[i].op != n->def->op || ROWS[i].type != type) continue;
     k->row = ROWS[i].row;
+    k->loop = p->u->loops->binary[loop_of(n->def->op)];
+    n->loop = k->row == real_row ? p->u->loops->name : NULL;
     k->in_bytes = k->out_bytes = ROWS[i].bytes;
     RLT_TRY(rlt_activation_f32(p, activation, &k->lo, &k->hi));
     if (type == RLT_TYPE_FLOAT32) return RLT_OK;

@@ -7,24 +7,17 @@
 #include "common.h"
 #include "quantize_math.h"
 
-/* Tells the compiler that iterations do not depend on each other, though the output may lie exactly over an input. */
-#if defined(__clang__)
-#define RLT_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define RLT_INDEPENDENT _Pragma("GCC ivdep")
-#endif
-
 typedef struct rlt_binary {
   rlt_walk walk;
   rlt_row row;
   uint32_t in_bytes, out_bytes; /* of an element */
   float lo, hi;                 /* fused activation: real */
   int32_t q_lo, q_hi;           /* and in integers */
+  rlt_binary_loop loop;         /* what the row of real numbers calls */
+  rlt_byte_loop byte_loop;      /* what the short form's row calls */
   /* quantized */
-  int32_t a_zero, b_zero, out_zero;
-  int32_t a_mul, b_mul, bias, shift; /* short form: (bias + a a_mul + b b_mul) >> shift */
-  float scale;                       /* product's scale over the output's */
-  int32_t left_shift;                /* long form: both inputs << left_shift, times a_long, b_long; result times out */
+  rlt_byte_terms terms;
+  int32_t left_shift; /* long form: both inputs << left_shift, times a_long, b_long; the result times out_long */
   rlt_multiplier a_long, b_long, out_long;
 } rlt_binary;
 
@@ -36,8 +29,8 @@ typedef struct rlt_binary_run {
   bool *divided_by_zero;
 } rlt_binary_run;
 
-/* Defines a row: u and v are the elements, k the node's rlt_binary; `before` may declare what the loop needs. */
-#define RLT_BINARY_ROW(name, type, out_type, pragma, before, expression)         \
+/* Defines a row: u and v are the elements, k the node's rlt_binary. */
+#define RLT_BINARY_ROW(name, type, out_type, expression)                         \
   static void name(const void *ctx, int64_t out, const int64_t *in, int64_t n) { \
     const rlt_binary_run *run_ = (const rlt_binary_run *)ctx;                    \
     const rlt_binary *k = run_->k;                                               \
@@ -46,21 +39,21 @@ typedef struct rlt_binary_run {
     out_type *y_ = (out_type *)(void *)run_->y + out;                            \
     int64_t step_a_ = k->walk.step[0][k->walk.rank - 1];                         \
     int64_t step_b_ = k->walk.step[1][k->walk.rank - 1];                         \
-    before;                                                                      \
+    (void)k;                                                                     \
     if (step_a_ == 1 && step_b_ == 1) {                                          \
-      pragma for (int64_t i_ = 0; i_ < n; i_++) {                                \
+      for (int64_t i_ = 0; i_ < n; i_++) {                                       \
         type u = a_[i_], v = b_[i_];                                             \
         y_[i_] = (out_type)(expression);                                         \
       }                                                                          \
     } else if (step_a_ == 1) {                                                   \
       type v = *b_;                                                              \
-      pragma for (int64_t i_ = 0; i_ < n; i_++) {                                \
+      for (int64_t i_ = 0; i_ < n; i_++) {                                       \
         type u = a_[i_];                                                         \
         y_[i_] = (out_type)(expression);                                         \
       }                                                                          \
     } else {                                                                     \
       type u = *a_;                                                              \
-      pragma for (int64_t i_ = 0; i_ < n; i_++) {                                \
+      for (int64_t i_ = 0; i_ < n; i_++) {                                       \
         type v = b_[i_];                                                         \
         y_[i_] = (out_type)(expression);                                         \
       }                                                                          \
@@ -72,7 +65,5 @@ rlt_status rlt_binary_shapes(rlt_prep *p, rlt_node *n);
 rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last);
 /* Row and constants of an 8-bit quantized ADD, SUB, MUL or SQUARED_DIFFERENCE; UNSUPPORTED for other ops. */
 rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation);
-/* Fixed-point factors that bring a and b to twice the larger of their scales, and the result to the output's. */
-void rlt_binary_long_form(rlt_binary *k, float a_scale, float b_scale, float out_scale, int32_t left_shift);
 
 #endif

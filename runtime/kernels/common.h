@@ -5,6 +5,7 @@
 
 #include "../core/graph.h"
 #include "../core/math.h"
+#include "../simd/loops.h"
 #include "../simd/ukernels.h"
 
 #define RLT_TILE 16384 /* elements of a flat tensor one tile covers */

@@ -5,10 +5,10 @@
 /* 8-bit values brought to one scale by fixed-point multiplication. */
 static inline int32_t level(int32_t x, int32_t zero, rlt_multiplier m) { return rlt_multiply((x - zero) * 256, m); }
 
-#define PLAIN(name, suffix, type, operation) RLT_BINARY_ROW(name##_##suffix, type, uint8_t, , (void)k, u operation v)
-#define SCALED(name, suffix, type, operation)                      \
-  RLT_BINARY_ROW(name##_scaled_##suffix, type, uint8_t, , (void)k, \
-                 level(u, k->a_zero, k->a_long) operation level(v, k->b_zero, k->b_long))
+#define PLAIN(name, suffix, type, operation) RLT_BINARY_ROW(name##_##suffix, type, uint8_t, u operation v)
+#define SCALED(name, suffix, type, operation)           \
+  RLT_BINARY_ROW(name##_scaled_##suffix, type, uint8_t, \
+                 level(u, k->terms.a_zero, k->a_long) operation level(v, k->terms.b_zero, k->b_long))
 #define ALL(name, operation)           \
   PLAIN(name, f32, float, operation)   \
   PLAIN(name, i32, int32_t, operation) \
@@ -24,8 +24,8 @@ ALL(greater, >)
 ALL(greater_equal, >=)
 ALL(less, <)
 ALL(less_equal, <=)
-RLT_BINARY_ROW(logical_and, uint8_t, uint8_t, , (void)k, (u != 0) & (v != 0))
-RLT_BINARY_ROW(logical_or, uint8_t, uint8_t, , (void)k, (u != 0) | (v != 0))
+RLT_BINARY_ROW(logical_and, uint8_t, uint8_t, (u != 0) & (v != 0))
+RLT_BINARY_ROW(logical_or, uint8_t, uint8_t, (u != 0) | (v != 0))
 
 typedef struct compare_rows {
   int32_t op;
@@ -43,8 +43,8 @@ static rlt_row eight_bit_row(rlt_binary *k, const rlt_node *n, const compare_row
   const rlt_tensor *a = n->in[0], *b = n->in[1];
   bool is_signed = a->type == RLT_TYPE_INT8;
   if (a->def->quant.n == 0 || b->def->quant.n == 0) return is_signed ? rows->i8 : rows->u8;
-  k->a_zero = rlt_zero_point(a, 0);
-  k->b_zero = rlt_zero_point(b, 0);
+  k->terms.a_zero = rlt_zero_point(a, 0);
+  k->terms.b_zero = rlt_zero_point(b, 0);
   k->a_long = rlt_make_multiplier((double)rlt_scale(a, 0));
   k->b_long = rlt_make_multiplier((double)rlt_scale(b, 0));
   return is_signed ? rows->scaled_i8 : rows->scaled_u8;

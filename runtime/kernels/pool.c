@@ -11,43 +11,54 @@ typedef struct pool_data {
   int32_t q_lo, q_hi;
 } pool_data;
 
-/* ---- one output position: `count` taps of `channels` values each, at x + tap[i] ---- */
+/* ---- one output position: `taps` of `channels` values each ---- */
 
 typedef struct pool_taps {
   int32_t first_h, last_h, first_w, last_w; /* in input rows and columns */
   int64_t row, column;                      /* elements between rows, and between columns */
+  int64_t channels;
 } pool_taps;
-
-#define MAX_POSITION(suffix, type, least, greater, finish)                                                     \
-  static void max_##suffix(const pool_data *k, const type *x, type *y, int64_t channels, const pool_taps *t) { \
-    for (int64_t c = 0; c < channels; c++) y[c] = (least);                                                     \
-    for (int32_t h = t->first_h; h < t->last_h; h++) {                                                         \
-      for (int32_t w = t->first_w; w < t->last_w; w++) {                                                       \
-        const type *row = x + h * t->row + w * t->column;                                                      \
-        for (int64_t c = 0; c < channels; c++) y[c] = (greater) ? row[c] : y[c];                               \
-      }                                                                                                        \
-    }                                                                                                          \
-    for (int64_t c = 0; c < channels; c++) y[c] = (type)(finish);                                              \
-  }
-
-#define LESS (y[c] < row[c])
-MAX_POSITION(f32, float, -__builtin_inff(), LESS || row[c] != row[c], rlt_clamp_f32(y[c], k->lo, k->hi))
-MAX_POSITION(i8, int8_t, INT8_MIN, LESS, rlt_clamp_i32(y[c], k->q_lo, k->q_hi))
-MAX_POSITION(u8, uint8_t, 0, LESS, rlt_clamp_i32(y[c], k->q_lo, k->q_hi))
-MAX_POSITION(i16, int16_t, INT16_MIN, LESS, rlt_clamp_i32(y[c], k->q_lo, k->q_hi))
 
 static int32_t tap_count(const pool_taps *t) { return (t->last_h - t->first_h) * (t->last_w - t->first_w); }
 
-static void average_f32(const pool_data *k, const float *x, float *y, int64_t channels, const pool_taps *t) {
-  float inverse = 1.0f / (float)tap_count(t);
-  for (int64_t c = 0; c < channels; c++) y[c] = 0.0f;
+/* Takes every tap of elements of `bytes` bytes into `to`. */
+static void take_taps(rlt_into_loop take, const uint8_t *x, uint64_t bytes, void *to, const pool_taps *t) {
   for (int32_t h = t->first_h; h < t->last_h; h++) {
-    for (int32_t w = t->first_w; w < t->last_w; w++) {
-      const float *row = x + h * t->row + w * t->column;
-      for (int64_t c = 0; c < channels; c++) y[c] += row[c];
-    }
+    for (int32_t w = t->first_w; w < t->last_w; w++)
+      take(x + (uint64_t)(h * t->row + w * t->column) * bytes, to, t->channels);
   }
-  for (int64_t c = 0; c < channels; c++) y[c] = rlt_clamp_f32(y[c] * inverse, k->lo, k->hi);
+}
+
+static void max_i16(const void *from, void *to, int64_t n) {
+  const int16_t *x = from;
+  int16_t *y = to;
+  for (int64_t i = 0; i < n; i++) y[i] = y[i] < x[i] ? x[i] : y[i];
+}
+
+static void add_i16_i32(const void *from, void *to, int64_t n) {
+  const int16_t *x = from;
+  int32_t *y = to;
+  for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+#define MAX_POSITION(suffix, type, least, take, clamped)                                                            \
+  static void max_pool_##suffix(const rlt_run *r, const pool_data *k, const void *x, type *y, const pool_taps *t) { \
+    (void)r;                                                                                                        \
+    for (int64_t c = 0; c < t->channels; c++) y[c] = (least);                                                       \
+    take_taps(take, x, sizeof(type), y, t);                                                                         \
+    for (int64_t c = 0; c < t->channels; c++) y[c] = (type)(clamped);                                               \
+  }
+#define CLAMPED_INTEGER rlt_clamp_i32(y[c], k->q_lo, k->q_hi)
+MAX_POSITION(f32, float, -__builtin_inff(), r->u->loops->max_f32, rlt_clamp_f32(y[c], k->lo, k->hi))
+MAX_POSITION(i8, int8_t, INT8_MIN, r->u->loops->max_i8, CLAMPED_INTEGER)
+MAX_POSITION(u8, uint8_t, 0, r->u->loops->max_u8, CLAMPED_INTEGER)
+MAX_POSITION(i16, int16_t, INT16_MIN, max_i16, CLAMPED_INTEGER)
+
+static void average_f32(const rlt_run *r, const pool_data *k, const void *x, float *y, const pool_taps *t) {
+  float inverse = 1.0f / (float)tap_count(t);
+  for (int64_t c = 0; c < t->channels; c++) y[c] = 0.0f;
+  take_taps(r->u->loops->add_f32, x, sizeof(float), y, t);
+  r->u->loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, t->channels, k->lo, k->hi);
 }
 
 /* The quotient rounded to nearest, ties away from zero. */
@@ -55,23 +66,17 @@ static inline int32_t rounded_quotient(int32_t sum, int32_t count) {
   return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
 }
 
-#define AVERAGE_POSITION(suffix, type)                                                                     \
-  static void average_##suffix(const pool_data *k, const type *x, type *y, int64_t channels, int32_t *sum, \
-                               const pool_taps *t) {                                                       \
-    int32_t count = tap_count(t);                                                                          \
-    for (int64_t c = 0; c < channels; c++) sum[c] = 0;                                                     \
-    for (int32_t h = t->first_h; h < t->last_h; h++) {                                                     \
-      for (int32_t w = t->first_w; w < t->last_w; w++) {                                                   \
-        const type *row = x + h * t->row + w * t->column;                                                  \
-        for (int64_t c = 0; c < channels; c++) sum[c] += row[c];                                           \
-      }                                                                                                    \
-    }                                                                                                      \
-    for (int64_t c = 0; c < channels; c++)                                                                 \
-      y[c] = (type)rlt_clamp_i32(rounded_quotient(sum[c], count), k->q_lo, k->q_hi);                       \
+#define AVERAGE_POSITION(suffix, type, take)                                                                       \
+  static void average_##suffix(const rlt_run *r, const pool_data *k, const void *x, type *y, const pool_taps *t) { \
+    int32_t count = tap_count(t), *sum = r->scratch;                                                               \
+    for (int64_t c = 0; c < t->channels; c++) sum[c] = 0;                                                          \
+    take_taps(take, x, sizeof(type), sum, t);                                                                      \
+    for (int64_t c = 0; c < t->channels; c++)                                                                      \
+      y[c] = (type)rlt_clamp_i32(rounded_quotient(sum[c], count), k->q_lo, k->q_hi);                               \
   }
-AVERAGE_POSITION(i8, int8_t)
-AVERAGE_POSITION(u8, uint8_t)
-AVERAGE_POSITION(i16, int16_t)
+AVERAGE_POSITION(i8, int8_t, r->u->loops->add_i8_i32)
+AVERAGE_POSITION(u8, uint8_t, r->u->loops->add_u8_i32)
+AVERAGE_POSITION(i16, int16_t, add_i16_i32)
 
 /* ---- prepare ---- */
 
@@ -107,6 +112,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
                 (uint64_t)most);
   }
   n->scratch_bytes = n->def->op == RLT_OP_AVERAGE_POOL_2D ? (uint64_t)x->dims[3] * sizeof(int32_t) : 0;
+  n->loop = p->u->loops->name;
   int64_t rows = (int64_t)x->dims[0] * k->window.out_h;
   n->tiles = rlt_unit_tiles(rows, (int64_t)k->window.out_w * x->dims[3] * k->window.kernel_h * k->window.kernel_w);
   return rlt_set_shape(p, y, 4, (int32_t[]){x->dims[0], k->window.out_h, k->window.out_w, x->dims[3]});
@@ -116,25 +122,21 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
 
 static void position(const rlt_run *r, const rlt_node *n, int64_t image, int64_t at, const pool_taps *t) {
   const pool_data *k = n->data;
-  const void *x = n->in[0]->data;
+  const uint8_t *x = (const uint8_t *)n->in[0]->data + (uint64_t)image * rlt_type_bytes(n->in[0]->type);
   void *y = n->out[0]->data;
-  int64_t c = n->in[0]->dims[3];
   bool max = n->def->op == RLT_OP_MAX_POOL_2D;
   switch (n->in[0]->type) {
     case RLT_TYPE_FLOAT32:
-      (max ? max_f32 : average_f32)(k, (const float *)x + image, (float *)y + at, c, t);
+      (max ? max_pool_f32 : average_f32)(r, k, x, (float *)y + at, t);
       break;
     case RLT_TYPE_INT8:
-      if (max) max_i8(k, (const int8_t *)x + image, (int8_t *)y + at, c, t);
-      if (!max) average_i8(k, (const int8_t *)x + image, (int8_t *)y + at, c, r->scratch, t);
+      (max ? max_pool_i8 : average_i8)(r, k, x, (int8_t *)y + at, t);
       break;
     case RLT_TYPE_UINT8:
-      if (max) max_u8(k, (const uint8_t *)x + image, (uint8_t *)y + at, c, t);
-      if (!max) average_u8(k, (const uint8_t *)x + image, (uint8_t *)y + at, c, r->scratch, t);
+      (max ? max_pool_u8 : average_u8)(r, k, x, (uint8_t *)y + at, t);
       break;
     default:
-      if (max) max_i16(k, (const int16_t *)x + image, (int16_t *)y + at, c, t);
-      if (!max) average_i16(k, (const int16_t *)x + image, (int16_t *)y + at, c, r->scratch, t);
+      (max ? max_pool_i16 : average_i16)(r, k, x, (int16_t *)y + at, t);
       break;
   }
 }
@@ -142,7 +144,7 @@ static void position(const rlt_run *r, const rlt_node *n, int64_t image, int64_t
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const rlt_window *w = &((const pool_data *)n->data)->window;
   int64_t channels = n->in[0]->dims[3], begin, end;
-  pool_taps t = {.row = w->in_w * channels, .column = channels};
+  pool_taps t = {.row = w->in_w * channels, .column = channels, .channels = channels};
   rlt_part(n, (int64_t)n->in[0]->dims[0] * w->out_h, first, last, &begin, &end);
   for (int64_t row = begin; row < end; row++) {
     int32_t origin_h = (int32_t)(row % w->out_h) * w->stride_h - w->pad_top;

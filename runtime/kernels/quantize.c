@@ -78,18 +78,11 @@ static rlt_status prepare_quantize(rlt_prep *p, rlt_node *n) {
   if (x->type != RLT_TYPE_FLOAT32) RLT_TRY(prepare_requantize(p, n));
   n->in_place = rlt_type_bytes(x->type) == rlt_type_bytes(y->type) ? 0 : -1;
   n->tiles = rlt_flat_tiles(x->count);
+  n->loop = p->u->loops->name;
   return RLT_OK;
 }
 
-#define QUANTIZE_LOOP(suffix, type)                                                                                    \
-  static void quantize_##suffix(const float *x, type *y, int64_t n, float inverse, int32_t zero, float lo, float hi) { \
-    for (int64_t i = 0; i < n; i++) y[i] = (type)(rlt_round_clamped(x[i] * inverse, lo, hi) + zero);                   \
-  }
-QUANTIZE_LOOP(i8, int8_t)
-QUANTIZE_LOOP(u8, uint8_t)
-QUANTIZE_LOOP(i16, int16_t)
-
-static void quantize_part(const rlt_node *n, int64_t begin, int64_t end) {
+static void quantize_part(const rlt_loops *loops, const rlt_node *n, int64_t begin, int64_t end) {
   const quantize_data *k = n->data;
   const rlt_tensor *y = n->out[0];
   const float *x = n->in[0]->data;
@@ -101,13 +94,13 @@ static void quantize_part(const rlt_node *n, int64_t begin, int64_t end) {
     float lo = (float)(k->lo - zero), hi = (float)(k->hi - zero);
     switch (y->type) {
       case RLT_TYPE_INT8:
-        quantize_i8(x + at, (int8_t *)y->data + at, count, inverse, zero, lo, hi);
+        loops->quantize_i8(x + at, (int8_t *)y->data + at, count, inverse, zero, lo, hi);
         break;
       case RLT_TYPE_UINT8:
-        quantize_u8(x + at, (uint8_t *)y->data + at, count, inverse, zero, lo, hi);
+        loops->quantize_u8(x + at, (uint8_t *)y->data + at, count, inverse, zero, lo, hi);
         break;
       default:
-        quantize_i16(x + at, (int16_t *)y->data + at, count, inverse, zero, lo, hi);
+        loops->quantize_i16(x + at, (int16_t *)y->data + at, count, inverse, zero, lo, hi);
         break;
     }
   }
@@ -129,19 +122,18 @@ static void quantize_part(const rlt_node *n, int64_t begin, int64_t end) {
   }
 
 static rlt_status run_quantize(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  (void)r;
   const quantize_data *k = n->data;
   const void *from = n->in[0]->data;
   void *to = n->out[0]->data;
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
   if (rlt_type_bytes(n->in[0]->type) == 1 && rlt_type_bytes(n->out[0]->type) == 1) {
-    for (int64_t i = begin; i < end; i++) ((uint8_t *)to)[i] = k->table[((const uint8_t *)from)[i]];
+    r->u->loops->look_up(k->table, (const uint8_t *)from + begin, (uint8_t *)to + begin, end - begin);
     return RLT_OK;
   }
   switch (n->in[0]->type) {
     case RLT_TYPE_FLOAT32:
-      quantize_part(n, begin, end);
+      quantize_part(r->u->loops, n, begin, end);
       break;
     case RLT_TYPE_INT8:
       REQUANTIZE_FROM(int8_t) break;
@@ -168,21 +160,18 @@ static rlt_status prepare_dequantize(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_set_shape(p, y, x->rank, x->dims));
   channel_layout(k, x, x);
   n->tiles = rlt_flat_tiles(x->count);
+  n->loop = p->u->loops->name;
   return RLT_OK;
 }
 
-#define DEQUANTIZE_LOOP(type) \
-  for (int64_t i = at; i < at + count; i++) y[i] = (float)(((const type *)x->data)[i] - zero) * scale
-
 static rlt_status run_dequantize(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  (void)r;
   const quantize_data *k = n->data;
   const rlt_tensor *x = n->in[0];
   float *y = n->out[0]->data;
   int64_t begin, end;
   rlt_part(n, (int64_t)x->count, first, last, &begin, &end);
   if (x->type == RLT_TYPE_FLOAT16) {
-    for (int64_t i = begin; i < end; i++) y[i] = rlt_f16_to_f32(((const uint16_t *)x->data)[i]);
+    r->u->loops->f16_to_f32((const uint16_t *)x->data + begin, y + begin, end - begin);
     return RLT_OK;
   }
   int32_t channel;
@@ -192,13 +181,13 @@ static rlt_status run_dequantize(const rlt_run *r, const rlt_node *n, int32_t fi
     int32_t zero = rlt_zero_point(x, channel);
     switch (x->type) {
       case RLT_TYPE_INT8:
-        DEQUANTIZE_LOOP(int8_t);
+        r->u->loops->dequantize_i8((const int8_t *)x->data + at, y + at, count, zero, scale);
         break;
       case RLT_TYPE_UINT8:
-        DEQUANTIZE_LOOP(uint8_t);
+        r->u->loops->dequantize_u8((const uint8_t *)x->data + at, y + at, count, zero, scale);
         break;
       default:
-        DEQUANTIZE_LOOP(int16_t);
+        r->u->loops->dequantize_i16((const int16_t *)x->data + at, y + at, count, zero, scale);
         break;
     }
   }

@@ -140,9 +140,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       const uint8_t *from =
           x + (uint64_t)(base + offset_of(i, k->reduced_rank, k->reduced_dims, k->reduced_step)) * bytes;
       if (k->inner_kept) {
-        k->form->add_block(r->scratch, from, width);
+        k->form->add_block(r->u->loops, r->scratch, from, width);
       } else {
-        k->form->add_run(r->scratch, from, k->run);
+        k->form->add_run(r->u->loops, r->scratch, from, k->run);
       }
     }
     int64_t to = outer * (k->inner_kept ? k->inner_size : 1) + at;

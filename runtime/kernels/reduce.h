@@ -14,8 +14,9 @@ struct reduce_data;
 typedef struct reduce_form {
   int32_t op, type;
   void (*start)(void *sums, int64_t n);
-  void (*add_block)(void *sums, const void *x, int64_t n); /* sums[i] takes in x[i] */
-  void (*add_run)(void *sums, const void *x, int64_t n);   /* sums[0] takes in all of x */
+  /* sums[i] takes in x[i]; sums[0] takes in all of x */
+  void (*add_block)(const rlt_loops *loops, void *sums, const void *x, int64_t n);
+  void (*add_run)(const rlt_loops *loops, void *sums, const void *x, int64_t n);
   void (*finish)(const struct reduce_data *k, const void *sums, void *y, int64_t n);
 } reduce_form;
 

@@ -2,24 +2,26 @@
 #include "reduce.h"
 
 /* start, add_block, add_run: sums of type `sum` take in elements of type `type`; s is the sum, v the element. */
-#define ACCUMULATE(name, type, sum, first, expression)             \
-  static void start_##name(void *sums, int64_t n) {                \
-    for (int64_t i = 0; i < n; i++) ((sum *)sums)[i] = (first);    \
-  }                                                                \
-  static void block_##name(void *sums, const void *x, int64_t n) { \
-    for (int64_t i = 0; i < n; i++) {                              \
-      sum s = ((sum *)sums)[i];                                    \
-      type v = ((const type *)x)[i];                               \
-      ((sum *)sums)[i] = (expression);                             \
-    }                                                              \
-  }                                                                \
-  static void run_##name(void *sums, const void *x, int64_t n) {   \
-    sum s = *(sum *)sums;                                          \
-    for (int64_t i = 0; i < n; i++) {                              \
-      type v = ((const type *)x)[i];                               \
-      s = (expression);                                            \
-    }                                                              \
-    *(sum *)sums = s;                                              \
+#define ACCUMULATE(name, type, sum, first, expression)                                     \
+  static void start_##name(void *sums, int64_t n) {                                        \
+    for (int64_t i = 0; i < n; i++) ((sum *)sums)[i] = (first);                            \
+  }                                                                                        \
+  static void block_##name(const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
+    (void)loops;                                                                           \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      sum s = ((sum *)sums)[i];                                                            \
+      type v = ((const type *)x)[i];                                                       \
+      ((sum *)sums)[i] = (expression);                                                     \
+    }                                                                                      \
+  }                                                                                        \
+  static void run_##name(const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
+    (void)loops;                                                                           \
+    sum s = *(sum *)sums;                                                                  \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      type v = ((const type *)x)[i];                                                       \
+      s = (expression);                                                                    \
+    }                                                                                      \
+    *(sum *)sums = s;                                                                      \
   }
 #define FINISH(name, type, sum, expression)                                               \
   static void finish_##name(const reduce_data *k, const void *sums, void *y, int64_t n) { \
@@ -31,15 +33,56 @@
   }
 
 /* Real sums run in float64: their error does not grow with the count. Integers wrap around. */
-ACCUMULATE(sum_f32, float, double, 0.0, s + (double)v)
 ACCUMULATE(prod_f32, float, double, 1.0, s *(double)v)
-ACCUMULATE(max_f32, float, float, -__builtin_inff(), v > s || v != v ? v : s)
-ACCUMULATE(min_f32, float, float, __builtin_inff(), v < s || v != v ? v : s)
+
+static void start_sum_f32(void *sums, int64_t n) {
+  for (int64_t i = 0; i < n; i++) ((double *)sums)[i] = 0.0;
+}
+static void block_sum_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  loops->add_f32_f64(x, sums, n);
+}
+static void run_sum_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  *(double *)sums += loops->sum(x, n);
+}
+
+static void start_max_f32(void *sums, int64_t n) {
+  for (int64_t i = 0; i < n; i++) ((float *)sums)[i] = -__builtin_inff();
+}
+static void block_max_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) { loops->max_f32(x, sums, n); }
+static void run_max_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  float most = loops->largest(x, n);
+  loops->max_f32(&most, sums, 1);
+}
+
+static void start_min_f32(void *sums, int64_t n) {
+  for (int64_t i = 0; i < n; i++) ((float *)sums)[i] = __builtin_inff();
+}
+static void block_min_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  loops->binary[RLT_LOOP_MINIMUM](sums, 1, x, 1, sums, n, -__builtin_inff(), __builtin_inff());
+}
+static void run_min_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  float least = loops->smallest(x, n);
+  block_min_f32(loops, sums, &least, 1);
+}
+
 FINISH(sum_f32, float, double, k->is_mean ? s / (double)k->reduced_count : s)
 FINISH(same_f32, float, float, s)
 
-ACCUMULATE(sum_i8, int8_t, int32_t, 0, s + v)
-ACCUMULATE(sum_u8, uint8_t, int32_t, 0, s + v)
+#define BYTE_SUMS(suffix, type)                                                                  \
+  static void start_sum_##suffix(void *sums, int64_t n) {                                        \
+    for (int64_t i = 0; i < n; i++) ((int32_t *)sums)[i] = 0;                                    \
+  }                                                                                              \
+  static void block_sum_##suffix(const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
+    loops->add_##suffix##_i32(x, sums, n);                                                       \
+  }                                                                                              \
+  static void run_sum_##suffix(const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
+    (void)loops;                                                                                 \
+    int32_t total = 0;                                                                           \
+    for (int64_t i = 0; i < n; i++) total += ((const type *)x)[i];                               \
+    *(int32_t *)sums += total;                                                                   \
+  }
+BYTE_SUMS(i8, int8_t)
+BYTE_SUMS(u8, uint8_t)
 FINISH(sum_i8, int8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
 FINISH(sum_u8, uint8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
 

@@ -10,22 +10,16 @@ typedef struct softmax_data {
   float table[256]; /* e^(-beta * scale * (255 - i)) */
 } softmax_data;
 
-static void softmax_f32(const float *x, float *y, int64_t n, float beta) {
-  float most = x[0];
-  for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
-  for (int64_t i = 0; i < n; i++) y[i] = rlt_exp((x[i] - most) * beta);
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) sum += (double)y[i];
-  float inverse = (float)(1.0 / sum);
-  for (int64_t i = 0; i < n; i++) y[i] *= inverse;
+static void softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n, float beta) {
+  loops->exp_of_difference(x, y, n, loops->largest(x, n), beta);
+  float inverse = (float)(1.0 / loops->sum(y, n));
+  loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, n, 0.0f, 1.0f);
 }
 
-static void log_softmax_f32(const float *x, float *y, int64_t n) {
-  float most = x[0];
-  for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) sum += (double)rlt_exp(x[i] - most);
-  float log_sum = (float)rlt_log64(sum);
+static void log_softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n) {
+  float most = loops->largest(x, n);
+  loops->exp_of_difference(x, y, n, most, 1.0f);
+  float log_sum = (float)rlt_log64(loops->sum(y, n));
   for (int64_t i = 0; i < n; i++) y[i] = (x[i] - most) - log_sum;
 }
 
@@ -58,7 +52,7 @@ static rlt_status prepare_common(rlt_prep *p, rlt_node *n) {
   rlt_tensor *x = n->in[0];
   RLT_TRY(rlt_check_same_type(p, x, n->out[0]));
   RLT_REQUIRE(p->err, x->rank >= 1, RLT_BAD_MODEL, "%T has no dimension to normalize over", x);
-  n->in_place = 0;
+  n->in_place = n->def->op == RLT_OP_SOFTMAX ? 0 : -1; /* LOG_SOFTMAX reads its input twice */
   n->tiles = rlt_unit_tiles(rlt_span(x, 0, x->rank - 1), x->dims[x->rank - 1]);
   return rlt_set_shape(p, n->out[0], x->rank, x->dims);
 }
@@ -84,7 +78,6 @@ static rlt_status prepare_log_softmax(rlt_prep *p, rlt_node *n) {
 }
 
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  (void)r;
   const softmax_data *k = n->data;
   const rlt_tensor *x = n->in[0];
   void *y = n->out[0]->data;
@@ -93,9 +86,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   rlt_part(n, rlt_span(x, 0, x->rank - 1), first, last, &begin, &end);
   for (int64_t at = begin * size; at < end * size; at += size) {
     if (n->def->op == RLT_OP_LOG_SOFTMAX) {
-      log_softmax_f32((const float *)x->data + at, (float *)y + at, size);
+      log_softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size);
     } else if (x->type == RLT_TYPE_FLOAT32) {
-      softmax_f32((const float *)x->data + at, (float *)y + at, size, k->beta);
+      softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size, k->beta);
     } else if (x->type == RLT_TYPE_INT8) {
       softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
     } else {

@@ -7,10 +7,9 @@
 #include "common.h"
 #include "quantize_math.h"
 
-typedef void (*rlt_unary_loop)(const void *x, void *y, int64_t n, float alpha);
-
 typedef struct rlt_unary {
-  rlt_unary_loop loop; /* NULL: 8-bit, by table */
+  rlt_unary_loop real;                              /* FLOAT32 */
+  void (*plain)(const void *x, void *y, int64_t n); /* integers without scales; both NULL: by table */
   uint32_t element_bytes;
   float alpha;
   uint8_t table[256]; /* output byte by input byte */
