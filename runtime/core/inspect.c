@@ -79,10 +79,10 @@ rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t
   __builtin_memcpy(info->signature, def->signature, sizeof info->signature);
   const rlt_shape_wish *wish = g == it->graph ? wish_for(it, tensor) : NULL;
   if (wish) {
-    uint64_t count;
+    rlt_size size;
     info->rank = wish->rank;
     __builtin_memcpy(info->dims, wish->dims, sizeof info->dims);
-    if (!rlt_tensor_size(def->type, wish->rank, wish->dims, &count, &info->bytes)) info->bytes = UINT64_MAX;
+    info->bytes = rlt_tensor_size(def->type, wish->rank, wish->dims, &size) ? size.bytes : UINT64_MAX;
   }
   if (g == it->graph && it->stage != RLT_CREATED) {
     const rlt_tensor *t = &it->tensors[tensor];

@@ -70,8 +70,13 @@ struct rlt_interpreter {
 /* ---- table.c ---- */
 uint8_t rlt_op_options_tag(int32_t op); /* of BuiltinOptions; 0: the op reads none */
 uint8_t rlt_op_options_tag2(int32_t op);
-/* Elements and bytes of a shape; 0 bytes for types without a fixed size. false: a negative dim, or too many. */
-bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, uint64_t *count, uint64_t *bytes);
+/* How large a shape is. `bytes` is 0 for types without a fixed size. `extent` is the bytes with dims of 0 taken as 1:
+ * limiting it keeps products of an empty tensor's other dims small too. */
+typedef struct rlt_size {
+  uint64_t count, bytes, extent;
+} rlt_size;
+/* false: a negative dim, or more than 64 bits can count. */
+bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, rlt_size *out);
 
 /* ---- error.c: put where it happened in front of what err->text says; return err->status ---- */
 rlt_status rlt_at_node(rlt_error *err, const rlt_subgraph_def *g, int32_t subgraph, int32_t node);

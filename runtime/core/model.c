@@ -4,7 +4,7 @@
 
 enum { MAX_TENSORS = 1 << 15 }; /* of one subgraph: planning is quadratic in the worst case */
 
-rlt_limits rlt_default_limits(void) { return (rlt_limits){(uint64_t)1 << 31, (uint64_t)1 << 32, (uint64_t)1 << 40}; }
+rlt_limits rlt_default_limits(void) { return (rlt_limits){INT32_MAX, (uint64_t)1 << 32, (uint64_t)1 << 40}; }
 
 static rlt_status cut_short(rlt_reading *r, const char *what) {
   return rlt_fail(r->err, RLT_BAD_MODEL, "%s lies outside the file; the file is cut short or corrupt", what);

@@ -59,11 +59,13 @@ static rlt_status read_shape(rlt_reading *r, const rlt_table *table, rlt_tensor_
     RLT_REQUIRE(r->err, out->signature[i] >= -1, RLT_BAD_MODEL, "dimension %d of its shape signature is %d", (int32_t)i,
                 out->signature[i]);
   }
-  uint64_t count;
-  RLT_REQUIRE(r->err, rlt_tensor_size(out->type, out->rank, out->dims, &count, &out->bytes), RLT_BAD_MODEL,
+  rlt_size size;
+  RLT_REQUIRE(r->err, rlt_tensor_size(out->type, out->rank, out->dims, &size), RLT_BAD_MODEL,
               "its shape has more elements than can be addressed");
-  RLT_REQUIRE(r->err, out->bytes <= r->limits.max_tensor_bytes, RLT_LIMIT,
-              "it has %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", out->bytes, r->limits.max_tensor_bytes);
+  RLT_REQUIRE(r->err, size.extent <= r->limits.max_tensor_bytes, RLT_LIMIT,
+              "it has %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", size.extent,
+              r->limits.max_tensor_bytes);
+  out->bytes = size.bytes;
   return RLT_OK;
 }
 

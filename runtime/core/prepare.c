@@ -7,16 +7,16 @@
 rlt_status rlt_set_shape(rlt_prep *p, rlt_tensor *t, int32_t rank, const int32_t *dims) {
   RLT_REQUIRE(p->err, rank >= 0 && rank <= RLT_MAX_RANK, RLT_UNSUPPORTED,
               "%n would have %d dimensions; this build allows %d", t->def->name, rank, (int32_t)RLT_MAX_RANK);
-  uint64_t count, bytes;
-  RLT_REQUIRE(p->err, rlt_tensor_size(t->type, rank, dims, &count, &bytes), RLT_BAD_MODEL,
+  rlt_size size;
+  RLT_REQUIRE(p->err, rlt_tensor_size(t->type, rank, dims, &size), RLT_BAD_MODEL,
               "%n would have a negative dimension, or too many elements", t->def->name);
-  RLT_REQUIRE(p->err, bytes <= p->limits->max_tensor_bytes, RLT_LIMIT,
-              "%n would have %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", t->def->name, bytes,
+  RLT_REQUIRE(p->err, size.extent <= p->limits->max_tensor_bytes, RLT_LIMIT,
+              "%n would have %u bytes, the limit is %u (rlt_limits.max_tensor_bytes)", t->def->name, size.extent,
               p->limits->max_tensor_bytes);
   for (int32_t i = 0; i < rank; i++) t->dims[i] = dims[i];
   t->rank = rank;
-  t->count = count;
-  t->bytes = bytes;
+  t->count = size.count;
+  t->bytes = size.bytes;
   return RLT_OK;
 }
 
@@ -40,9 +40,10 @@ static rlt_status reset_tensors(rlt_interpreter *it, rlt_prep *p) {
     rlt_tensor *t = &it->tensors[i];
     const rlt_tensor_def *def = t->def;
     *t = (rlt_tensor){.def = def, .type = def->type, .rank = def->rank, .is_const = def->data != NULL, .alias_of = -1};
-    uint64_t bytes;
+    rlt_size size;
     __builtin_memcpy(t->dims, def->dims, sizeof t->dims);
-    rlt_tensor_size(t->type, t->rank, t->dims, &t->count, &bytes);
+    rlt_tensor_size(t->type, t->rank, t->dims, &size);
+    t->count = size.count;
     t->bytes = def->bytes;
   }
   for (int32_t i = 0; i < it->graph->n_inputs; i++) {

@@ -95,7 +95,7 @@ static uint32_t elements_per_byte(int32_t type) {
   }
 }
 
-bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, uint64_t *count, uint64_t *bytes) {
+bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, rlt_size *out) {
   uint64_t n = 1;
   bool empty = false;
   for (int32_t i = 0; i < rank; i++) {
@@ -104,8 +104,10 @@ bool rlt_tensor_size(int32_t type, int32_t rank, const int32_t *dims, uint64_t *
     if (dims[i] > 0 && n > UINT64_MAX / 32 / (uint32_t)dims[i]) return false;
     if (dims[i] > 0) n *= (uint32_t)dims[i];
   }
-  *count = empty ? 0 : n;
-  uint32_t packed = elements_per_byte(type);
-  *bytes = packed > 1 ? (*count + packed - 1) / packed : *count * rlt_type_bytes(type);
+  uint32_t packed = elements_per_byte(type), bytes = rlt_type_bytes(type);
+  out->extent = packed > 1 ? (n + packed - 1) / packed : n * bytes;
+  out->count = empty ? 0 : n;
+  out->bytes = empty ? 0 : out->extent;
+  if (packed == 1 && bytes == 0) out->extent = n; /* at least a byte each, whatever they are */
   return true;
 }

@@ -68,7 +68,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_weighted(p, n, 0, outputs, activation, &m->w));
   bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
   m->builds_rows = hybrid || w->kernel_h * w->kernel_w > 1;
-  d->pixel_scales = hybrid && m->groups == 1 && w->kernel_h * w->kernel_w * w->stride_h * w->stride_w == 1;
+  bool pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
+  d->pixel_scales = hybrid && m->groups == 1 && pointwise;
   m->extra_bytes =
       hybrid && !d->pixel_scales && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
   rlt_matrix_plan(p, n, m);
