@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """FlatBuffers, driven by :mod:`converter.schema`: tables of a file as dicts, and dicts as a file.
 
+Reading is our own, because the library trusts its bytes; writing is the library's Builder.
+
 A table is a dict of schema field names. Absent strings, vectors, tables and unions are None, absent
 scalars have their default. Scalar vectors are NumPy arrays, enums are member names, a union is the
 pair (member name, dict). Values of an enum the schema does not know stay numbers.
@@ -9,9 +11,13 @@ pair (member name, dict). Values of an enum the schema does not know stay number
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Any
 
+import flatbuffers
 import numpy as np
+from flatbuffers import number_types
+from flatbuffers.number_types import Uint8Flags, UOffsetTFlags
 
 from converter import schema
 
@@ -20,6 +26,18 @@ _I32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _FORMATS = {name: struct.Struct("<" + code) for name, code in schema.SCALARS.items()}
 _DTYPES = {name: np.dtype("<" + code) for name, code in schema.SCALARS.items()}
+_FLAGS = {
+    "bool": number_types.BoolFlags,
+    "byte": number_types.Int8Flags,
+    "ubyte": number_types.Uint8Flags,
+    "short": number_types.Int16Flags,
+    "ushort": number_types.Uint16Flags,
+    "int": number_types.Int32Flags,
+    "uint": number_types.Uint32Flags,
+    "long": number_types.Int64Flags,
+    "ulong": number_types.Uint64Flags,
+    "float": number_types.Float32Flags,
+}
 # Fields whose vector starts at a multiple of this, counted from the start of the file.
 _ALIGNED = {("Buffer", "data"): 16}
 
@@ -146,119 +164,76 @@ def enum_value(enum: str, member: Any) -> int:
 
 def encode(root: str, content: dict[str, Any], identifier: bytes) -> bytearray:
     """A FlatBuffer whose root is table `root` with `content`; its size is a multiple of 16."""
-    encoder = _Encoder()
-    encoder.out += b"\0\0\0\0" + identifier
-    encoder.point(0, encoder.table(root, content))
-    encoder.align(16)
-    return encoder.out
+    builder = flatbuffers.Builder(1024)
+    builder.Prep(16, 0)
+    builder.Finish(_add_table(builder, root, content), file_identifier=identifier)
+    return builder.Output()
 
 
-class _Encoder:
-    """Writes parents before children, so every offset points forward as the format wants."""
-
-    def __init__(self) -> None:
-        self.out = bytearray()
-        self._vtables: dict[bytes, int] = {}
-
-    def align(self, multiple: int, ahead: int = 0) -> None:
-        """Pad so that the position `ahead` bytes further on is a multiple of `multiple`."""
-        self.out += bytes(-(len(self.out) + ahead) % multiple)
-
-    def point(self, at: int, target: int) -> None:
-        _U32.pack_into(self.out, at, target - at)
-
-    def table(self, name: str, content: dict[str, Any]) -> int:
-        """Write table `name` and all below it; returns its position."""
-        scalars, children = self._parts(name, content)
-        order = sorted([*scalars, *((slot, _U32, 0) for slot, *_ in children)], key=_by_size)
-        slots: dict[int, int] = {}
-        size = 4
-        for slot, form, _ in order:
-            size += -size % form.size
-            slots[slot] = size
-            size += form.size
-        vtable = self._vtable(slots, size)
-        # Fields are laid out from the table's start, so align that for the widest of them.
-        self.align(8)
-        pos = len(self.out)
-        self.out += bytes(size)
-        _I32.pack_into(self.out, pos, pos - vtable)
-        for slot, form, value in order:
-            form.pack_into(self.out, pos + slots[slot], value)
-        for slot, field, value in children:
-            self.point(pos + slots[slot], self._child(name, field, value))
-        return pos
-
-    def _parts(self, name: str, content: dict[str, Any]) -> tuple[list, list]:
-        unknown = content.keys() - {field.name for field in schema.fields(name)}
-        if unknown:
-            raise ValueError(f"{name} has no field {sorted(unknown)[0]!r}")
-        scalars, children = [], []
-        for field in schema.fields(name):
-            value = content.get(field.name)
-            if value is None:
-                continue
-            if field.kind == "scalar":
-                if value != field.default:
-                    scalars.append((field.slot, _FORMATS[field.type], value))
-            elif field.kind == "enum":
-                number = enum_value(field.type, value)
-                if number != enum_value(field.type, field.default):
-                    scalars.append((field.slot, _FORMATS[field.base], number))
-            elif field.kind == "union":
-                tag = enum_value(field.type, value[0])
-                scalars.append((field.slot - 1, _FORMATS["ubyte"], tag))
-                children.append((field.slot, field, value))
-            else:
-                children.append((field.slot, field, value))
-        return scalars, children
-
-    def _vtable(self, slots: dict[int, int], table_size: int) -> int:
-        count = max(slots, default=-1) + 1
-        entries = [slots.get(slot, 0) for slot in range(count)]
-        packed = struct.pack(f"<{2 + count}H", 4 + 2 * count, table_size, *entries)
-        if packed not in self._vtables:
-            self.align(2)
-            self._vtables[packed] = len(self.out)
-            self.out += packed
-        return self._vtables[packed]
-
-    def _child(self, table: str, field: schema.Field, value: Any) -> int:
-        if field.kind == "string":
-            return self._string(value)
-        if field.kind == "table":
-            return self.table(field.type, value)
-        if field.kind == "union":
-            return self.table(value[0], value[1])
-        if field.base in _DTYPES:
-            return self._scalars(field, value, _ALIGNED.get((table, field.name), 4))
-        self.align(4)
-        pos = len(self.out)
-        self.out += _U32.pack(len(value)) + bytes(4 * len(value))
-        for i, item in enumerate(value):
-            child = self._string(item) if field.base == "string" else self.table(field.base, item)
-            self.point(pos + 4 + 4 * i, child)
-        return pos
-
-    def _scalars(self, field: schema.Field, value: Any, alignment: int) -> int:
-        dtype = _DTYPES[field.base]
-        if field.type in schema.ENUMS:
-            value = [enum_value(field.type, member) for member in value]
-        array = np.frombuffer(value, dtype) if isinstance(value, bytes) else np.asarray(value)
-        array = np.ascontiguousarray(array, dtype)
-        self.align(max(alignment, dtype.itemsize), ahead=4)
-        pos = len(self.out)
-        self.out += _U32.pack(array.size)
-        self.out += memoryview(array.reshape(-1)).cast("B") if array.size else b""
-        return pos
-
-    def _string(self, text: str) -> int:
-        data = text.encode("utf-8", "surrogateescape")
-        self.align(4)
-        pos = len(self.out)
-        self.out += _U32.pack(len(data)) + data + b"\0"
-        return pos
+def _add_table(builder: flatbuffers.Builder, name: str, content: dict[str, Any]) -> int:
+    """Write table `name` after all below it; returns its position, as the others here do."""
+    fields = schema.fields(name)
+    unknown = content.keys() - {field.name for field in fields}
+    if unknown:
+        raise ValueError(f"{name} has no field {sorted(unknown)[0]!r}")
+    parts = [part for field in fields for part in _parts(builder, name, field, content)]
+    builder.StartObject(max((field.slot for field in fields), default=-1) + 1)
+    for slot, flags, value in sorted(parts, key=lambda part: -part[1].bytewidth):
+        if flags is UOffsetTFlags:
+            builder.PrependUOffsetTRelative(value)
+        else:
+            builder.Prepend(flags, value)
+        builder.Slot(slot)
+    return builder.EndObject()
 
 
-def _by_size(part: tuple[int, struct.Struct, Any]) -> tuple[int, int]:
-    return (-part[1].size, part[0])
+def _parts(
+    builder: flatbuffers.Builder, table: str, field: schema.Field, content: dict[str, Any]
+) -> list[tuple[int, Any, Any]]:
+    """(slot, number type, value) of what `field` adds to its table; nothing for a default."""
+    value = content.get(field.name)
+    if value is None:
+        return []
+    if field.kind == "scalar":
+        return [] if value == field.default else [(field.slot, _FLAGS[field.type], value)]
+    if field.kind == "enum":
+        number = enum_value(field.type, value)
+        default = enum_value(field.type, field.default)
+        return [] if number == default else [(field.slot, _FLAGS[field.base], number)]
+    if field.kind == "union":
+        member, fields = value
+        position = _add_table(builder, member, fields)
+        tag = enum_value(field.type, member)
+        return [(field.slot - 1, Uint8Flags, tag), (field.slot, UOffsetTFlags, position)]
+    return [(field.slot, UOffsetTFlags, _add_child(builder, table, field, value))]
+
+
+def _add_child(builder: flatbuffers.Builder, table: str, field: schema.Field, value: Any) -> int:
+    if field.kind == "string":
+        return _add_string(builder, value)
+    if field.kind == "table":
+        return _add_table(builder, field.type, value)
+    if field.base in _DTYPES:
+        return _add_scalars(builder, field, value, _ALIGNED.get((table, field.name), 4))
+    add = _add_string if field.base == "string" else partial(_add_table, name=field.base)
+    positions = [add(builder, content=item) for item in value]
+    builder.StartVector(4, len(positions), 4)
+    for position in reversed(positions):
+        builder.PrependUOffsetTRelative(position)
+    return builder.EndVector()
+
+
+def _add_scalars(
+    builder: flatbuffers.Builder, field: schema.Field, value: Any, alignment: int
+) -> int:
+    dtype = _DTYPES[field.base]
+    if field.type in schema.ENUMS:
+        value = [enum_value(field.type, member) for member in value]
+    array = np.frombuffer(value, dtype) if isinstance(value, bytes) else np.asarray(value)
+    array = np.ascontiguousarray(array, dtype).reshape(-1)
+    builder.Prep(alignment, array.nbytes)
+    return builder.CreateNumpyVector(array)
+
+
+def _add_string(builder: flatbuffers.Builder, content: str) -> int:
+    return builder.CreateString(content, "utf-8", "surrogateescape")
