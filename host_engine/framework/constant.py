@@ -28,6 +28,8 @@ def constant_value(tensor: Any, _depth: int = 0) -> np.ndarray | None:
         if sizes is None or None in sizes:
             return None
         return np.array(sizes, dtype=tensor.dtype.as_numpy_dtype)
+    if op.type == "StridedSlice" and op.inputs[0].op.type == "Shape":
+        return _part_of_shape(tensor)
     count = tensor.shape.num_elements()
     if count is None or count > _LARGEST or _depth > _DEEPEST or not op.inputs:
         return None
@@ -69,13 +71,16 @@ def shape_value(tensor: Tensor) -> TensorShape:
 
 def _element(tensor: Tensor) -> int | None:
     value = constant_value(tensor)
-    if value is not None:
-        return None if value < 0 else int(value)
-    # One entry of a shape: tf.shape(x)[i], whose size may be known statically.
+    return None if value is None or value < 0 else int(value)
+
+
+def _part_of_shape(tensor: Tensor) -> np.ndarray | None:
+    """tf.shape(x)[part], if the sizes in that part are known."""
     op = tensor.op
-    if op.type == "StridedSlice" and op.inputs[0].op.type == "Shape":
-        begin = constant_value(op.inputs[1])
-        sizes = op.inputs[0].op.inputs[0].shape.sizes
-        if begin is not None and begin.size == 1 and sizes is not None:
-            return sizes[int(begin.ravel()[0])]
-    return None
+    sizes = op.inputs[0].op.inputs[0].shape.sizes
+    bounds = [constant_value(t) for t in op.inputs[1:]]
+    if sizes is None or any(b is None for b in bounds) or op.definition.compute is None:
+        return None
+    known = np.array([-1 if s is None else s for s in sizes], tensor.dtype.as_numpy_dtype)
+    part = np.asarray(op.definition.compute(np, known, *bounds, **op._attrs))
+    return None if (part < 0).any() else part

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from samples import arrays, build, cases
+from host_samples import arrays, build, cases
 
 import host_engine as tf
 from host_engine.framework.registry import NOT_DIFFERENTIABLE, OPS
