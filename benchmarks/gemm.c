@@ -114,7 +114,8 @@ static void drop(product *p) {
   free(p->x.data), free(p->weights.data), free(p->out.data), free(p->node.packed), free(p->scratch);
 }
 
-/* 10^9 operations per second of one run, repeated for about a millisecond: short, so that some round meets an idle core. */
+/* 10^9 operations per second of one run, repeated for about a millisecond: short, so that some round meets an idle
+ * core. */
 static double speed(product *p, const rlt_ukernels *u) {
   rlt_run run = {u, p->scratch, NULL};
   int32_t rounds = 0;

@@ -201,7 +201,7 @@ static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32
   }
   bool inner = w->dilation_w == 1 && m->groups == 1 && x >= d->inner_from && x < d->inner_to;
   int32_t end = inner ? d->inner_to : x + 1, done = end - x < count ? end - x : count;
-  if (inner) copy_patches(w, s, y, x, done, to, m->space_stride);
+  if (inner) copy_patches(w, s, y, x, done, to, (size_t)m->space_stride);
   else copy_patch(w, s, y, x, to);
   for (int32_t j = 0; j < done; j++) rows->at[i + j] = to + (size_t)j * m->space_stride;
   for (int32_t j = 0; j < done && m->w.family == RLT_FAMILY_HYBRID; j++) rows->quant[i + j] = s->quant;

@@ -293,7 +293,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   }
   if (end > d->rows) end = d->rows;
   size_t values = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels;
-  size_t out_bytes = n->out[0]->bytes / (d->rows > 0 ? (size_t)n->out[0]->dims[0] : 1);
+  size_t out_bytes = (size_t)n->out[0]->bytes / (d->rows > 0 ? (size_t)n->out[0]->dims[0] : 1);
   while (row < end) { /* image by image */
     int64_t image = row / w->out_h, stop = (image + 1) * w->out_h < end ? (image + 1) * w->out_h : end;
     k.image = (const char *)n->in[0]->data + (size_t)image * values * element(d);
