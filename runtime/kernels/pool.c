@@ -21,11 +21,13 @@ typedef struct pool_taps {
 
 static int32_t tap_count(const pool_taps *t) { return (t->last_h - t->first_h) * (t->last_w - t->first_w); }
 
-/* Takes every tap of elements of `bytes` bytes into `to`. */
-static void take_taps(rlt_into_loop take, const uint8_t *x, uint64_t bytes, void *to, const pool_taps *t) {
+/* Takes every tap of elements of `bytes` bytes into `to`; from == 1: all but the first. */
+static void take_taps(rlt_into_loop take, const uint8_t *x, uint64_t bytes, void *to, const pool_taps *t,
+                      int32_t from) {
   for (int32_t h = t->first_h; h < t->last_h; h++) {
-    for (int32_t w = t->first_w; w < t->last_w; w++)
+    for (int32_t w = t->first_w + from; w < t->last_w; w++)
       take(x + (uint64_t)(h * t->row + w * t->column) * bytes, to, t->channels);
+    from = 0;
   }
 }
 
@@ -41,23 +43,26 @@ static void add_i16_i32(const void *from, void *to, int64_t n) {
   for (int64_t i = 0; i < n; i++) y[i] += x[i];
 }
 
-#define MAX_POSITION(suffix, type, least, take, clamped)                                                            \
-  static void max_pool_##suffix(const rlt_run *r, const pool_data *k, const void *x, type *y, const pool_taps *t) { \
-    (void)r;                                                                                                        \
-    for (int64_t c = 0; c < t->channels; c++) y[c] = (least);                                                       \
-    take_taps(take, x, sizeof(type), y, t);                                                                         \
-    for (int64_t c = 0; c < t->channels; c++) y[c] = (type)(clamped);                                               \
+#define MAX_POSITION(suffix, type, take, limited, clamped)                                                             \
+  static void max_pool_##suffix(const rlt_run *r, const pool_data *k, const uint8_t *x, type *y, const pool_taps *t) { \
+    (void)r;                                                                                                           \
+    uint64_t first = (uint64_t)(t->first_h * t->row + t->first_w * t->column) * sizeof(type);                          \
+    rlt_copy(y, x + first, (uint64_t)t->channels * sizeof(type));                                                      \
+    take_taps(take, x, sizeof(type), y, t, 1);                                                                         \
+    for (int64_t c = 0; (limited) && c < t->channels; c++) y[c] = (type)(clamped);                                     \
   }
-#define CLAMPED_INTEGER rlt_clamp_i32(y[c], k->q_lo, k->q_hi)
-MAX_POSITION(f32, float, -__builtin_inff(), r->u->loops->max_f32, rlt_clamp_f32(y[c], k->lo, k->hi))
-MAX_POSITION(i8, int8_t, INT8_MIN, r->u->loops->max_i8, CLAMPED_INTEGER)
-MAX_POSITION(u8, uint8_t, 0, r->u->loops->max_u8, CLAMPED_INTEGER)
-MAX_POSITION(i16, int16_t, INT16_MIN, max_i16, CLAMPED_INTEGER)
+#define LIMITED_REAL (k->lo > -__builtin_inff() || k->hi < __builtin_inff())
+#define MAX_INTEGER(suffix, type, take, least, most) \
+  MAX_POSITION(suffix, type, take, (k->q_lo > (least) || k->q_hi < (most)), rlt_clamp_i32(y[c], k->q_lo, k->q_hi))
+MAX_POSITION(f32, float, r->u->loops->max_f32, LIMITED_REAL, rlt_clamp_f32(y[c], k->lo, k->hi))
+MAX_INTEGER(i8, int8_t, r->u->loops->max_i8, INT8_MIN, INT8_MAX)
+MAX_INTEGER(u8, uint8_t, r->u->loops->max_u8, 0, UINT8_MAX)
+MAX_INTEGER(i16, int16_t, max_i16, INT16_MIN, INT16_MAX)
 
-static void average_f32(const rlt_run *r, const pool_data *k, const void *x, float *y, const pool_taps *t) {
+static void average_f32(const rlt_run *r, const pool_data *k, const uint8_t *x, float *y, const pool_taps *t) {
   float inverse = 1.0f / (float)tap_count(t);
   for (int64_t c = 0; c < t->channels; c++) y[c] = 0.0f;
-  take_taps(r->u->loops->add_f32, x, sizeof(float), y, t);
+  take_taps(r->u->loops->add_f32, x, sizeof(float), y, t, 0);
   r->u->loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, t->channels, k->lo, k->hi);
 }
 
@@ -66,13 +71,13 @@ static inline int32_t rounded_quotient(int32_t sum, int32_t count) {
   return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
 }
 
-#define AVERAGE_POSITION(suffix, type, take)                                                                       \
-  static void average_##suffix(const rlt_run *r, const pool_data *k, const void *x, type *y, const pool_taps *t) { \
-    int32_t count = tap_count(t), *sum = r->scratch;                                                               \
-    for (int64_t c = 0; c < t->channels; c++) sum[c] = 0;                                                          \
-    take_taps(take, x, sizeof(type), sum, t);                                                                      \
-    for (int64_t c = 0; c < t->channels; c++)                                                                      \
-      y[c] = (type)rlt_clamp_i32(rounded_quotient(sum[c], count), k->q_lo, k->q_hi);                               \
+#define AVERAGE_POSITION(suffix, type, take)                                                                          \
+  static void average_##suffix(const rlt_run *r, const pool_data *k, const uint8_t *x, type *y, const pool_taps *t) { \
+    int32_t count = tap_count(t), *sum = r->scratch;                                                                  \
+    for (int64_t c = 0; c < t->channels; c++) sum[c] = 0;                                                             \
+    take_taps(take, x, sizeof(type), sum, t, 0);                                                                      \
+    for (int64_t c = 0; c < t->channels; c++)                                                                         \
+      y[c] = (type)rlt_clamp_i32(rounded_quotient(sum[c], count), k->q_lo, k->q_hi);                                  \
   }
 AVERAGE_POSITION(i8, int8_t, r->u->loops->add_i8_i32)
 AVERAGE_POSITION(u8, uint8_t, r->u->loops->add_u8_i32)

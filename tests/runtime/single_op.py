@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ import runtime
 from converter import ir, write_tflite
 from converter.tensor_types import numpy_dtype
 
-QUANTIZED = ("INT8", "UINT8", "INT16")
+ISAS = ["scalar", "avx2", "avx512"]  # up to what this machine has
+ISAS = ISAS[: ISAS.index(runtime.best_isa()) + 1] if runtime.best_isa() in ISAS else []
 
 
 @dataclass
@@ -108,14 +110,16 @@ def _run(interpreter: Any, feeds: list[np.ndarray]) -> list[np.ndarray]:
     return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 
-def run_all(model: OpModel, threads: int = 1) -> list[np.ndarray]:
-    """Every output, on this runtime."""
-    return _run(runtime.Interpreter(model_content=model.content, num_threads=threads), model.feeds)
+def run_all(model: OpModel, threads: int = 1, isa: str | None = None) -> list[np.ndarray]:
+    """Every output, on this runtime, with the best ISA or the one named."""
+    with mock.patch.dict(os.environ, {"RILLET_ISA": isa} if isa else {}):
+        mine = runtime.Interpreter(model_content=model.content, num_threads=threads)
+        return _run(mine, model.feeds)
 
 
-def run(model: OpModel, threads: int = 1) -> np.ndarray:
+def run(model: OpModel, threads: int = 1, isa: str | None = None) -> np.ndarray:
     """The first output, on this runtime."""
-    return run_all(model, threads)[0]
+    return run_all(model, threads, isa)[0]
 
 
 def litert_all(model: OpModel, *, reference: bool = False) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from single_op import Arg, OpModel, Out, error, litert, run, single_op
+from single_op import ISAS, Arg, OpModel, Out, error, litert, run, single_op
 
 from runtime import RilletError
 
@@ -120,6 +120,8 @@ def close_to_exact(model: OpModel, exact: Any) -> None:
         exact = np.asarray(exact).astype(np.float32)
     assert error(found, exact) <= TOLERANCE, model.op
     np.testing.assert_array_equal(run(model, threads=3), found)
+    for isa in ISAS:  # floats, too: no loop of these sums in an order of its own
+        np.testing.assert_array_equal(run(model, isa=isa), found)
     if exact.size:
         peer = litert(model)
         assert error(found, peer) <= TOLERANCE or error(peer, exact) > TOLERANCE

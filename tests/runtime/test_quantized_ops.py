@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from single_op import Arg, OpModel, Out, const, integers, litert, run, single_op
+from single_op import ISAS, Arg, OpModel, Out, const, integers, litert, run, single_op
 
 ENOUGH = 100_000
 COMPARISONS = ["EQUAL", "NOT_EQUAL", "LESS", "GREATER", "LESS_EQUAL", "GREATER_EQUAL"]
@@ -213,6 +213,8 @@ def test_no_value_differs_from_litert(build: Any, dtype: str, rng: Rng) -> None:
         models += 1
         if models == 1:
             np.testing.assert_array_equal(run(model, threads=3), found)
+            for isa in ISAS:
+                np.testing.assert_array_equal(run(model, isa=isa), found)
     print(f"{differing} of {seen:,} values differ, over {models} models")
     assert differing == 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from single_op import Arg, OpModel, Out, const, error, litert, run, single_op
+from single_op import ISAS, Arg, OpModel, Out, const, error, litert, run, single_op
 
 from runtime import RilletError
 
@@ -54,6 +54,8 @@ def test_float_reductions(op: str, shape: Any, axes: list[int], keep: bool, rng:
     found = run(model)
     assert error(found, wanted) <= TOLERANCE
     np.testing.assert_array_equal(run(model, threads=3), found)
+    for isa in ISAS:
+        np.testing.assert_array_equal(run(model, isa=isa), found)
     if axes:
         assert error(found, litert(model)) <= 2 * TOLERANCE
 
