@@ -124,6 +124,7 @@ static const binary_row ROWS[] = {
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT32, 4, squared_difference_i32, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT64, 8, squared_difference_i64, NULL},
+    {RLT_OP_PRELU, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT8, 1, maximum_i8, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_UINT8, 1, maximum_u8, NULL},
@@ -183,6 +184,8 @@ static rlt_binary_op loop_of(int32_t op) {
       return RLT_LOOP_MAXIMUM;
     case RLT_OP_MINIMUM:
       return RLT_LOOP_MINIMUM;
+    case RLT_OP_PRELU:
+      return RLT_LOOP_PRELU;
     default:
       return RLT_LOOP_SQUARED_DIFFERENCE;
   }
@@ -215,7 +218,10 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_same_type(p, n->in[0], n->in[1]));
   RLT_TRY(rlt_check_same_type(p, n->in[0], n->out[0]));
   RLT_TRY(choose_row(p, n, activation_of(n->def)));
-  return rlt_binary_shapes(p, n);
+  RLT_TRY(rlt_binary_shapes(p, n));
+  RLT_REQUIRE(p->err, n->def->op != RLT_OP_PRELU || n->out[0]->count == n->in[0]->count, RLT_BAD_MODEL,
+              "%T has slopes for more than %T", n->in[1], n->in[0]);
+  return RLT_OK;
 }
 
 rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
@@ -240,5 +246,6 @@ KERNEL(floor_div, FLOOR_DIV, 3)
 KERNEL(floor_mod, FLOOR_MOD, 2)
 KERNEL(pow, POW, 1)
 KERNEL(squared_difference, SQUARED_DIFFERENCE, 2)
+KERNEL(prelu, PRELU, 1)
 KERNEL(maximum, MAXIMUM, 4)
 KERNEL(minimum, MINIMUM, 4)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ADD, SUB, MUL and SQUARED_DIFFERENCE over INT8 and UINT8, by the formulas of LiteRT's default x86-64 path
+ * ADD, SUB, MUL, SQUARED_DIFFERENCE and PRELU over INT8 and UINT8, by the formulas of LiteRT's default x86-64 path
  * (docs/numerics.md): a short form for scales within its bounds, a long one for all others. */
 #include "binary.h"
 
@@ -27,6 +27,12 @@ static int32_t squared_difference(const rlt_binary *k, int32_t u, int32_t v) {
   return fit(k, rlt_multiply(difference * difference, k->out_long));
 }
 
+/* a_long is the factor at and above zero, b_long the one below. */
+static int32_t prelu(const rlt_binary *k, int32_t u, int32_t v) {
+  int32_t x = u - k->terms.a_zero;
+  return fit(k, x >= 0 ? rlt_multiply(x, k->a_long) : rlt_multiply(x * (v - k->terms.b_zero), k->b_long));
+}
+
 /* The short form: the loop of this ISA. */
 static void short_row(const void *ctx, int64_t out, const int64_t *in, int64_t n) {
   const rlt_binary_run *run = (const rlt_binary_run *)ctx;
@@ -40,16 +46,17 @@ static void short_row(const void *ctx, int64_t out, const int64_t *in, int64_t n
   RLT_BINARY_ROW(long_add_##suffix, type, type, long_sum(k, u, v, 1))  \
   RLT_BINARY_ROW(long_sub_##suffix, type, type, long_sum(k, u, v, -1)) \
   RLT_BINARY_ROW(long_mul_##suffix, type, type, long_product(k, u, v)) \
+  RLT_BINARY_ROW(prelu_##suffix, type, type, prelu(k, u, v))           \
   RLT_BINARY_ROW(squared_difference_##suffix, type, type, squared_difference(k, u, v))
 ROWS(i8, int8_t)
 ROWS(u8, uint8_t)
 
 typedef struct quantized_rows {
-  rlt_row long_add, long_sub, long_mul, squared_difference;
+  rlt_row long_add, long_sub, long_mul, squared_difference, prelu;
 } quantized_rows;
 
-static const quantized_rows SIGNED = {long_add_i8, long_sub_i8, long_mul_i8, squared_difference_i8};
-static const quantized_rows UNSIGNED = {long_add_u8, long_sub_u8, long_mul_u8, squared_difference_u8};
+static const quantized_rows SIGNED = {long_add_i8, long_sub_i8, long_mul_i8, squared_difference_i8, prelu_i8};
+static const quantized_rows UNSIGNED = {long_add_u8, long_sub_u8, long_mul_u8, squared_difference_u8, prelu_u8};
 
 /* Fixed-point factors that bring a and b to twice the larger of their scales, and the result to the output's. */
 static void long_form(rlt_binary *k, float a_scale, float b_scale, float out_scale, int32_t left_shift) {
@@ -95,7 +102,7 @@ rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation) {
   rlt_binary *k = n->data;
   const rlt_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
   bool known = n->def->op == RLT_OP_ADD || n->def->op == RLT_OP_SUB || n->def->op == RLT_OP_MUL ||
-               n->def->op == RLT_OP_SQUARED_DIFFERENCE;
+               n->def->op == RLT_OP_SQUARED_DIFFERENCE || n->def->op == RLT_OP_PRELU;
   bool eight_bits = a->type == RLT_TYPE_INT8 || a->type == RLT_TYPE_UINT8;
   RLT_REQUIRE(p->err, known && eight_bits, RLT_UNSUPPORTED, "%T: this op has no kernel for %t", a, a->type);
   RLT_TRY(rlt_require_quantized(p, a));
@@ -116,6 +123,10 @@ rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation) {
   const quantized_rows *rows = is_signed ? &SIGNED : &UNSIGNED;
   if (n->def->op == RLT_OP_MUL) {
     choose_product(k, rows, a_scale, b_scale, out_scale);
+  } else if (n->def->op == RLT_OP_PRELU) {
+    k->a_long = rlt_make_multiplier((double)(a_scale / out_scale));
+    k->b_long = rlt_make_multiplier((double)(a_scale * b_scale / out_scale));
+    k->row = rows->prelu;
   } else if (n->def->op == RLT_OP_SQUARED_DIFFERENCE) {
     long_form(k, a_scale, b_scale, out_scale, 7);
     double twice = (double)(2.0f * (a_scale > b_scale ? a_scale : b_scale));

@@ -38,6 +38,7 @@ typedef enum rlt_binary_op {
   RLT_LOOP_MAXIMUM,
   RLT_LOOP_MINIMUM,
   RLT_LOOP_SQUARED_DIFFERENCE,
+  RLT_LOOP_PRELU, /* b is the slope below zero */
   RLT_BINARY_LOOPS
 } rlt_binary_op;
 

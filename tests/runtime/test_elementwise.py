@@ -203,6 +203,14 @@ def test_integers_wrap_around() -> None:
     np.testing.assert_array_equal(run(single_op("ABS", [edge])), np.abs(edge))
 
 
+@pytest.mark.parametrize("slopes", [(1, 1, 6), (5, 6), (3, 5, 6), (1,)], ids=str)
+def test_prelu(slopes: Any, rng: Any) -> None:
+    x = rng.normal(0, 3, (3, 5, 6)).astype(np.float32)
+    alpha = rng.normal(0, 0.5, slopes).astype(np.float32)
+    wanted = np.where(x < 0, np.float64(x) * alpha, x)
+    close_to_exact(single_op("PRELU", [x, Arg(alpha, const=True)]), wanted)
+
+
 def test_fused_activation_on_integers_is_of_the_exact_result() -> None:
     a, b = np.array([2**31 - 1, -5, 3], np.int32), np.array([1, 2, 4], np.int32)
     model = single_op("ADD", [a, b], fused_activation_function="RELU6")
@@ -289,6 +297,7 @@ def test_cast_of_wide_integers_keeps_the_low_bits() -> None:
 F, I8 = np.ones((2, 3), np.float32), np.ones((2, 3), np.int8)
 REFUSED: list[tuple[str, OpModel, str]] = [
     ("three inputs", single_op("ADD", [F, F, F], Out()), "3 inputs"),
+    ("slopes", single_op("PRELU", [F, np.ones((4, 2, 3), np.float32)]), "slopes for more"),
     ("mixed types", single_op("ADD", [F, F.astype(np.int32)], Out()), "same type"),
     ("shapes", single_op("MUL", [F, np.ones((2, 4), np.float32)]), "broadcast"),
     ("no scale", single_op("ADD", [I8, I8]), "no quantization"),

@@ -64,6 +64,14 @@ def squared_difference(rng: Rng, dtype: str) -> OpModel:
     )
 
 
+def prelu(rng: Rng, dtype: str) -> OpModel:
+    scale, slope = power(rng, -2.5, -0.5), power(rng, -3, -1)
+    x = Arg(integers(rng, dtype, (11, 17, 55)), scale, zero(rng, dtype))
+    shape = [(55,), (1, 17, 55), (11, 17, 55)][int(rng.integers(3))]
+    alpha = Arg(integers(rng, dtype, shape), slope, zero(rng, dtype), const=True)
+    return single_op("PRELU", [x, alpha], Out(dtype, scale * power(rng, -1, 1), zero(rng, dtype)))
+
+
 def comparison(op: str) -> Callable[[Rng, str], OpModel]:
     def build(rng: Rng, dtype: str) -> OpModel:
         scale = power(rng, -2.5, -0.5)
@@ -170,6 +178,7 @@ ROWS: list[tuple[str, Callable[[Rng, str], OpModel], tuple[str, ...]]] = [
     ("MUL", sum_or_product("MUL"), BOTH),
     ("MUL-long", sum_or_product("MUL", 1e6), BOTH),
     ("SQUARED_DIFFERENCE", squared_difference, ("INT8",)),
+    ("PRELU", prelu, BOTH),
     *[(op, comparison(op), BOTH) for op in COMPARISONS],
     ("RELU", unary("RELU"), BOTH),
     ("RELU6", unary("RELU6"), BOTH),
