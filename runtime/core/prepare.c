@@ -92,35 +92,38 @@ static void find_passing(rlt_interpreter *it) {
   }
 }
 
-/* Bytes that the passing inputs of one node take at bind. */
-static uint64_t passing_bytes(const rlt_node *n) {
-  uint64_t sum = 0;
-  for (int32_t k = 0; k < n->def->n_inputs; k++)
-    if (n->in[k] && n->in[k]->is_passing) sum += rlt_align(n->in[k]->bytes, RLT_BLOCK_ALIGN);
-  return sum;
+/* Adds a part's bytes to a sum that stays below `limit`, itself far from overflow; false: it would not. */
+static bool add_bytes(uint64_t *sum, uint64_t bytes, uint64_t limit) {
+  if (bytes > limit) return false;
+  *sum += rlt_align(bytes, RLT_BLOCK_ALIGN);
+  return *sum <= limit;
 }
 
-/* Size of the prepared block, and room in the arena for what only passes through it at bind. */
+/* Adds what one node has in the prepared block, and finds the arena's room for what passes through it at bind. */
+static bool add_node(rlt_interpreter *it, const rlt_node *n, uint64_t limit) {
+  uint64_t passing = 0;
+  bool fits = add_bytes(&it->sizes.prepared, n->packed_bytes, limit);
+  for (int32_t k = 0; n->ahead && k < n->def->n_outputs; k++)
+    if (!n->out[k]->is_passing) fits = fits && add_bytes(&it->sizes.prepared, n->out[k]->bytes, limit);
+  for (int32_t k = 0; k < n->def->n_inputs; k++)
+    if (n->in[k] && n->in[k]->is_passing) fits = fits && add_bytes(&passing, n->in[k]->bytes, limit);
+  if (passing > it->sizes.arena) it->sizes.arena = passing;
+  return fits;
+}
+
+/* Sizes of the prepared block and, where packing needs more than the plan, of the arena. */
 static rlt_status size_prepared(rlt_interpreter *it, rlt_error *err) {
   uint64_t limit = it->model->limits.max_arena_bytes;
   limit = (limit < RLT_HARD_LIMIT ? limit : RLT_HARD_LIMIT) + 16 * (uint64_t)it->model->file.size;
   find_passing(it);
   it->sizes.prepared = 0;
   for (int32_t i = 0; i < it->graph->n_nodes; i++) {
-    const rlt_node *n = &it->nodes[i];
-    uint64_t bytes = n->packed_bytes < RLT_HARD_LIMIT ? rlt_align(n->packed_bytes, RLT_BLOCK_ALIGN) : RLT_HARD_LIMIT;
-    for (int32_t k = 0; n->ahead && k < n->def->n_outputs; k++)
-      bytes += n->out[k]->is_passing ? 0 : rlt_align(n->out[k]->bytes, RLT_BLOCK_ALIGN);
-    it->sizes.prepared += bytes;
-    if (it->sizes.prepared > limit) {
-      rlt_fail(err, RLT_LIMIT,
-               "with it, packed weights and computed constants take %u bytes, the limit is %u "
-               "(rlt_limits.max_arena_bytes and 16 times the file)",
-               it->sizes.prepared, limit);
-      return rlt_at_node(err, it->graph, it->options.subgraph, i);
-    }
-    uint64_t passing = passing_bytes(n);
-    if (passing > it->sizes.arena) it->sizes.arena = passing;
+    if (add_node(it, &it->nodes[i], limit)) continue;
+    rlt_fail(err, RLT_LIMIT,
+             "with it, packed weights and computed constants take more than %u bytes "
+             "(rlt_limits.max_arena_bytes and 16 times the file)",
+             limit);
+    return rlt_at_node(err, it->graph, it->options.subgraph, i);
   }
   return RLT_OK;
 }
