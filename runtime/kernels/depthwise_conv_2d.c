@@ -167,22 +167,15 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
 /* ---- run ---- */
 
 /* To int8 and back, by the rule of LiteRT's own kernel: rounding is half away from zero here. */
-static void round_trip(const float *x, uint64_t count, float *out) {
-  double least = 0.0, most = 0.0;
-  for (uint64_t i = 0; i < count; i++) {
-    least = x[i] < least ? x[i] : least;
-    most = x[i] > most ? x[i] : most;
-  }
-  double scale = least == most ? 1.0 : (most - least) / 255.0;
+static void round_trip(const rlt_ukernels *u, const float *x, uint64_t count, float *out) {
+  float low, high;
+  u->dynamic->range(x, count, &low, &high);
+  double least = (double)low, most = (double)high, scale = least < most ? (most - least) / 255.0 : 1.0;
   bool from_least = 128.0 - least / scale < 127.0 + most / scale;
   double zero = from_least ? -128.0 - least / scale : 127.0 - most / scale;
-  zero = zero < -128.0 ? -128.0 : (zero > 127.0 ? 127.0 : (double)rlt_f64_round_away(zero));
-  float unit = (float)scale, inverse = 1.0f / unit, offset = (float)zero;
-  for (uint64_t i = 0; i < count; i++) {
-    float q = offset + x[i] * inverse;
-    q = q > -128.0f ? (q < 127.0f ? q : 127.0f) : -128.0f; /* NaN gives -128 */
-    out[i] = ((float)rlt_f64_round_away((double)q) - offset) * unit;
-  }
+  zero = zero > -128.0 ? (zero < 127.0 ? (double)rlt_f64_round_away(zero) : 127.0) : -128.0;
+  float unit = (float)scale;
+  u->dynamic->through_s8(x, count, 1.0f / unit, (float)zero, unit, out);
 }
 
 /* What one thread works with. */
@@ -300,7 +293,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
     k.out = (char *)n->out[0]->data + (size_t)image * out_bytes;
     if (d->w.family == RLT_FAMILY_HYBRID) {
       float *back = (float *)(void *)(scratch + d->at_image);
-      round_trip((const float *)(const void *)k.image, values, back);
+      round_trip(r->u, (const float *)(const void *)k.image, values, back);
       k.image = (const char *)back;
     }
     run_rows(&k, (int32_t)(row - image * w->out_h), (int32_t)(stop - image * w->out_h));

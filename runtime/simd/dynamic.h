@@ -52,7 +52,19 @@ static void rlt_from_sums(const int32_t *sums, int32_t n, int32_t zero, float sc
   }
 }
 
+/* To int8 by offset + x * inverse, ties away from zero, and back by unit; NaN becomes -128 first. */
+static void rlt_through_s8(const float *x, uint64_t count, float inverse, float offset, float unit, float *out) {
+  for (uint64_t i = 0; i < count; i++) {
+    float q = offset + x[i] * inverse;
+    q = q > -128.0f ? q : -128.0f;
+    q = q < 127.0f ? q : 127.0f;
+    /* the float below one half, because 0.49999997 + 0.5 would round to 1 */
+    int32_t rounded = (int32_t)(q < 0.0f ? q - 0.49999997f : q + 0.49999997f);
+    out[i] = ((float)rounded - offset) * unit;
+  }
+}
+
 #define RLT_DYNAMIC(isa) \
-  const rlt_dynamic rlt_dynamic__##isa = {"rlt_dynamic__" #isa, rlt_range, rlt_to_s8, rlt_from_sums};
+  const rlt_dynamic rlt_dynamic__##isa = {"rlt_dynamic__" #isa, rlt_range, rlt_to_s8, rlt_from_sums, rlt_through_s8};
 
 #endif

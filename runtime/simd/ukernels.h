@@ -79,6 +79,7 @@ typedef struct rlt_dynamic {
   void (*to_s8)(const float *x, uint64_t count, float inverse, int32_t zero, int8_t *out);
   void (*from_sums)(const int32_t *sums, int32_t n, int32_t zero, float scale, const int32_t *weight_sums,
                     const float *weight_scales, const float *bias, float lo, float hi, float *out);
+  void (*through_s8)(const float *x, uint64_t count, float inverse, float offset, float unit, float *out);
 } rlt_dynamic;
 
 typedef struct rlt_ukernels {
