@@ -207,11 +207,12 @@ def _items(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     if len(table) < 48 or struct.unpack("<Q", table[-8:])[0] != _MAGIC:
         raise ValueError("not a table: wrong magic number")
     at = len(table) - 48
-    for _ in range(2):
-        _, at = _read_varint(table, at)
-    offset, at = _read_varint(table, at)
-    size, at = _read_varint(table, at)
-    for _, handle in _block_items(_checked(table, offset, size)):
+    handles = []
+    for _ in range(4):
+        value, at = _read_varint(table, at)
+        handles.append(value)
+    _checked(table, *handles[:2])
+    for _, handle in _block_items(_checked(table, *handles[2:])):
         start, after = _read_varint(handle, 0)
         length, _ = _read_varint(handle, after)
         yield from _block_items(_checked(table, start, length))

@@ -41,15 +41,27 @@ def _dense(xp: Any, logits: Any, labels: Any) -> tuple[Any, Any]:
     return loss, e / total - labels
 
 
-def _dense_grad(op: Any, dloss: Tensor, dbackprop: Any) -> list[Any]:
-    logits = op.inputs[0]
-    column = build("ExpandDims", [dloss, -1])
-    dlogits = column * op.outputs[1]
+def _logits_grad(op: Any, dloss: Any, dbackprop: Any) -> Any:
+    """The gradient to the logits; each of the two output gradients may be None."""
+    parts = []
+    if dloss is not None:
+        parts.append(build("ExpandDims", [dloss, -1]) * op.outputs[1])
     if dbackprop is not None:
-        # The backprop output was differentiated too (second order): through softmax - labels.
-        y = nn.softmax(logits)
-        dlogits = dlogits + (dbackprop - reduce.reduce_sum(dbackprop * y, 1, True)) * y
-    return [dlogits, -column * nn.log_softmax(logits)]
+        # The backprop output was differentiated too (second order): it is softmax - labels.
+        y = nn.softmax(op.inputs[0])
+        parts.append((dbackprop - reduce.reduce_sum(dbackprop * y, 1, True)) * y)
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def _dense_grad(op: Any, dloss: Any, dbackprop: Any) -> list[Any]:
+    logits = op.inputs[0]
+    parts = []
+    if dloss is not None:
+        parts.append(-build("ExpandDims", [dloss, -1]) * nn.log_softmax(logits))
+    if dbackprop is not None:
+        parts.append(-dbackprop)
+    dlabels = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    return [_logits_grad(op, dloss, dbackprop), dlabels]
 
 
 define(
@@ -59,7 +71,11 @@ define(
     compute=_dense,
     grad=_dense_grad,
     types=dtypes.FLOATS,
-    samples=(sample((3, 4), np.full((3, 4), 0.25), wrt=(0,)),),
+    samples=(
+        sample((3, 4), np.full((3, 4), 0.25), wrt=(0,)),
+        # The kernel's backprop is that of labels that sum to 1, so labels are moved alone.
+        sample((3, 4), (3, 4), wrt=(1,)),
+    ),
 )
 
 
@@ -79,12 +95,8 @@ def _sparse(xp: Any, logits: Any, labels: Any, **_: Any) -> tuple[Any, Any]:
     return loss, e
 
 
-def _sparse_grad(op: Any, dloss: Tensor, dbackprop: Any) -> list[Any]:
-    dlogits = build("ExpandDims", [dloss, -1]) * op.outputs[1]
-    if dbackprop is not None:
-        y = nn.softmax(op.inputs[0])
-        dlogits = dlogits + (dbackprop - reduce.reduce_sum(dbackprop * y, 1, True)) * y
-    return [dlogits, None]
+def _sparse_grad(op: Any, dloss: Any, dbackprop: Any) -> list[Any]:
+    return [_logits_grad(op, dloss, dbackprop), None]
 
 
 define(
