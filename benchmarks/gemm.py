@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matrix products against what one core can do: python -m benchmarks.gemm [--all] [--json]
 
-Builds benchmarks/gemm.c with the runtime's own sources and compiler, runs it, and prints per ISA and
-type the peak a register-only loop reaches, what a product of the given size reaches, and their ratio.
+Builds benchmarks/gemm.c with the runtime's own sources and compiler, runs it, and prints per ISA
+and type the peak a register-only loop reaches, what a product of that size reaches, their ratio.
 """
 
 from __future__ import annotations
