@@ -88,8 +88,10 @@ def _propagate(
 ) -> None:
     inside = set(between)
     for op in between:
+        if not any(t.op in inside and t not in stops for t in op.inputs):
+            continue
         incoming = [_summed(pending, out) for out in op.outputs]
-        if all(g is None for g in incoming) or not op.inputs:
+        if all(g is None for g in incoming):
             continue
         rule = op.definition.grad
         if rule is NOT_DIFFERENTIABLE:

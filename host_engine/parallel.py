@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,7 +112,10 @@ def for_each(xp: Any, items: Sequence[Item], work: Callable[[Item], None]) -> No
             work(item)
 
     futures = [_pool[0].submit(drain) for _ in range(count - 1)]
-    drain()
+    try:
+        drain()
+    finally:
+        wait(futures)
     for future in futures:
         future.result()
 

@@ -99,10 +99,6 @@ class Session:
         self._plans.clear()
         self._context = Context(np, Storage(np), RandomState())
 
-    @property
-    def graph_def(self) -> Graph:
-        return self.graph
-
     @contextmanager
     def as_default(self) -> Iterator[Session]:
         """Makes this the default session of the thread; does not close it."""

@@ -6,6 +6,7 @@ its output becomes floats follows tensorflow/core/lib/random/random_distribution
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -73,18 +74,20 @@ class RandomState:
 
     def __init__(self) -> None:
         self._next: dict[Any, tuple[int, int, int]] = {}
+        self._lock = threading.Lock()
 
     def take(self, op: Any, count: int) -> tuple[int, int, int]:
         """(seed, seed2, first block) for `count` more numbers; blocks are reserved generously."""
-        if op not in self._next:
-            seeds = op._attrs["seed"], op._attrs["seed2"]
-            if seeds == (0, 0):
-                entropy = np.random.SeedSequence().generate_state(2, np.uint64)
-                seeds = int(entropy[0]), int(entropy[1])
-            self._next[op] = (*seeds, 0)
-        seed, seed2, at = self._next[op]
-        self._next[op] = (seed, seed2, at + count * _RESERVED)
-        return seed, seed2, at
+        with self._lock:
+            if op not in self._next:
+                seeds = op._attrs["seed"], op._attrs["seed2"]
+                if seeds == (0, 0):
+                    entropy = np.random.SeedSequence().generate_state(2, np.uint64)
+                    seeds = int(entropy[0]), int(entropy[1])
+                self._next[op] = (*seeds, 0)
+            seed, seed2, at = self._next[op]
+            self._next[op] = (seed, seed2, at + count * _RESERVED)
+            return seed, seed2, at
 
 
 def _stream(context: Any, op: Any, shape: Any) -> tuple[tuple[int, ...], int, tuple[int, int, int]]:

@@ -162,7 +162,9 @@ _reduction(
 def _mean(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     if x.dtype.kind in "iu":
         total = xp.sum(x, axis=axes, keepdims=keep, dtype=x.dtype)
-        return total // int(np.prod([x.shape[a] for a in axes]))
+        # C++ division: towards zero.
+        count = x.dtype.type(np.prod([x.shape[a] for a in axes]))
+        return xp.sign(total) * (xp.abs(total) // count)
     return xp.mean(x, axis=axes, keepdims=keep, dtype=x.dtype)
 
 

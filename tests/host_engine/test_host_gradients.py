@@ -184,3 +184,12 @@ def test_labels_get_gradients_only_in_the_second_version():
     new = tf.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits)
     assert tf.gradients(old, labels) == [None]
     assert tf.gradients(new, labels)[0] is not None
+
+
+def test_what_lies_above_an_inner_tensor_does_not_matter():
+    x = tf.placeholder(tf.float32, [1, 2, 2, 1])
+    (inner,) = tf.gradients(tf.nn.fused_batch_norm(x, [1.0], [0.0])[0], x)
+    before = len(tf.get_default_graph().get_operations())
+    (grad,) = tf.gradients(inner * 2, inner)
+    made = tf.get_default_graph().get_operations()[before:]
+    assert grad is not None and not any("FusedBatchNorm" in op.name for op in made)

@@ -183,7 +183,7 @@ def test_reductions_take_old_and_new_keywords():
     assert run(tf.reduce_prod(x, -1)).tolist() == [2, 12]
     assert run(tf.argmax(x, dimension=1)).tolist() == [1, 1]
     assert run(tf.argmin(x, 0)).tolist() == [0, 0]
-    assert run(tf.reduce_mean(tf.constant([1, 2]))) == 1
+    assert run(tf.reduce_mean(tf.constant([[1, 2], [-1, -2]]), 1)).tolist() == [1, -1]
     assert run([tf.reduce_any(x > 3.0), tf.reduce_all(x > 3.0)]) == [True, False]
 
 

@@ -1,11 +1,13 @@
 """Sessions: feeds, fetches, what runs, in what order, and how failures are reported."""
 
 import collections
+import concurrent.futures
 
 import numpy as np
 import pytest
 
 import host_engine as tf
+from host_engine import parallel
 
 
 @pytest.fixture
@@ -309,3 +311,34 @@ def test_group_and_tuple(session):
     assert session.run(both) is None
     assert session.run([a, b]) == [1, 2]
     assert session.run(tf.tuple([a + 0, b + 0])) == [1, 2]
+
+
+def test_updates_happen_in_place_when_nobody_looks(session):
+    v = tf.Variable(np.ones(1000, np.float32))
+    step = tf.train.AdamOptimizer(0.1).minimize(tf.nn.l2_loss(v))
+    session.run(tf.global_variables_initializer())
+    values = session._context.variables._values
+    before = {op: id(array) for op, array in values.items() if array.ndim}
+    session.run(step)
+    assert {op: id(array) for op, array in values.items() if array.ndim} == before
+
+
+def test_sessions_run_from_several_threads(session):
+    x = tf.placeholder(tf.float32, [None, 40, 40, 8])
+    w = tf.get_variable("w", [3, 3, 8, 8], initializer=tf.ones_initializer())
+    y = tf.reduce_sum(tf.nn.conv2d(x, w, [1] * 4, "VALID"), [1, 2, 3])
+    session.run(w.initializer)
+    feeds = [np.full((6, 40, 40, 8), k, np.float32) for k in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda f: session.run(y, {x: f}), feeds))
+    for k, result in enumerate(results):
+        np.testing.assert_allclose(result, 38 * 38 * 8 * 72 * k)
+
+
+def test_a_failure_on_another_thread_reaches_the_caller():
+    def fail(item):
+        raise KeyError(item)
+
+    with pytest.raises(KeyError):
+        parallel.for_each(np, range(10), fail)
+    assert parallel.matmul(np, np.ones((2, 3)), np.ones((3, 2))).tolist() == [[3, 3], [3, 3]]
