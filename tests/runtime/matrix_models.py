@@ -16,10 +16,11 @@ FLOAT, INT8, HYBRID = "float", "int8", "hybrid"
 
 @dataclass
 class Case:
-    """A model of one op and what its inputs get."""
+    """A model of one op, what its inputs get, and the magnitude its real outputs usually have."""
 
     model: bytes
     inputs: list[np.ndarray]
+    typical: float = 0.0
 
 
 def int8_quant(scale: Any, zero: int = 0, axis: int = 0) -> ir.Quantization:
@@ -59,13 +60,14 @@ def single_op(
     else:
         quantized = np.clip(np.round(weights / w_scale), -127, 127).astype(np.int8)
         kernel = ir.Value.constant("weights", quantized, quant=int8_quant(w_scale.ravel(), 0, axis))
+    fan_in = weights.size // channels
+    typical = float(np.sqrt(np.mean(x**2) * np.mean(weights**2) * fan_in))
     quant = {}
     real_bias = rng.normal(0, 0.5, channels).astype(np.float32) * float(np.abs(weights).max())
     offset = ir.Value.constant("bias", real_bias)
     if family == INT8:
         in_scale, in_zero, out_zero = np.float32(0.0374), -7, 11
         x = np.clip(np.round(x / in_scale) + in_zero, -128, 127).astype(np.int8)
-        fan_in = weights.size // channels if axis == 0 else weights[..., 0].size
         spread = float(np.sqrt(np.mean(weights**2) * fan_in)) * float(in_scale) * 45
         scale = np.float32(out_scale or spread * 2.3 / 127)
         quant = {"quant": int8_quant(scale, out_zero)}
@@ -86,7 +88,7 @@ def single_op(
         kernel = graph.add_input("weights", kernel.dtype, weights.shape, quant=kernel.quant)
     graph.add_node(op, [value, kernel, *([offset] if bias else left_out)], [y], options)
     graph.outputs.append(y)
-    return Case(write_tflite(ir.Model([graph])), fed)
+    return Case(write_tflite(ir.Model([graph])), fed, typical)
 
 
 def fully_connected(
