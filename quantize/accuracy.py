@@ -20,7 +20,8 @@ from quantize.evaluation import Evaluator, Sample, bind_sample, samples_of
 class OutputError:
     """Errors of one model output over all samples, in the output's own unit.
 
-    `agreement` is the share of positions whose largest element along the last axis is the same.
+    `agreement` is the share of positions whose largest element along the last axis is the same;
+    nan where that axis has fewer than two elements.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Report:
                 f"{e.largest:.4g}",
                 f"{e.mean:.4g}",
                 f"{e.snr_db:.1f}",
-                f"{e.agreement:.1%}",
+                "" if math.isnan(e.agreement) else f"{e.agreement:.1%}",
             ]
             for e in self.outputs
         ]
@@ -105,7 +106,7 @@ class _Noise:
         self.total += float(off.sum())
         self.largest = max(self.largest, float(off.max(initial=0.0)))
         self.count += off.size
-        if wanted.ndim and wanted.size:
+        if wanted.size and wanted.ndim and wanted.shape[-1] > 1:
             agree = wanted.argmax(axis=-1) == got.argmax(axis=-1)
             self.same, self.positions = self.same + int(agree.sum()), self.positions + agree.size
 

@@ -11,7 +11,7 @@ import pytest
 from quantize_nets import LiteRT, Net, conv_net, real, run, samples
 
 import quantize
-from quantize import QuantizationError
+from quantize import QuantizationError, accuracy
 
 
 @pytest.mark.parametrize("io", ["int8", "float32"])
@@ -72,3 +72,11 @@ def test_models_that_do_not_belong_together() -> None:
         quantize.report(conv_net(), other, [])
     with pytest.raises(QuantizationError, match="no samples"):
         quantize.report(conv_net(), conv_net(), [])
+
+
+def test_agreement_needs_two_elements_to_choose_among() -> None:
+    noise = accuracy._Noise()
+    noise.add(np.ones((3, 1)), np.zeros((3, 1)))
+    assert noise.positions == 0
+    noise.add(np.eye(2), np.eye(2)[::-1])
+    assert (noise.positions, noise.same) == (2, 0)
