@@ -231,7 +231,7 @@ rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t fir
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
   rlt_walk_run(&k->walk, NULL, begin, end, k->row, &c);
-  if (divided_by_zero) return rlt_fail(r->err, RLT_BAD_VALUE, "division of an integer by zero");
+  if (divided_by_zero) return rlt_fail(r->err, RLT_BAD_VALUE, "division by zero");
   return RLT_OK;
 }
 

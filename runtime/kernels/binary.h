@@ -63,7 +63,8 @@ typedef struct rlt_binary_run {
 /* Shapes, walk, tiles and in-place choice, common to all; element sizes are filled by the caller. */
 rlt_status rlt_binary_shapes(rlt_prep *p, rlt_node *n);
 rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last);
-/* Row and constants of an 8-bit quantized ADD, SUB, MUL, SQUARED_DIFFERENCE or PRELU; UNSUPPORTED for other ops. */
+/* Row and constants of an 8-bit quantized ADD, SUB, MUL, DIV, SQUARED_DIFFERENCE or PRELU; UNSUPPORTED for other ops.
+ */
 rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation);
 
 #endif

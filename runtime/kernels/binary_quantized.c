@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ADD, SUB, MUL, SQUARED_DIFFERENCE and PRELU over INT8 and UINT8, by the formulas of LiteRT's default x86-64 path
+ * ADD, SUB, MUL, DIV, SQUARED_DIFFERENCE and PRELU over INT8 and UINT8, by the formulas of LiteRT's default x86-64 path
  * (docs/numerics.md): a short form for scales within its bounds, a long one for all others. */
 #include "binary.h"
 
@@ -33,6 +33,33 @@ static int32_t prelu(const rlt_binary *k, int32_t u, int32_t v) {
   return fit(k, x >= 0 ? rlt_multiply(x, k->a_long) : rlt_multiply(x * (v - k->terms.b_zero), k->b_long));
 }
 
+/* 1 / (1 + a) for a in [0, 1), both as multiples of 2^-31: three Newton steps from 48/17 - 32/17 d. */
+static int32_t one_over_one_plus(int32_t a) {
+  const int32_t one = 1 << 29; /* 1 with two integer bits */
+  int32_t half = (int32_t)(((int64_t)a + INT32_MAX + 1) / 2);
+  int32_t x = 1515870810 + rlt_doubling_high_mul(half, -1010580540);
+  for (int32_t i = 0; i < 3; i++) {
+    int32_t rest = one - rlt_doubling_high_mul(half, x);
+    int64_t step = (int64_t)rlt_doubling_high_mul(x, rest) * 4;
+    x += (int32_t)(step > INT32_MAX ? INT32_MAX : (step < INT32_MIN ? INT32_MIN : step));
+  }
+  return x > INT32_MAX / 2 ? INT32_MAX : x * 2;
+}
+
+static int32_t quotient(const rlt_binary *k, int32_t u, int32_t v, bool *divided_by_zero) {
+  int32_t x = u - k->terms.a_zero, d = v - k->terms.b_zero;
+  if (d == 0) *divided_by_zero = true;
+  if (d == 0 || x == 0) return fit(k, 0);
+  x = d < 0 ? -x : x;
+  d = d < 0 ? -d : d;
+  int32_t above = __builtin_clz((uint32_t)d); /* leading zeros: d is 2^(31 - above) (1 + fraction) */
+  int32_t inverse = one_over_one_plus((int32_t)(((uint32_t)d << above) - (1u << 31)));
+  int32_t headroom = x > 0 ? __builtin_clz((uint32_t)x) - 1 : __builtin_clz(2 * (uint32_t)-x - 1);
+  rlt_multiplier m = {k->out_long.value, k->out_long.shift - (31 - above) - headroom};
+  if (m.shift < -31) return fit(k, 0);
+  return fit(k, rlt_multiply(rlt_doubling_high_mul(x * (1 << headroom), inverse), m));
+}
+
 /* The short form: the loop of this ISA. */
 static void short_row(const void *ctx, int64_t out, const int64_t *in, int64_t n) {
   const rlt_binary_run *run = (const rlt_binary_run *)ctx;
@@ -42,21 +69,22 @@ static void short_row(const void *ctx, int64_t out, const int64_t *in, int64_t n
                &k->terms);
 }
 
-#define ROWS(suffix, type)                                             \
-  RLT_BINARY_ROW(long_add_##suffix, type, type, long_sum(k, u, v, 1))  \
-  RLT_BINARY_ROW(long_sub_##suffix, type, type, long_sum(k, u, v, -1)) \
-  RLT_BINARY_ROW(long_mul_##suffix, type, type, long_product(k, u, v)) \
-  RLT_BINARY_ROW(prelu_##suffix, type, type, prelu(k, u, v))           \
+#define ROWS(suffix, type)                                                           \
+  RLT_BINARY_ROW(long_add_##suffix, type, type, long_sum(k, u, v, 1))                \
+  RLT_BINARY_ROW(long_sub_##suffix, type, type, long_sum(k, u, v, -1))               \
+  RLT_BINARY_ROW(long_mul_##suffix, type, type, long_product(k, u, v))               \
+  RLT_BINARY_ROW(prelu_##suffix, type, type, prelu(k, u, v))                         \
+  RLT_BINARY_ROW(div_##suffix, type, type, quotient(k, u, v, run_->divided_by_zero)) \
   RLT_BINARY_ROW(squared_difference_##suffix, type, type, squared_difference(k, u, v))
 ROWS(i8, int8_t)
 ROWS(u8, uint8_t)
 
 typedef struct quantized_rows {
-  rlt_row long_add, long_sub, long_mul, squared_difference, prelu;
+  rlt_row long_add, long_sub, long_mul, squared_difference, prelu, div;
 } quantized_rows;
 
-static const quantized_rows SIGNED = {long_add_i8, long_sub_i8, long_mul_i8, squared_difference_i8, prelu_i8};
-static const quantized_rows UNSIGNED = {long_add_u8, long_sub_u8, long_mul_u8, squared_difference_u8, prelu_u8};
+static const quantized_rows SIGNED = {long_add_i8, long_sub_i8, long_mul_i8, squared_difference_i8, prelu_i8, div_i8};
+static const quantized_rows UNSIGNED = {long_add_u8, long_sub_u8, long_mul_u8, squared_difference_u8, prelu_u8, div_u8};
 
 /* Fixed-point factors that bring a and b to twice the larger of their scales, and the result to the output's. */
 static void long_form(rlt_binary *k, float a_scale, float b_scale, float out_scale, int32_t left_shift) {
@@ -98,13 +126,26 @@ static void choose_product(rlt_binary *k, const quantized_rows *rows, float a, f
   k->row = rows->long_mul;
 }
 
+static bool has_quantized_form(int32_t op) {
+  switch (op) {
+    case RLT_OP_ADD:
+    case RLT_OP_SUB:
+    case RLT_OP_MUL:
+    case RLT_OP_DIV:
+    case RLT_OP_SQUARED_DIFFERENCE:
+    case RLT_OP_PRELU:
+      return true;
+    default:
+      return false;
+  }
+}
+
 rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation) {
   rlt_binary *k = n->data;
   const rlt_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
-  bool known = n->def->op == RLT_OP_ADD || n->def->op == RLT_OP_SUB || n->def->op == RLT_OP_MUL ||
-               n->def->op == RLT_OP_SQUARED_DIFFERENCE || n->def->op == RLT_OP_PRELU;
   bool eight_bits = a->type == RLT_TYPE_INT8 || a->type == RLT_TYPE_UINT8;
-  RLT_REQUIRE(p->err, known && eight_bits, RLT_UNSUPPORTED, "%T: this op has no kernel for %t", a, a->type);
+  RLT_REQUIRE(p->err, has_quantized_form(n->def->op) && eight_bits, RLT_UNSUPPORTED, "%T: this op has no kernel for %t",
+              a, a->type);
   RLT_TRY(rlt_require_quantized(p, a));
   RLT_TRY(rlt_require_quantized(p, b));
   RLT_TRY(rlt_require_quantized(p, y));
@@ -123,6 +164,9 @@ rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation) {
   const quantized_rows *rows = is_signed ? &SIGNED : &UNSIGNED;
   if (n->def->op == RLT_OP_MUL) {
     choose_product(k, rows, a_scale, b_scale, out_scale);
+  } else if (n->def->op == RLT_OP_DIV) {
+    k->out_long = rlt_make_multiplier((double)(a_scale / (b_scale * out_scale)));
+    k->row = rows->div;
   } else if (n->def->op == RLT_OP_PRELU) {
     k->a_long = rlt_make_multiplier((double)(a_scale / out_scale));
     k->b_long = rlt_make_multiplier((double)(a_scale * b_scale / out_scale));

@@ -85,6 +85,21 @@ AVERAGE_POSITION(i16, int16_t, add_i16_i32)
 
 /* ---- prepare ---- */
 
+/* Output shape, tiles, and the taps taken as the work that limits count. */
+static rlt_status set_work(rlt_prep *p, rlt_node *n) {
+  const rlt_window *w = &((const pool_data *)n->data)->window;
+  const rlt_tensor *x = n->in[0];
+  RLT_TRY(rlt_set_shape(p, n->out[0], 4, (int32_t[]){x->dims[0], w->out_h, w->out_w, x->dims[3]}));
+  uint64_t taps = (uint64_t)(w->kernel_h < w->in_h ? w->kernel_h : w->in_h) *
+                  (uint64_t)(w->kernel_w < w->in_w ? w->kernel_w : w->in_w);
+  uint64_t count = n->out[0]->count;
+  n->macs = taps > 0 && count > UINT64_MAX / taps ? UINT64_MAX : count * taps;
+  int64_t rows = (int64_t)x->dims[0] * w->out_h;
+  uint64_t row_work = rows > 0 ? n->macs / (uint64_t)rows : 0;
+  n->tiles = rlt_unit_tiles(rows, row_work > RLT_TILE ? RLT_TILE : (int64_t)row_work);
+  return RLT_OK;
+}
+
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
   pool_data *k = n->data;
@@ -118,9 +133,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   }
   n->scratch_bytes = n->def->op == RLT_OP_AVERAGE_POOL_2D ? (uint64_t)x->dims[3] * sizeof(int32_t) : 0;
   n->loop = p->u->loops->name;
-  int64_t rows = (int64_t)x->dims[0] * k->window.out_h;
-  n->tiles = rlt_unit_tiles(rows, (int64_t)k->window.out_w * x->dims[3] * k->window.kernel_h * k->window.kernel_w);
-  return rlt_set_shape(p, y, 4, (int32_t[]){x->dims[0], k->window.out_h, k->window.out_w, x->dims[3]});
+  return set_work(p, n);
 }
 
 /* ---- run ---- */

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from single_op import ISAS, Arg, OpModel, Out, const, integers, litert, run, single_op
 
+from runtime import RilletError
+
 ENOUGH = 100_000
 COMPARISONS = ["EQUAL", "NOT_EQUAL", "LESS", "GREATER", "LESS_EQUAL", "GREATER_EQUAL"]
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -277,3 +279,31 @@ def test_ratios_beyond_any_form_saturate() -> None:
         model = single_op(op, [Arg(x, 0.7), Arg(x, 0.7)], Out("INT8", 1e-5))
         real = {"ADD": 1.4 * x.astype(float), "MUL": 0.49 * x.astype(float) ** 2}[op]
         np.testing.assert_array_equal(run(model), np.clip(real / 1e-5, -128, 127).astype(np.int8))
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+def test_division_differs_from_litert_only_where_that_shifts_too_far(dtype: str, rng: Rng) -> None:
+    """A quotient below half a step: LiteRT shifts by 32 bits and more, which C leaves undefined."""
+    seen = 0
+    while seen < ENOUGH:
+        a_scale, b_scale, b_zero = power(rng, -2, 0), power(rng, -2, 0), zero(rng, dtype)
+        a, b = (integers(rng, dtype, (91, 97)) for _ in range(2))
+        b[b == b_zero] = b_zero + 1 if b_zero < low(dtype) + 255 else b_zero - 1
+        a_zero, out_zero = zero(rng, dtype), zero(rng, dtype)
+        out = Out(dtype, a_scale / b_scale * power(rng, -2, 0), out_zero)
+        args = [Arg(a, a_scale, a_zero), Arg(b, b_scale, b_zero)]
+        model = single_op("DIV", args, out)
+        found, wanted = run(model), litert(model)
+        exact = (a - float(a_zero)) * a_scale / ((b - float(b_zero)) * b_scale) / out.scale
+        tiny = (np.abs(exact) < 0.5) & (found == out_zero)
+        assert ((found == wanted) | tiny).all()
+        assert (
+            np.abs(found - np.clip(exact + out_zero, low(dtype), low(dtype) + 255)) < 0.51
+        ).all()
+        seen += found.size
+
+
+def test_quantized_division_by_zero_is_said() -> None:
+    a, b = np.int8([[5, 5]]), np.int8([[1, 3]])  # 3 is the zero point
+    with pytest.raises(RilletError, match="by zero"):
+        run(single_op("DIV", [Arg(a, 0.1), Arg(b, 0.1, 3)], Out("INT8", 0.1)))
