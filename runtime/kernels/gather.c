@@ -58,6 +58,7 @@ static rlt_status run_gather(const rlt_run *r, const rlt_node *n, int32_t first,
   const uint8_t *x = n->in[0]->data;
   uint8_t *y = n->out[0]->data;
   int64_t begin, end;
+  if (n->out[0]->count == 0) return RLT_OK; /* rows of nothing may be many */
   rlt_part(n, k->batches * k->outer * k->indices, first, last, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     int64_t block = i / k->indices; /* (batch, outer) */
@@ -96,6 +97,7 @@ static rlt_status run_gather_nd(const rlt_run *r, const rlt_node *n, int32_t fir
   uint64_t row = (uint64_t)k->inner * rlt_type_bytes(n->out[0]->type);
   uint8_t *y = n->out[0]->data;
   int64_t begin, end;
+  if (n->out[0]->count == 0) return RLT_OK;
   rlt_part(n, k->indices, first, last, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     int64_t from = 0;

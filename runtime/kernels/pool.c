@@ -131,7 +131,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
     RLT_REQUIRE(p->err, most <= INT32_MAX / largest, RLT_UNSUPPORTED, "a window of %u values overflows the sum",
                 (uint64_t)most);
   }
-  n->scratch_bytes = n->def->op == RLT_OP_AVERAGE_POOL_2D ? (uint64_t)x->dims[3] * sizeof(int32_t) : 0;
+  bool sums = n->def->op == RLT_OP_AVERAGE_POOL_2D && x->type != RLT_TYPE_FLOAT32 && x->count > 0;
+  n->scratch_bytes = sums ? (uint64_t)x->dims[3] * sizeof(int32_t) : 0;
   n->loop = p->u->loops->name;
   return set_work(p, n);
 }
@@ -163,6 +164,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   const rlt_window *w = &((const pool_data *)n->data)->window;
   int64_t channels = n->in[0]->dims[3], begin, end;
   pool_taps t = {.row = w->in_w * channels, .column = channels, .channels = channels};
+  if (n->out[0]->count == 0) return RLT_OK; /* positions of no channels may be many */
   rlt_part(n, (int64_t)n->in[0]->dims[0] * w->out_h, first, last, &begin, &end);
   for (int64_t row = begin; row < end; row++) {
     int32_t origin_h = (int32_t)(row % w->out_h) * w->stride_h - w->pad_top;

@@ -275,6 +275,17 @@ def test_fill_by_a_computed_shape_holds_to_the_declared_one() -> None:
         run(single_op("FILL", args, Out(shape=(3, 2))))
 
 
+def test_many_rows_of_nothing_take_no_time() -> None:
+    x, at = np.zeros((1 << 14, 1 << 14, 0), np.float32), np.zeros(1, np.int32)
+    assert run(single_op("GATHER", [x, at], axis=1)).shape == (1 << 14, 1, 0)
+    found = run(single_op("GATHER_ND", [x, np.zeros((1 << 14, 1), np.int32)]))
+    assert found.shape == (1 << 14, 1 << 14, 0)
+    window = {"filter_height": 1, "filter_width": 1, "stride_h": 1, "stride_w": 1}
+    assert run(single_op("MAX_POOL_2D", [x[None]], **window)).size == 0
+    assert run(single_op("CONCATENATION", [x, x], axis=2)).size == 0
+    assert run(single_op("TRANSPOSE", [x, const([2, 1, 0])])).size == 0
+
+
 # ---- refusals ----
 
 F = numbers((2, 3))
