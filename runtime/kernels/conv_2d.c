@@ -83,34 +83,6 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
 
 /* ---- patches ---- */
 
-/* Runs of `bytes` bytes, one per patch. They are short: a call to memcpy would cost more than the copy, so the last
- * piece overlaps the one before. */
-static inline void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, int32_t count,
-                             size_t bytes) {
-#define EACH for (int32_t i = 0; i < count; i++, to += to_step, from += from_step)
-#define PIECE(size, at) __builtin_memcpy(to + (at), from + (at), size)
-  if (bytes > 48) {
-    EACH {
-      for (size_t at = 0; at + 16 < bytes; at += 16) PIECE(16, at);
-      PIECE(16, bytes - 16);
-    }
-  } else if (bytes > 32) {
-    EACH { PIECE(16, 0), PIECE(16, 16), PIECE(16, bytes - 16); }
-  } else if (bytes >= 16) {
-    EACH { PIECE(16, 0), PIECE(16, bytes - 16); }
-  } else if (bytes >= 8) {
-    EACH { PIECE(8, 0), PIECE(8, bytes - 8); }
-  } else if (bytes >= 4) {
-    EACH { PIECE(4, 0), PIECE(4, bytes - 4); }
-  } else {
-    EACH {
-      for (size_t at = 0; at < bytes; at++) to[at] = from[at];
-    }
-  }
-#undef PIECE
-#undef EACH
-}
-
 static inline char *fill_bytes(char *to, int8_t value, size_t bytes) {
   if (bytes > 0) __builtin_memset(to, value, bytes); /* most patches have no padding: spare them the call */
   return to + bytes;
@@ -118,6 +90,7 @@ static inline char *fill_bytes(char *to, int8_t value, size_t bytes) {
 
 /* One image as patches see it, in bytes. */
 typedef struct source {
+  const rlt_ukernels *u;
   const char *image; /* at the group's first channel */
   size_t pixel, run; /* from pixel to pixel; of one group's channels */
   int8_t pad;
@@ -137,9 +110,9 @@ static void copy_patch(const rlt_window *w, const source *s, int32_t out_y, int3
     to = fill_bytes(to, s->pad, (size_t)first * s->run);
     const char *from = s->image + ((ptrdiff_t)y * w->in_w + x0 + first * w->dilation_w) * (ptrdiff_t)s->pixel;
     if (w->dilation_w == 1 && s->run == s->pixel) { /* neighbours in the window are neighbours in memory */
-      copy_runs(to, 0, from, 0, 1, (size_t)(last - first) * s->run);
+      s->u->rows->copy_runs(to, 0, from, 0, 1, (size_t)(last - first) * s->run);
     } else {
-      copy_runs(to, s->run, from, (size_t)w->dilation_w * s->pixel, last - first, s->run);
+      s->u->rows->copy_runs(to, s->run, from, (size_t)w->dilation_w * s->pixel, last - first, s->run);
     }
     to += (size_t)(last - first) * s->run;
     to = fill_bytes(to, s->pad, (size_t)(w->kernel_w - last) * s->run);
@@ -154,7 +127,7 @@ static void copy_patches(const rlt_window *w, const source *s, int32_t out_y, in
   for (int32_t ky = 0; ky < w->kernel_h; ky++, y += w->dilation_h, to += run) {
     if (y >= 0 && y < w->in_h) {
       const char *from = s->image + ((size_t)y * (size_t)w->in_w + (size_t)x) * s->pixel;
-      copy_runs(to, to_step, from, (size_t)w->stride_w * s->pixel, count, run);
+      s->u->rows->copy_runs(to, to_step, from, (size_t)w->stride_w * s->pixel, count, run);
     } else {
       for (int32_t i = 0; i < count; i++) fill_bytes(to + (size_t)i * to_step, s->pad, run);
     }
@@ -167,7 +140,7 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
   uint64_t values = x->count / (uint64_t)x->dims[0];
   bool floats = d->matrix.w.family == RLT_FAMILY_FLOAT || d->pixel_scales;
   size_t element = floats ? sizeof(float) : 1;
-  source s = {.pixel = (size_t)d->channels * element, .run = (size_t)d->group_channels * element};
+  source s = {.u = rows->u, .pixel = (size_t)d->channels * element, .run = (size_t)d->group_channels * element};
   if (d->matrix.w.family == RLT_FAMILY_HYBRID && !d->pixel_scales) {
     conv_image *kept = rows->extra;
     if (kept->index != image) {

@@ -169,13 +169,13 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
 /* To int8 and back, by the rule of LiteRT's own kernel: rounding is half away from zero here. */
 static void round_trip(const rlt_ukernels *u, const float *x, uint64_t count, float *out) {
   float low, high;
-  u->dynamic->range(x, count, &low, &high);
+  u->rows->range(x, count, &low, &high);
   double least = (double)low, most = (double)high, scale = least < most ? (most - least) / 255.0 : 1.0;
   bool from_least = 128.0 - least / scale < 127.0 + most / scale;
   double zero = from_least ? -128.0 - least / scale : 127.0 - most / scale;
   zero = zero > -128.0 ? (zero < 127.0 ? (double)rlt_f64_round_away(zero) : 127.0) : -128.0;
   float unit = (float)scale;
-  u->dynamic->through_s8(x, count, 1.0f / unit, (float)zero, unit, out);
+  u->rows->through_s8(x, count, 1.0f / unit, (float)zero, unit, out);
 }
 
 /* What one thread works with. */

@@ -25,8 +25,8 @@ static void finish_hybrid(const block *b, int32_t i0, int32_t m, int32_t c0, int
   for (int32_t i = 0; i < m; i++) {
     rlt_row_quant q = b->rows->quant[i0 + i];
     float *out = (float *)b->out + (size_t)(b->row + i0 + i) * (size_t)channels + (size_t)c0;
-    b->u->dynamic->from_sums(b->sums + i * b->m->nr, n, q.zero, q.scale, weight_sums, scales, biases, b->m->w.lo,
-                             b->m->w.hi, out);
+    b->u->rows->from_sums(b->sums + i * b->m->nr, n, q.zero, q.scale, weight_sums, scales, biases, b->m->w.lo,
+                          b->m->w.hi, out);
   }
 }
 
@@ -92,11 +92,11 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
 
 rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out) {
   float least, most;
-  u->dynamic->range(x, count, &least, &most);
+  u->rows->range(x, count, &least, &most);
   float inverse = least == most ? 1.0f : 255.0f / (most - least);
   float low = least * inverse, high = most * inverse;
   float zero = (-128.0f + low) + (127.0f + high) > 0.0f ? -128.0f - low : 127.0f - high;
   rlt_row_quant quant = {1.0f / inverse, rlt_round_clamped(zero, -128.0f, 127.0f)};
-  u->dynamic->to_s8(x, count, inverse, quant.zero, out);
+  u->rows->to_s8(x, count, inverse, quant.zero, out);
   return quant;
 }

@@ -34,12 +34,12 @@ static int level_of_this_machine(void) { return 0; }
 
 static const rlt_ukernels levels[] = {
     {"scalar", &rlt_f32_gemm_4x4__scalar, &rlt_s8_gemm_4x4__scalar, &rlt_f32_depthwise_1__scalar,
-     &rlt_s8_depthwise_1__scalar, &rlt_dynamic__scalar, &rlt_loops__scalar},
+     &rlt_s8_depthwise_1__scalar, &rlt_row_loops__scalar, &rlt_loops__scalar},
 #if defined(__x86_64__)
     {"avx2", &rlt_f32_gemm_6x16__avx2, &rlt_s8_gemm_6x16__avx2, &rlt_f32_depthwise_16__avx2, &rlt_s8_depthwise_16__avx2,
-     &rlt_dynamic__avx2, &rlt_loops__avx2},
+     &rlt_row_loops__avx2, &rlt_loops__avx2},
     {"avx512", &rlt_f32_gemm_14x32__avx512, &rlt_s8_gemm_12x32__avx512, &rlt_f32_depthwise_32__avx512,
-     &rlt_s8_depthwise_32__avx512, &rlt_dynamic__avx512, &rlt_loops__avx512},
+     &rlt_s8_depthwise_32__avx512, &rlt_row_loops__avx512, &rlt_loops__avx512},
 #endif
 };
 

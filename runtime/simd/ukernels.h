@@ -72,15 +72,16 @@ static inline int32_t rlt_s8_depthwise_slot(int32_t cr, int32_t c) {
   return (c % 8 < 4 ? 0 : cr / 2) + c / 8 * 4 + c % 4;
 }
 
-/* Around the int8 product of float activations; what each computes stands in dynamic.h. */
-typedef struct rlt_dynamic {
+/* Loops that make the rows of a product and finish them; what each computes stands in rows.h. */
+typedef struct rlt_row_loops {
   const char *name;
+  void (*copy_runs)(char *to, size_t to_step, const char *from, size_t from_step, int32_t count, size_t bytes);
   void (*range)(const float *x, uint64_t count, float *least, float *most);
   void (*to_s8)(const float *x, uint64_t count, float inverse, int32_t zero, int8_t *out);
   void (*from_sums)(const int32_t *sums, int32_t n, int32_t zero, float scale, const int32_t *weight_sums,
                     const float *weight_scales, const float *bias, float lo, float hi, float *out);
   void (*through_s8)(const float *x, uint64_t count, float inverse, float offset, float unit, float *out);
-} rlt_dynamic;
+} rlt_row_loops;
 
 typedef struct rlt_ukernels {
   const char *isa;
@@ -88,7 +89,7 @@ typedef struct rlt_ukernels {
   const rlt_s8_gemm *s8_gemm;
   const rlt_f32_depthwise *f32_depthwise;
   const rlt_s8_depthwise *s8_depthwise;
-  const rlt_dynamic *dynamic;
+  const rlt_row_loops *rows;
   const struct rlt_loops *loops; /* loops.h: everything elementwise */
 } rlt_ukernels;
 
@@ -101,6 +102,6 @@ extern const rlt_f32_gemm rlt_f32_gemm_4x4__scalar, rlt_f32_gemm_6x16__avx2, rlt
 extern const rlt_s8_gemm rlt_s8_gemm_4x4__scalar, rlt_s8_gemm_6x16__avx2, rlt_s8_gemm_12x32__avx512;
 extern const rlt_f32_depthwise rlt_f32_depthwise_1__scalar, rlt_f32_depthwise_16__avx2, rlt_f32_depthwise_32__avx512;
 extern const rlt_s8_depthwise rlt_s8_depthwise_1__scalar, rlt_s8_depthwise_16__avx2, rlt_s8_depthwise_32__avx512;
-extern const rlt_dynamic rlt_dynamic__scalar, rlt_dynamic__avx2, rlt_dynamic__avx512;
+extern const rlt_row_loops rlt_row_loops__scalar, rlt_row_loops__avx2, rlt_row_loops__avx512;
 
 #endif

@@ -1,10 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Loops around the int8 product of float activations (dynamic range), in plain C that compilers vectorize: each ISA
- * includes this file and is compiled with its own flags. The results are the same bits everywhere. */
-#ifndef RLT_DYNAMIC_H
-#define RLT_DYNAMIC_H
+ * Loops that make the rows of a product and finish them: copying patches, quantizing activations for int8 weights
+ * (dynamic range). Plain C that compilers vectorize: each ISA includes this file and is compiled with its own flags.
+ * The results are the same bits everywhere. */
+#ifndef RLT_ROWS_H
+#define RLT_ROWS_H
 
 #include "scalar.h"
+
+#if defined(__AVX512F__)
+#define RLT_PIECE 64
+#elif defined(__AVX__)
+#define RLT_PIECE 32
+#else
+#define RLT_PIECE 16
+#endif
+
+/* Copies of known size, one per run; a last piece may overlap the one before. */
+#define RLT_EACH for (int32_t i = 0; i < count; i++, to += to_step, from += from_step)
+#define RLT_MOVE(size, at) __builtin_memcpy(to + (at), from + (at), size)
+
+/* `count` runs of `bytes` bytes, from_step and to_step apart. They are short: calling memcpy would cost more. */
+static void rlt_copy_runs(char *to, size_t to_step, const char *from, size_t from_step, int32_t count, size_t bytes) {
+  if (bytes > 3 * RLT_PIECE) {
+    RLT_EACH {
+      for (size_t at = 0; at + RLT_PIECE < bytes; at += RLT_PIECE) RLT_MOVE(RLT_PIECE, at);
+      RLT_MOVE(RLT_PIECE, bytes - RLT_PIECE);
+    }
+  } else if (bytes > 2 * RLT_PIECE) {
+    RLT_EACH { RLT_MOVE(RLT_PIECE, 0), RLT_MOVE(RLT_PIECE, RLT_PIECE), RLT_MOVE(RLT_PIECE, bytes - RLT_PIECE); }
+  } else if (bytes >= RLT_PIECE) {
+    RLT_EACH { RLT_MOVE(RLT_PIECE, 0), RLT_MOVE(RLT_PIECE, bytes - RLT_PIECE); }
+  } else if (bytes >= 32) {
+    RLT_EACH { RLT_MOVE(32, 0), RLT_MOVE(32, bytes - 32); }
+  } else if (bytes >= 16) {
+    RLT_EACH { RLT_MOVE(16, 0), RLT_MOVE(16, bytes - 16); }
+  } else if (bytes >= 8) {
+    RLT_EACH { RLT_MOVE(8, 0), RLT_MOVE(8, bytes - 8); }
+  } else if (bytes >= 4) {
+    RLT_EACH { RLT_MOVE(4, 0), RLT_MOVE(4, bytes - 4); }
+  } else {
+    RLT_EACH {
+      for (size_t at = 0; at < bytes; at++) to[at] = from[at];
+    }
+  }
+}
 
 enum { RLT_LANES = 32 };
 
@@ -64,7 +103,8 @@ static void rlt_through_s8(const float *x, uint64_t count, float inverse, float 
   }
 }
 
-#define RLT_DYNAMIC(isa) \
-  const rlt_dynamic rlt_dynamic__##isa = {"rlt_dynamic__" #isa, rlt_range, rlt_to_s8, rlt_from_sums, rlt_through_s8};
+#define RLT_ROW_LOOPS(isa)                                                                                 \
+  const rlt_row_loops rlt_row_loops__##isa = {"rlt_row_loops__" #isa, rlt_copy_runs, rlt_range, rlt_to_s8, \
+                                              rlt_from_sums,          rlt_through_s8};
 
 #endif

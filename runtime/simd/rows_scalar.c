@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dynamic.h"
+#include "rows.h"
 
-RLT_DYNAMIC(avx2)
+RLT_ROW_LOOPS(scalar)

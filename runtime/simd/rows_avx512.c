@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dynamic.h"
+#include "rows.h"
 
-RLT_DYNAMIC(scalar)
+RLT_ROW_LOOPS(avx512)
