@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time of one training step of the MNIST ConvNet, here and (where importable) in TensorFlow.
 
     python benchmarks/train_step.py [--tensorflow PYTHON] [--steps N]

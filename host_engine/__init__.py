@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: F401
 """TensorFlow 1's graph and session engine on NumPy: `import host_engine as tf`.
 
@@ -6,6 +7,12 @@ by adding operations, and runs parts of it in a Session.
 """
 
 from typing import Any as _Any
+
+import numpy as _np
+
+if int(_np.__version__.partition(".")[0]) < 2:
+    # Before NumPy 2 a float32 scalar times a Python float was a float64.
+    raise ImportError(f"host_engine needs NumPy 2 or newer, found {_np.__version__}")
 
 from host_engine import errors, nn, train
 from host_engine.framework.build import constant, convert_to_tensor, name_scope

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's V2 checkpoint files (tensor bundles), read and written without TensorFlow.
 
 `PREFIX.data-00000-of-00001` holds the tensors' bytes in order of their names, `PREFIX.index` is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CRC-32C (Castagnoli), as LevelDB tables and TensorFlow checkpoints use it.
 
 Large inputs are cut into many stretches whose checksums advance together as one array, and are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's error classes: every failure while a graph runs is an OpError naming its node."""
 
 from __future__ import annotations

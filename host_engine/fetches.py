@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The structure of fetches: what elements it names and how values are put back into it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Symbolic differentiation: gradients are operations added to the graph."""
 
 from __future__ import annotations

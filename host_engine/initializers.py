@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Initializers of variables: callables of (shape, dtype) that build the initial value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers: gradients and the operations that apply them to variables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work shared by threads: blocks of an operation side by side, each on one core.
 
 NumPy releases the interpreter lock in copies and products, so blocks of one operation run side by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A compiled run: the needed operations in order, with the slots they read, write and free."""
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from host_engine.errors import OpError, invalid
+from host_engine.errors import InternalError, OpError, ResourceExhaustedError, invalid
 from host_engine.framework.tensor import Operation, Tensor
 from host_engine.ops.random import RandomState
 from host_engine.ops.state import Storage
@@ -98,9 +99,8 @@ class Plan:
                         result = compute(xp, *arguments)
                 except OpError as error:
                     raise error.attach(op) from None
-                except (ValueError, TypeError, IndexError, MemoryError) as error:
-                    shapes = ", ".join(str(list(np.shape(a))) for a in arguments)
-                    raise invalid(f"{error} (input shapes: {shapes})").attach(op) from error
+                except Exception as error:
+                    raise _named(error, op, arguments) from error
                 if len(outputs) == 1:
                     values[outputs[0]] = result
                 elif outputs:
@@ -110,6 +110,17 @@ class Plan:
                 for slot in free:
                     values[slot] = None
         return [None if slot is None else values[slot] for slot in self._results]
+
+
+def _named(error: Exception, op: Operation, arguments: list[Any]) -> OpError:
+    """The OpError for a NumPy failure, with the node and what it was given."""
+    shapes = ", ".join(str(list(np.shape(a))) for a in arguments)
+    message = f"{error} (input shapes: {shapes})"
+    if isinstance(error, MemoryError):
+        return ResourceExhaustedError(None, op, message)
+    if isinstance(error, (ValueError, TypeError, IndexError)):
+        return invalid(message).attach(op)
+    return InternalError(None, op, f"{type(error).__name__}: {message}")
 
 
 def _variable_behind(tensor: Tensor, feeds: set[Tensor]) -> Operation | None:

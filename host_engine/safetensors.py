@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables in the safetensors format: an 8-byte length, a JSON header, the tensors' bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saver: variables to checkpoint files and back, and the `checkpoint` file that lists them."""
 
 from __future__ import annotations

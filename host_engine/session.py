@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Session: runs parts of a graph. A run is compiled once per (fetches, feeds) and then replayed."""
 
 from __future__ import annotations

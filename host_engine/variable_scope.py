@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sharing variables by name: get_variable and variable_scope."""
 
 from __future__ import annotations

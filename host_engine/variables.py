@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variable: state kept by sessions, with its initializer and its read."""
 
 from __future__ import annotations

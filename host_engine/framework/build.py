@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Python values to graph: conversion to tensors, constants, and building of operations."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of tensors that are known while the graph is built, for shape inference."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Element types, with the names and numbers of tensorflow/core/framework/types.proto."""
 
 from __future__ import annotations

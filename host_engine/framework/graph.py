@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph: a set of operations with unique names, scopes and collections; and the default graph."""
 
 from __future__ import annotations

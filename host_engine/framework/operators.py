@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Python's operators on tensors and variables."""
 
 from __future__ import annotations

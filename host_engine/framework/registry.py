@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of op records: everything the engine knows about an op type is one OpDef."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Static shapes: TensorShape and Dimension, where any part may be unknown."""
 
 from __future__ import annotations

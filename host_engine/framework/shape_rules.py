@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shape rules shared by many op records. Each takes an operation and gives its output shapes."""
 
 from __future__ import annotations

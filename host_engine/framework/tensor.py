@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operation and Tensor: the nodes and edges of a graph."""
 
 from __future__ import annotations

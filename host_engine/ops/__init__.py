@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Op records by family, with the Python functions that build them beside each record.
 
 Importing this package registers every record and installs the operators of Tensor.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shapes, and rearrangements of whole tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elementwise functions of two tensors: arithmetic, comparisons, logic, and Tensor's operators."""
 
 from __future__ import annotations

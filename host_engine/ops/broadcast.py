@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Broadcasting and its gradient: sums over the axes along which an operand was repeated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records of convolutions: shapes, gradients, samples; and the functions of tf.nn."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions: patches (im2col) of a block of images or rows, then one matrix product each.
 
 Patches of a block stay in cache and blocks run on several threads; no temporary is larger than a
@@ -14,8 +15,8 @@ from host_engine.errors import invalid
 from host_engine.ops.windows import Axis, axis_of, image_slices, pad, tap, unpad, windows
 from host_engine.parallel import for_each, matmul, slices
 
-# Patches of one block and their product fit a core's second-level cache.
-_BLOCK_BYTES = 1 << 20
+# Patches of one block stay in cache; a block is long enough to need the interpreter seldom.
+_BLOCK_BYTES = 2 << 20
 _PARTIAL_SUMS = 8
 
 

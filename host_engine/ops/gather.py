@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gathering slices by index and summing them back."""
 
 from __future__ import annotations

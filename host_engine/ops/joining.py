@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joining tensors and taking them apart: concat, split, stack, unstack."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activations, softmax, bias, dropout and other small parts of neural networks."""
 
 from __future__ import annotations

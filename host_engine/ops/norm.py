@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moments and batch normalization."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Max and average pooling over [n, h, w, c]."""
 
 from __future__ import annotations

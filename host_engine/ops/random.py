@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random numbers: TensorFlow's Philox streams, so that the same seeds give the same numbers.
 
 Philox 4x32-10 is of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011); how

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reductions, argmax and cumulative products and sums."""
 
 from __future__ import annotations

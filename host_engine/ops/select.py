@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choices, casts, clipping and sums of many tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts of tensors: slices, indexing, padding, gathering."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sources of values: constants, placeholders, fills, ranges; and identities."""
 
 from __future__ import annotations

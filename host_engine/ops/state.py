@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables as operations: their storage belongs to each session."""
 
 from __future__ import annotations

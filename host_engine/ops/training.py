@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updates of variables by optimizers, each one pass over the arrays in cache-sized pieces."""
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from host_engine.ops.state import variable_of
 from host_engine.parallel import for_each, slices
 
 # Elements whose temporaries stay in a core's cache.
-_PIECE = 1 << 14
+_PIECE = 1 << 15
 _PARALLEL = 1 << 18
 
 

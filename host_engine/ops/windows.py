@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window geometry shared by convolution and pooling, and its arrays as strided views."""
 
 from __future__ import annotations
@@ -101,11 +102,11 @@ def windows(xp: Any, x: Any, rows: Axis, cols: Axis) -> Any:
     )
 
 
-_SLICE_BYTES = 1 << 19
+_SLICE_BYTES = 1 << 20
 
 
 def image_slices(x: Any) -> list[slice]:
-    """The images of x [n, ...] in slices of about half a megabyte."""
+    """The images of x [n, ...] in slices of about a megabyte."""
     return slices(len(x), max(1, _SLICE_BYTES // max(x[:1].nbytes, 1)))
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each test starts with an empty default graph."""
 
 import pytest

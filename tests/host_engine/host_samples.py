@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays and graphs out of the samples of op records."""
 
 import numpy as np

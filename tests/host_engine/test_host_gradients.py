@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tf.gradients: structure, kinks and errors. The numbers were computed by TensorFlow 2.21 (v1)."""
 
 import numpy as np

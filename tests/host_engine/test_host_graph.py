@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graphs: names, scopes, collections, lookups, and what is refused while building."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of operations, the spellings of several TensorFlow versions, and random streams.
 
 Numbers of convolutions, pooling, batch normalization and random streams are TensorFlow's.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every op record: static shape and type against what is computed, gradient against differences."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: round trips, layout, damage, and the files kept."""
 
 import os

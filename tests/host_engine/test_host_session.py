@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions: feeds, fetches, what runs, in what order, and how failures are reported."""
 
 import collections
@@ -201,6 +202,22 @@ def test_failures_while_running(session, build, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         session.run(build(p), {p: [0, 1, 2, 3]})
     assert message in caught.value.message
+
+
+def test_other_failures_name_their_node_too(session, monkeypatch):
+    huge = tf.fill(tf.placeholder_with_default([1 << 40, 1 << 10], [2]), 1.0, name="huge")
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="Unable to allocate") as caught:
+        session.run(huge)
+    assert caught.value.op.name == "huge"
+    x = tf.square(tf.constant(1.0))
+
+    def broken(xp, x):
+        raise KeyError("inside")
+
+    monkeypatch.setitem(x.op.definition.__dict__, "compute", broken)
+    with pytest.raises(tf.errors.InternalError, match="KeyError: 'inside'") as caught:
+        session.run(x)
+    assert caught.value.op is x.op
 
 
 def test_division_by_zero_is_no_failure(session):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers, schedules and whole training programs. Trajectories are TensorFlow's."""
 
 import subprocess

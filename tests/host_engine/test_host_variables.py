@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables, their initializers, and sharing by name."""
 
 import numpy as np
