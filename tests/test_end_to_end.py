@@ -39,9 +39,7 @@ def trained(data: tuple[np.ndarray, np.ndarray]) -> Model:
         bias = tf.Variable(tf.zeros([CLASSES]), name="bias")
         logits = tf.matmul(x, weights) + bias
         probabilities = tf.nn.softmax(logits, name="probabilities")
-        loss = tf.reduce_mean(
-            tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        )
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits))
         step = tf.train.GradientDescentOptimizer(0.5).minimize(loss)
         sess.run(tf.global_variables_initializer())
         for _ in range(100):
