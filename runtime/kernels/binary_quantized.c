@@ -57,7 +57,7 @@ static int32_t quotient(const rlt_binary *k, int32_t u, int32_t v, bool *divided
   int32_t headroom = x > 0 ? __builtin_clz((uint32_t)x) - 1 : __builtin_clz(2 * (uint32_t)-x - 1);
   rlt_multiplier m = {k->out_long.value, k->out_long.shift - (31 - above) - headroom};
   if (m.shift < -31) return fit(k, 0);
-  return fit(k, rlt_multiply(rlt_doubling_high_mul(x * (1 << headroom), inverse), m));
+  return fit(k, rlt_multiply(rlt_doubling_high_mul((int32_t)((uint32_t)x << headroom), inverse), m));
 }
 
 /* The short form: the loop of this ISA. */
