@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import pathlib
 import sys
 from ctypes import (
@@ -33,7 +34,10 @@ STATUSES = (
     "OK", "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY", "BAD_STATE", "LIMIT",
     "CANCELLED", "BUSY", "BAD_VALUE",
 )  # fmt: skip
-LIBRARY = pathlib.Path(__file__).with_name("_lib") / "librillet.so"
+# RILLET_LIBRARY names another build of the same version, such as a sanitized one.
+LIBRARY = pathlib.Path(
+    os.environ.get("RILLET_LIBRARY") or pathlib.Path(__file__).with_name("_lib") / "librillet.so"
+)
 
 
 class Error(ctypes.Structure):
@@ -153,7 +157,7 @@ def library() -> ctypes.CDLL:
     """The compiled runtime. RilletError, with how to build it, where it is missing or of another
     version.
     """
-    script = LIBRARY.parents[1] / "core" / "build.py"
+    script = pathlib.Path(__file__).with_name("core") / "build.py"
     remedy = (
         (
             f"Build it with `{pathlib.Path(sys.executable).name} {script}`, which needs"
