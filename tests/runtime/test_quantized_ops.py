@@ -230,6 +230,19 @@ def test_no_value_differs_from_litert(build: Any, dtype: str, rng: Rng) -> None:
     assert differing == 0
 
 
+def test_bounds_of_activations_between_two_steps() -> None:
+    """Six over the scale is a tie, or a rounding error away from one."""
+    a, b = (grid.ravel() for grid in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128, 5)))
+    for steps in np.arange(3.5, 90, 2.5):
+        for scale in np.float32(6) / np.float32([steps, np.nextafter(steps, 99, dtype=np.float32)]):
+            args = [Arg(v.astype(np.int8), scale, 4) for v in (a, b)]
+            for op in ("ADD", "MUL"):
+                model = single_op(
+                    op, args, Out("INT8", scale, -7), fused_activation_function="RELU6"
+                )
+                np.testing.assert_array_equal(run(model), litert(model))
+
+
 @pytest.mark.parametrize("dtype", BOTH)
 def test_dequantize_is_exact(dtype: str, rng: Rng) -> None:
     model = single_op("DEQUANTIZE", [Arg(every_value(dtype), 0.0371, zero(rng, dtype))], Out())
