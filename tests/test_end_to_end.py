@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole path on a net of one dense layer: train, convert, quantize, run, compare with LiteRT."""
+"""The whole path on one dense layer: train, convert, quantize, run, compare with LiteRT."""
 
 from __future__ import annotations
 
