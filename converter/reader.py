@@ -19,14 +19,18 @@ from converter.verifier import verify
 POSITIONAL_METADATA = ("OfflineMemoryAllocation", "model_control_dependencies")
 
 
-def read_tflite(source: str | os.PathLike | bytes | bytearray | memoryview) -> ir.Model:
+def read_tflite(
+    source: str | os.PathLike | bytes | bytearray | memoryview, name: str = "the model"
+) -> ir.Model:
     """Model of a ``.tflite`` file (path) or of its bytes; constants are views of the bytes.
+
+    `name` is what messages call bytes; a file is called by its path.
 
     Raises ConversionError, naming the file, for anything that is not a whole, valid model of schema
     version 3. Metadata that refers to positions of tensors or operators is left out.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        name, data = "the model", bytes(source)
+        data = bytes(source)
     else:
         name = os.fspath(source)
         try:
@@ -41,7 +45,7 @@ def read_tflite(source: str | os.PathLike | bytes | bytearray | memoryview) -> i
         raise ConversionError(f"{name}: {error}") from None
     except CorruptData as error:
         raise ConversionError(
-            f"{name}: is cut short or damaged: {error}; get the file again"
+            f"{name}: cut short or damaged: {error}; get the file again"
         ) from None
 
 
@@ -54,12 +58,12 @@ class _Reader:
         self.root: dict[str, Any] = Decoder(data).root("Model")
         if self.root["version"] != schema.VERSION:
             raise ConversionError(
-                f"has schema version {self.root['version']}, and only version {schema.VERSION} is "
+                f"schema version {self.root['version']}, and only version {schema.VERSION} is "
                 "known; convert the model again with a current converter"
             )
         if self.root["external_buffers"]:
             raise ConversionError(
-                "keeps its weights in other files (external buffers), which is not supported; "
+                "its weights are in other files (external buffers), which is not supported; "
                 "write it with the weights inside"
             )
         self.buffers = [self._buffer(i, b) for i, b in enumerate(self.root["buffers"] or [])]
@@ -69,7 +73,7 @@ class _Reader:
         root = self.root
         subgraphs = root["subgraphs"] or []
         if not subgraphs:
-            raise ConversionError("contains no graph; it is not a model that can be run")
+            raise ConversionError("there is no graph in it; it is not a model that can be run")
         model = ir.Model(description=root["description"] or "")
         tensors = [self._tensors(s) for s in subgraphs]
         model.graphs = [self._graph(s, t) for s, t in zip(subgraphs, tensors, strict=True)]
@@ -90,7 +94,7 @@ class _Reader:
     def _outside(self, offset: int, size: int, what: str) -> np.ndarray:
         if offset + size > self.data.size:
             raise ConversionError(
-                f"is cut short: {what} should lie at bytes {offset} to {offset + size}, but there "
+                f"cut short: {what} should lie at bytes {offset} to {offset + size}, but there "
                 f"are {self.data.size}; get the file again"
             )
         return self.data[offset : offset + size]
@@ -198,12 +202,12 @@ class _Reader:
 def _check_header(data: bytes) -> None:
     if len(data) < 8:
         raise ConversionError(
-            f"is {len(data)} bytes long, too short for a TFLite model; get the file again"
+            f"{len(data)} bytes are too few for a TFLite model; get the file again"
         )
     found = data[4:8]
     if found != schema.FILE_IDENTIFIER:
         raise ConversionError(
-            f"is not a TFLite model: bytes 4 to 7 are {found!r} instead of "
+            f"not a TFLite model: bytes 4 to 7 are {found!r} instead of "
             f"{schema.FILE_IDENTIFIER!r}; give a .tflite file"
         )
 
@@ -214,7 +218,7 @@ def _op_name(code: dict[str, Any]) -> str:
     op = schema.enum_name("BuiltinOperator", number)
     if op is None:
         raise ConversionError(
-            f"uses builtin operator number {number}, which is unknown (the newest known is "
+            f"builtin operator number {number} is unknown (the newest known is "
             f"{len(schema.ENUMS['BuiltinOperator'].members) - 1}); a newer version may read it"
         )
     return op

@@ -66,9 +66,9 @@ def read_model(path: str, content: bytes | None = None) -> Model:
     """The model in a .tflite file; errors name the file."""
     content = read_bytes(path) if content is None else content
     try:
-        return converter.read_tflite(content)
+        return converter.read_tflite(content, name=path)
     except converter.ConversionError as error:
-        raise CommandError(f"{path}: {error}", _code_for(content)) from error
+        raise CommandError(str(error), _code_for(content)) from error
 
 
 def _code_for(content: bytes) -> int:

@@ -29,16 +29,16 @@ def table(name):
 
 
 BAD = {
-    "empty": (b"", "is 0 bytes long, too short"),
-    "text": (b"<!DOCTYPE html><html>", "is not a TFLite model: bytes 4 to 7 are b'CTYP'"),
+    "empty": (b"", "0 bytes are too few"),
+    "text": (b"<!DOCTYPE html><html>", "not a TFLite model: bytes 4 to 7 are b'CTYP'"),
     "other identifier": (SMALL[:4] + b"TFL2" + SMALL[8:], "b'TFL2' instead of b'TFL3'"),
     "cut in half": (SMALL[: len(SMALL) // 2], "cut short"),
     "wild root": (struct.pack("<I", 2**31) + SMALL[4:], "cut short or damaged"),
     "version": (rewritten(version=2), "schema version 2, and only version 3"),
-    "no graph": (rewritten(subgraphs=None), "contains no graph"),
+    "no graph": (rewritten(subgraphs=None), "there is no graph"),
     "unknown op": (
         rewritten(operator_codes=[{"builtin_code": 999, "deprecated_builtin_code": 127}] * 5),
-        "builtin operator number 999, which is unknown",
+        "builtin operator number 999 is unknown",
     ),
     "opcode index": (rewritten(operator_codes=table("operator_codes")[:1]), "has opcode index 1"),
     "buffers": (rewritten(buffers=table("buffers")[:1]), "refers to buffer 1, and there are 1"),
