@@ -43,7 +43,9 @@ typedef struct rlt_node_def {
   int32_t n_inputs, n_outputs;
   const int32_t *inputs; /* verified tensor indices; -1: optional, left out */
   const int32_t *outputs;
-  rlt_table options; /* builtin options, absent where the op has none; its union tag is verified to fit the op */
+  rlt_table options;        /* builtin options, absent where the op has none; its union tag is verified to fit the op */
+  rlt_vector intermediates; /* tensor indices, verified; -1: left out. See rlt_intermediate */
+  const rlt_tensor_def *tensors; /* of the subgraph */
 } rlt_node_def;
 
 /* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
@@ -143,6 +145,13 @@ rlt_status rlt_check_arity(rlt_prep *p, const rlt_node *n, int32_t min_in, int32
 uint32_t rlt_type_bytes(int32_t type); /* 0: a type without a fixed whole-byte size, or unknown */
 const char *rlt_type_name(int32_t type);
 const char *rlt_op_name(int32_t op); /* NULL: no such builtin operator */
+
+/* Tensor i of those that carry only the quantization of values inside the op; NULL: left out, or the node has fewer. */
+static inline const rlt_tensor_def *rlt_intermediate(const rlt_node *n, int32_t i) {
+  if ((uint32_t)i >= n->def->intermediates.count) return NULL;
+  int32_t index = rlt_vec_i32(&n->def->intermediates, (uint32_t)i);
+  return index < 0 ? NULL : &n->def->tensors[index];
+}
 
 static inline float rlt_scale(const rlt_tensor *t, int32_t i) {
   return rlt_vec_f32(&t->def->quant.scales, (uint32_t)i);

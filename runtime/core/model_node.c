@@ -62,6 +62,20 @@ static rlt_status read_indices(rlt_reading *r, const rlt_table *table, int slot,
   return RLT_OK;
 }
 
+/* Tensors that hold no values, only the quantization of what the op computes inside. */
+static rlt_status read_intermediates(rlt_reading *r, const rlt_table *table, const rlt_subgraph_def *g,
+                                     rlt_node_def *out) {
+  out->tensors = g->tensors;
+  RLT_REQUIRE(r->err, rlt_fb_vector(table, RLT_SLOT_Operator_intermediates, 4, &out->intermediates), RLT_BAD_MODEL,
+              "its list of intermediate tensors lies outside the file");
+  for (uint32_t i = 0; i < out->intermediates.count; i++) {
+    int32_t index = rlt_vec_i32(&out->intermediates, i);
+    RLT_REQUIRE(r->err, index >= -1 && index < g->n_tensors, RLT_BAD_MODEL,
+                "its intermediate %d is tensor %d, the subgraph has %d", (int32_t)i, index, g->n_tensors);
+  }
+  return RLT_OK;
+}
+
 /* Inputs must exist before the node, outputs must not. */
 static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t index, const rlt_node_def *n) {
   for (int32_t i = 0; i < n->n_inputs; i++) {
@@ -105,6 +119,7 @@ static rlt_status read_node(rlt_reading *r, const rlt_table *table, const rlt_su
   RLT_TRY(read_indices(r, table, RLT_SLOT_Operator_inputs, -1, g->n_tensors, &out->inputs, &out->n_inputs));
   RLT_TRY(read_indices(r, table, RLT_SLOT_Operator_outputs, 0, g->n_tensors, &out->outputs, &out->n_outputs));
   RLT_TRY(read_options(r, table, out));
+  RLT_TRY(read_intermediates(r, table, g, out));
   RLT_TRY(find_kernel(r, out));
   return check_order(r, g, index, out);
 }

@@ -82,9 +82,9 @@ float rlt_requant_scale(const rlt_node *n, int32_t channel) {
 
 /* ---- plan ---- */
 
-static uint64_t panel_bytes(const rlt_ukernels *u, const rlt_matrix *m) {
-  if (m->w.family == RLT_FAMILY_FLOAT) return (uint64_t)u->f32_gemm->nr * ((uint64_t)m->k + 1) * sizeof(float);
-  uint64_t kr = (uint64_t)u->s8_gemm->kr, depth = ((uint64_t)m->k + kr - 1) / kr * kr;
+uint64_t rlt_panel_bytes(const rlt_ukernels *u, rlt_family family, int32_t k) {
+  if (family == RLT_FAMILY_FLOAT) return (uint64_t)u->f32_gemm->nr * ((uint64_t)k + 1) * sizeof(float);
+  uint64_t kr = (uint64_t)u->s8_gemm->kr, depth = ((uint64_t)k + kr - 1) / kr * kr;
   return (uint64_t)u->s8_gemm->nr * (depth + 2 * sizeof(int32_t));
 }
 
@@ -120,7 +120,7 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   m->mr = is_float ? u->f32_gemm->mr : u->s8_gemm->mr;
   m->nr = is_float ? u->f32_gemm->nr : u->s8_gemm->nr;
   m->panels = ceil_div(m->n, m->nr);
-  m->panel_bytes = panel_bytes(u, m);
+  m->panel_bytes = rlt_panel_bytes(u, m->w.family, m->k);
   m->at_columns = align64((uint64_t)m->panels * (uint64_t)m->groups * m->panel_bytes);
   m->pack_bytes = m->at_columns + (hybrid ? align64(3 * sizeof(float) * channels) : 0);
   m->space_stride = is_float ? (uint64_t)m->k * sizeof(float) : ((uint64_t)m->k + 15) / 16 * 16;
@@ -143,30 +143,29 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
 
 /* ---- packing ---- */
 
-static void pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst) {
+void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst) {
   for (int32_t j = 0; j < nr; j++) dst[j] = bias && j < columns ? bias[j] : 0.0f;
   dst += nr;
   for (int32_t x = 0; x < k; x++, dst += nr)
     for (int32_t j = 0; j < nr; j++) dst[j] = j < columns ? w[(size_t)j * (size_t)k + (size_t)x] : 0.0f;
 }
 
-static int32_t sum_of(const int8_t *w, int32_t k) {
+int32_t rlt_sum_s8(const int8_t *w, int32_t k) {
   int64_t sum = 0;
   for (int32_t x = 0; x < k; x++) sum += w[x];
   return (int32_t)sum;
 }
 
-/* bias0[j] - offset * sum of w[j], wrapping as the products do. */
-static void pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale,
-                          int32_t offset, int32_t k, int32_t columns, void *dst) {
+void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
+                       int32_t k, int32_t columns, void *dst) {
   int32_t *sums = dst;
   float *scales = (float *)dst + g->nr;
   int8_t *out = (int8_t *)(scales + g->nr);
   for (int32_t j = 0; j < g->nr; j++) {
     bool inside = j < columns;
-    uint32_t sum = inside ? (uint32_t)sum_of(w + (size_t)j * (size_t)k, k) : 0;
+    uint32_t sum = inside ? (uint32_t)rlt_sum_s8(w + (size_t)j * (size_t)k, k) : 0;
     sums[j] = (int32_t)((inside && bias ? (uint32_t)bias[j] : 0) - (uint32_t)offset * sum);
-    scales[j] = inside ? scale[j] : 0.0f;
+    scales[j] = inside && scale ? scale[j] : 0.0f;
   }
   for (int32_t x = 0; x < k; x += g->kr)
     for (int32_t j = 0; j < g->nr; j++)
@@ -182,7 +181,7 @@ static void pack_columns(const rlt_node *n, const rlt_matrix *m, void *dst) {
   int32_t *sums = dst;
   float *scales = (float *)dst + channels, *biases = scales + channels;
   for (int32_t c = 0; c < channels; c++) {
-    sums[c] = sum_of(w + (size_t)c * (size_t)m->k, m->k);
+    sums[c] = rlt_sum_s8(w + (size_t)c * (size_t)m->k, m->k);
     scales[c] = rlt_scale(n->in[1], n->in[1]->def->quant.n > 1 ? c : 0);
     biases[c] = bias ? bias[c] : 0.0f;
   }
@@ -203,10 +202,10 @@ void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix 
       float scale[RLT_MAX_NR];
       for (int32_t i = 0; i < columns; i++) scale[i] = is_int8 ? rlt_requant_scale(n, c + i) : 1.0f;
       if (is_float) {
-        pack_f32_panel(from, b, m->k, columns, nr, (float *)(void *)to);
+        rlt_pack_f32_panel(from, b, m->k, columns, nr, (float *)(void *)to);
       } else {
         int32_t offset = u->s8_gemm->a_offset + (is_int8 ? rlt_zero_point(n->in[0], 0) : 0);
-        pack_s8_panel(u->s8_gemm, from, b, scale, offset, m->k, columns, to);
+        rlt_pack_s8_panel(u->s8_gemm, from, b, scale, offset, m->k, columns, to);
       }
     }
   if (m->w.family == RLT_FAMILY_HYBRID) pack_columns(n, m, (char *)dst + m->at_columns);

@@ -79,6 +79,14 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m);
 /* Packs weights [groups * n][k] and bias, the node's inputs 1 and 2, into dst, pack_bytes long and 64-byte aligned. */
 void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix *m, void *dst);
 
+/* One panel (ukernels.h) of weights [columns][k], columns <= nr. Biases and scales may be NULL, for all zero; from each
+ * int8 bias `offset` times the sum of its column's weights is taken, wrapping as the products do. */
+void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst);
+void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
+                       int32_t k, int32_t columns, void *dst);
+uint64_t rlt_panel_bytes(const rlt_ukernels *u, rlt_family family, int32_t k); /* a multiple of 16 */
+int32_t rlt_sum_s8(const int8_t *w, int32_t k);                                /* wraps */
+
 /* Computes tiles [first, last) into output rows that are groups * n values long. */
 void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rlt_fill_rows fill, int32_t first,
                     int32_t last);
