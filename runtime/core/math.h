@@ -2,10 +2,10 @@
  * Elementary functions without a C library: the same bits on every compiler and machine.
  *
  * The float32 ones are inline and branch-free, so that loops over them vectorize. Errors against the exact value, as
- * tests/runtime/test_math.py holds them: exp and log 1.01 ULP, tanh 1.5, logistic and rsqrt 2.5; sqrt, floor, ceil and
- * round_even are exact. The float64 ones (math.c) make tables and constants: exp64 and log64 1 ULP, logistic64 3,
- * tanh64 32; so what is rounded from them to float32 is the nearest float32 in all but a few of 10^8 cases.
- * NaN gives NaN throughout. */
+ * tests/runtime/test_math.py holds them: exp and log 1.01 ULP, tanh 1.5, logistic and rsqrt 2.5,
+ * normal_below 4; sqrt, floor, ceil and round_even are exact; sin, cos, atan2 and pow are rounded once from float64.
+ * The float64 ones (math.c) make tables and constants: exp64 and log64 1 ULP, logistic64 3, tanh64 32; so what is
+ * rounded from them to float32 is the nearest float32 in all but a few of 10^8 cases. NaN gives NaN throughout. */
 #ifndef RLT_MATH_H
 #define RLT_MATH_H
 
@@ -148,10 +148,42 @@ static inline float rlt_tanh(float x) {
 /* Correctly rounded; NaN below zero. One instruction under -fno-math-errno. */
 static inline float rlt_sqrt(float x) { return __builtin_sqrtf(x); }
 
+/* The standard normal distribution below x. Above |x|: R(|x|) e^(-x^2 / 2) / (1 + |x|) with R fitted to 2e-9 over
+ * [0, 14.5], the exponential in two factors so that rounding x^2 costs nothing. */
+static inline float rlt_normal_below(float x) {
+  float z = rlt_abs(x);
+  z = z > 16.0f ? 16.0f : z;
+  float u = (z - 4.0f) / (z + 4.0f);
+  float p = -7.286278560059145e-05f;
+  p = p * u - 6.34155876468867e-05f;
+  p = p * u + 6.918377475813031e-04f;
+  p = p * u - 3.0202537891454995e-04f;
+  p = p * u - 5.00328978523612e-03f;
+  p = p * u + 1.793988235294819e-02f;
+  p = p * u - 3.2197535037994385e-02f;
+  p = p * u + 2.8599999845027924e-02f;
+  p = p * u + 1.3999615795910358e-02f;
+  p = p * u - 9.670346975326538e-02f;
+  p = p * u + 4.72053200006485e-01f;
+  float head = rlt_bits_f32(rlt_f32_bits(z) & 0xfffff000u); /* 12 bits: its square is exact */
+  float tail = rlt_exp(-0.5f * (head * head)) * rlt_exp(-0.5f * ((z - head) * (z + head))) * (p / (1.0f + z));
+  return x == x ? (x < 0.0f ? tail : 1.0f - tail) : x;
+}
+
+/* Any argument, however large; NaN for infinity. */
+float rlt_sin(float x);
+float rlt_cos(float x);
+/* The angle of (x, y) in [-pi, pi], by the rules of C's atan2. */
+float rlt_atan2(float y, float x);
+/* Of an angle in [-pi / 4, pi / 4]: 1 ULP. */
+double rlt_sin_reduced64(double r);
+double rlt_cos_reduced64(double r);
+
 double rlt_exp64(double x);
 double rlt_log64(double x);
 double rlt_tanh64(double x);
 double rlt_logistic64(double x);
+double rlt_normal_below64(double x); /* 1e-13 of the result */
 
 /* x to the power y by the rules of C's pow, rounded once from float64. */
 float rlt_pow(float x, float y);

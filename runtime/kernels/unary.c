@@ -13,6 +13,8 @@
 
 PLAIN(neg_i32, int32_t, (int32_t)(0u - (uint32_t)v))
 PLAIN(neg_i64, int64_t, (int64_t)(0u - (uint64_t)v))
+PLAIN(sign_i32, int32_t, (v > 0) - (v < 0))
+PLAIN(sign_f64, double, v > 0 ? 1.0 : (v < 0 ? -1.0 : (v == v ? 0.0 : v)))
 PLAIN(abs_i32, int32_t, v < 0 ? (int32_t)(0u - (uint32_t)v) : v)
 PLAIN(not_bool, uint8_t, v == 0)
 
@@ -46,9 +48,15 @@ static const unary_row ROWS[] = {
     REAL(FLOOR),
     REAL(CEIL),
     REAL(ROUND),
+    REAL(SIN),
+    REAL(COS),
+    REAL(SIGN),
+    REAL(GELU),
     INTEGER(NEG, INT32, neg_i32),
     INTEGER(NEG, INT64, neg_i64),
     INTEGER(ABS, INT32, abs_i32),
+    INTEGER(SIGN, INT32, sign_i32),
+    INTEGER(SIGN, FLOAT64, sign_f64),
     INTEGER(LOGICAL_NOT, BOOL, not_bool),
 };
 
@@ -69,8 +77,9 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   const unary_row *row = find_row(n->def->op, x->type);
   n->loop = row && row->plain ? NULL : p->u->loops->name;
   if (row) {
+    bool by_tanh = n->def->op == RLT_OP_GELU && rlt_unary_gelu_by_tanh(n);
     k->plain = row->plain;
-    k->real = row->plain ? NULL : p->u->loops->unary[row->real];
+    k->real = row->plain ? NULL : p->u->loops->unary[by_tanh ? RLT_LOOP_GELU_BY_TANH : row->real];
   } else {
     RLT_TRY(rlt_unary_fill_table(p, n, k->alpha, k->table));
   }
@@ -119,3 +128,7 @@ KERNEL(floor, FLOOR, 1)
 KERNEL(ceil, CEIL, 1)
 KERNEL(round, ROUND, 1)
 KERNEL(logical_not, LOGICAL_NOT, 1)
+KERNEL(sin, SIN, 1)
+KERNEL(cos, COS, 1)
+KERNEL(sign, SIGN, 2)
+KERNEL(gelu, GELU, 2)

@@ -15,6 +15,11 @@ typedef struct rlt_unary {
   uint8_t table[256]; /* output byte by input byte */
 } rlt_unary;
 
+/* Whether a GELU asks for the approximation by tanh. */
+static inline bool rlt_unary_gelu_by_tanh(const rlt_node *n) {
+  return rlt_fb_bool(&n->def->options, RLT_SLOT_GeluOptions_approximate, false);
+}
+
 /* Fills the table for node n's op from an 8-bit quantized input to an output of the same type. UNSUPPORTED where the
  * op has no 8-bit form. */
 rlt_status rlt_unary_fill_table(rlt_prep *p, const rlt_node *n, float alpha, uint8_t *table);

@@ -7,6 +7,7 @@ typedef struct table_spec {
   float in_scale, out_scale, alpha;
   int32_t in_zero, out_zero;
   int32_t lo, hi; /* of the type */
+  bool by_tanh;   /* GELU */
 } table_spec;
 
 /* ---- functions of a real number, by float64 and rounded once ---- */
@@ -20,6 +21,16 @@ static float real_elu(float x) {
   if (x >= 0.0f) return x;
   double v = (double)x;
   return (float)(v > -1e-3 ? v + v * v * (0.5 + v * (1.0 / 6 + v * (1.0 / 24))) : rlt_exp64(v) - 1.0);
+}
+
+/* The next two round as LiteRT's float32 arithmetic does. */
+static float real_gelu(float x) {
+  float z = x * -0.70710678f;
+  return 0.5f * x * (float)(2.0 * rlt_normal_below64(-(double)z * 1.4142135623730951));
+}
+static float real_gelu_by_tanh(float x) {
+  float u = 0.797884560802865f * (x + 0.044715f * x * x * x);
+  return 0.5f * x * (1.0f + (float)rlt_tanh64((double)u));
 }
 
 /* ---- forms ---- */
@@ -82,6 +93,47 @@ static int32_t absolute(const table_spec *s, int32_t q) {
   return y < s->lo ? s->lo : (y > s->hi ? s->hi : (int32_t)y);
 }
 
+/* ---- roots: what has none gives the extreme that LiteRT refuses to compute ---- */
+
+/* a * b of two numbers with 28 fraction bits, the product having `shift` bits too few. */
+static int32_t fixed_product(int32_t a, int32_t b, int32_t shift) {
+  int64_t wide = (int64_t)rlt_doubling_high_mul(a, b) * ((int64_t)1 << shift);
+  return wide > INT32_MAX ? INT32_MAX : (wide < INT32_MIN ? INT32_MIN : (int32_t)wide);
+}
+
+/* 1 / sqrt(x) of an integer x >= 1: five Newton steps from 1 on x in [1/4, 1) of 28 fraction bits. */
+static rlt_multiplier inverse_root_of(int32_t x) {
+  if (x <= 1) return (rlt_multiplier){INT32_MAX, 0};
+  int32_t pairs = (__builtin_clz((uint32_t)x) - 1) / 2 - 1;
+  int32_t input = (x << (2 * pairs)) >> 1, y = 1 << 28;
+  int32_t half_input = rlt_rounding_shift(input, 1);
+  for (int32_t i = 0; i < 5; i++) {
+    int32_t cube = fixed_product(rlt_doubling_high_mul(y, y), y, 6);
+    int64_t next = (int64_t)rlt_doubling_high_mul((1 << 28) + (1 << 27), y) - rlt_doubling_high_mul(half_input, cube);
+    y = (int32_t)(next * 8);
+  }
+  return (rlt_multiplier){rlt_doubling_high_mul(y, 1518500250), pairs - 11}; /* sqrt(1/2) */
+}
+
+static int32_t inverse_root(const table_spec *s, int32_t q) {
+  int32_t x = q - s->in_zero;
+  if (x <= 0) return s->hi;
+  rlt_multiplier root = inverse_root_of(x);
+  rlt_multiplier out = rlt_make_multiplier(1.0 / (double)(rlt_sqrt(s->in_scale) * s->out_scale));
+  root.shift += 20;
+  out.shift -= 20;
+  int64_t y = out.shift < -31 ? 0 : rlt_multiply(rlt_multiply(1, root), out);
+  y += s->out_zero;
+  return y < s->lo ? s->lo : (y > s->hi ? s->hi : (int32_t)y);
+}
+
+static int32_t root(const table_spec *s, int32_t q) {
+  float x = s->in_scale * (float)(q - s->in_zero);
+  if (x < 0.0f) return s->lo;
+  float y = rlt_clamp_f32(rlt_sqrt(x) / s->out_scale, 0.0f, 1e6f);
+  return rlt_clamp_i32((int32_t)y + s->out_zero, s->lo, s->hi);
+}
+
 /* ---- hard swish: 16-bit fixed point ---- */
 
 static int32_t saturate_i16(int64_t x) { return x < INT16_MIN ? INT16_MIN : (x > INT16_MAX ? INT16_MAX : (int32_t)x); }
@@ -138,6 +190,12 @@ static int32_t entry(int32_t op, const table_spec *s, int32_t q) {
       return through_lut(s, q, real_log);
     case RLT_OP_ABS:
       return absolute(s, q);
+    case RLT_OP_GELU:
+      return through_lut(s, q, s->by_tanh ? real_gelu_by_tanh : real_gelu);
+    case RLT_OP_RSQRT:
+      return inverse_root(s, q);
+    case RLT_OP_SQRT:
+      return root(s, q);
     default:
       return hard_swish(s, q);
   }
@@ -156,6 +214,9 @@ static bool has_entry(int32_t op) {
     case RLT_OP_EXP:
     case RLT_OP_LOG:
     case RLT_OP_ABS:
+    case RLT_OP_GELU:
+    case RLT_OP_RSQRT:
+    case RLT_OP_SQRT:
     case RLT_OP_HARD_SWISH:
       return true;
     default:
@@ -170,8 +231,14 @@ rlt_status rlt_unary_fill_table(rlt_prep *p, const rlt_node *n, float alpha, uin
               x->type);
   RLT_TRY(rlt_require_quantized(p, x));
   RLT_TRY(rlt_require_quantized(p, y));
-  table_spec s = {rlt_scale(x, 0),       rlt_scale(y, 0),      alpha, rlt_zero_point(x, 0), rlt_zero_point(y, 0),
-                  rlt_type_min(x->type), rlt_type_max(x->type)};
+  table_spec s = {rlt_scale(x, 0),
+                  rlt_scale(y, 0),
+                  alpha,
+                  rlt_zero_point(x, 0),
+                  rlt_zero_point(y, 0),
+                  rlt_type_min(x->type),
+                  rlt_type_max(x->type),
+                  n->def->op == RLT_OP_GELU && rlt_unary_gelu_by_tanh(n)};
   RLT_REQUIRE(p->err, n->def->op != RLT_OP_HARD_SWISH || s.in_scale / s.out_scale < 128.0f, RLT_UNSUPPORTED,
               "%T: the output's scale is more than 128 times finer than the input's", x);
   for (int32_t q = s.lo; q <= s.hi; q++) table[(uint8_t)q] = (uint8_t)entry(n->def->op, &s, q);

@@ -27,6 +27,11 @@ typedef enum rlt_unary_op {
   RLT_LOOP_FLOOR,
   RLT_LOOP_CEIL,
   RLT_LOOP_ROUND,
+  RLT_LOOP_SIN,
+  RLT_LOOP_COS,
+  RLT_LOOP_SIGN,
+  RLT_LOOP_GELU,
+  RLT_LOOP_GELU_BY_TANH,
   RLT_UNARY_LOOPS
 } rlt_unary_op;
 

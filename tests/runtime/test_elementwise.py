@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,14 @@ def hard_swish(x: Any) -> Any:
     return x * np.clip(x + 3, 0, 6) / 6
 
 
+def gelu(x: Any) -> Any:
+    return 0.5 * x * np.vectorize(math.erfc, otypes=[float])(x * -math.sqrt(0.5))
+
+
+def gelu_by_tanh(x: Any) -> Any:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
 # Op, what it computes in float64, its options.
 UNARY: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
     ("RELU", lambda x: np.maximum(x, 0), {}),
@@ -59,6 +68,11 @@ UNARY: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
     ("FLOOR", np.floor, {}),
     ("CEIL", np.ceil, {}),
     ("ROUND", np.rint, {}),
+    ("SIN", np.sin, {}),
+    ("COS", np.cos, {}),
+    ("SIGN", np.sign, {}),
+    ("GELU", gelu, {}),
+    ("GELU", gelu_by_tanh, {"approximate": True}),
 ]
 # Op, float64, whether it takes a fused activation.
 BINARY: list[tuple[str, Callable[[Any, Any], Any], bool]] = [
@@ -145,7 +159,7 @@ def test_unary_keeps_nan_infinity_and_zero(op: str, exact: Any, options: Any) ->
         tiny = abs(want) < 1.2e-38 and abs(y - want) < 1e-43
         overflows = np.isinf(want) and y == want
         assert tiny or overflows or error(np.array([y]), np.array([want])) <= 1e-6, (x, y, want)
-    if op in ("FLOOR", "CEIL", "ROUND", "NEG", "ABS", "SQRT", "TANH"):
+    if op in ("FLOOR", "CEIL", "ROUND", "NEG", "ABS", "SQRT", "TANH", "SIN"):
         zeros = SPECIAL == 0
         np.testing.assert_array_equal(np.signbit(found[zeros]), np.signbit(wanted[zeros]))
 

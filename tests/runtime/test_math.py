@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,11 @@ def logistic(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
+def gelu(x: Any) -> Any:
+    x = x.astype(np.float64)
+    return x * 0.5 * np.vectorize(math.erfc, otypes=[float])(x * -math.sqrt(0.5))
+
+
 # Op, exact function, interval that matters, bound in ULP.
 ROWS: list[tuple[str, Callable[[Any], Any], tuple[float, float], float]] = [
     ("EXP", np.exp, (-110, 95), 1.01),
@@ -34,6 +40,9 @@ ROWS: list[tuple[str, Callable[[Any], Any], tuple[float, float], float]] = [
     ("TANH", np.tanh, (-10, 10), 1.5),
     ("SQRT", np.sqrt, (0, 10), 0.5),
     ("RSQRT", lambda x: 1 / np.sqrt(x), (0, 10), 2.5),
+    ("SIN", np.sin, (-30, 30), 0.501),
+    ("COS", np.cos, (-30, 30), 0.501),
+    ("GELU", gelu, (-9, 9), 7),
 ]
 
 

@@ -85,7 +85,7 @@ def comparison(op: str) -> Callable[[Rng, str], OpModel]:
     return build
 
 
-def unary(op: str, out_scale: float | None = None, out_zero: int = 0) -> Any:
+def unary(op: str, out_scale: float | None = None, out_zero: int = 0, **more: Any) -> Any:
     """`out_zero` is relative to the type's least value."""
 
     def build(rng: Rng, dtype: str) -> OpModel:
@@ -96,7 +96,9 @@ def unary(op: str, out_scale: float | None = None, out_zero: int = 0) -> Any:
             out = Out(dtype, out_scale, low(dtype) + out_zero)
         if op == "EXP":
             out.scale = rng.uniform(0.01, 1)
-        options = {}
+        options = dict(more)
+        if op in ("RSQRT", "SQRT"):
+            x.zero = low(dtype)  # LiteRT refuses what has no root
         if op == "LEAKY_RELU":
             options = {"alpha": float(rng.choice([0.1, 0.3, -0.2, 1.5, 0.001, 0.0]))}
         return single_op(op, [x], out, **options)
@@ -193,6 +195,10 @@ ROWS: list[tuple[str, Callable[[Rng, str], OpModel], tuple[str, ...]]] = [
     ("EXP", unary("EXP"), ("INT8",)),
     ("LOG", unary("LOG"), ("INT8",)),
     ("ABS", unary("ABS"), ("INT8",)),
+    ("GELU", unary("GELU"), BOTH),
+    ("GELU-tanh", unary("GELU", approximate=True), BOTH),
+    ("RSQRT", unary("RSQRT"), ("INT8",)),
+    ("SQRT", unary("SQRT"), ("INT8",)),
     ("QUANTIZE", quantize, (*BOTH, "INT16")),
     ("requantize-to-INT8", requantize("INT8"), BOTH),
     ("requantize-to-UINT8", requantize("UINT8"), BOTH),
