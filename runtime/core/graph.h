@@ -46,6 +46,7 @@ typedef struct rlt_node_def {
   rlt_table options;        /* builtin options, absent where the op has none; its union tag is verified to fit the op */
   rlt_vector intermediates; /* tensor indices, verified; -1: left out. See rlt_intermediate */
   const rlt_tensor_def *tensors; /* of the subgraph */
+  rlt_bytes custom_options;      /* of a custom operator, as the file has them: often a map (core/flexbuffer.h) */
 } rlt_node_def;
 
 /* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
@@ -116,6 +117,7 @@ typedef struct rlt_kernel {
 } rlt_kernel;
 
 const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/kernels.def) */
+const rlt_kernel *rlt_find_custom_kernel(const char *name);
 
 /* ---- services for prepare ---------------------------------------------------------------------------------- */
 

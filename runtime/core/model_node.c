@@ -27,6 +27,19 @@ static rlt_status read_operator(rlt_reading *r, const rlt_table *table, rlt_node
   return RLT_OK;
 }
 
+/* Bytes in a vector or, in files over 2 GB, at an offset of the file. */
+static rlt_status read_custom_options(rlt_reading *r, const rlt_table *table, rlt_node_def *out) {
+  rlt_vector bytes;
+  uint64_t offset = rlt_fb_u64(table, RLT_SLOT_Operator_large_custom_options_offset, 0);
+  uint64_t size = rlt_fb_u64(table, RLT_SLOT_Operator_large_custom_options_size, 0);
+  bool inside = rlt_fb_vector(table, RLT_SLOT_Operator_custom_options, 1, &bytes);
+  RLT_REQUIRE(r->err, inside && offset <= r->file.size && size <= r->file.size - offset, RLT_BAD_MODEL,
+              "its custom options lie outside the file");
+  bool apart = offset > 1;
+  out->custom_options = (rlt_bytes){apart ? r->file.data + offset : bytes.data, apart ? (size_t)size : bytes.count};
+  return RLT_OK;
+}
+
 static rlt_status read_options(rlt_reading *r, const rlt_table *table, rlt_node_def *out) {
   uint8_t want = rlt_op_options_tag(out->op), want2 = rlt_op_options_tag2(out->op);
   uint8_t tag = rlt_fb_u8(table, RLT_SLOT_Operator_builtin_options_type, 0);
@@ -43,7 +56,7 @@ static rlt_status read_options(rlt_reading *r, const rlt_table *table, rlt_node_
     if (tag2) readable = rlt_fb_table(table, RLT_SLOT_Operator_builtin_options_2, &out->options);
   }
   RLT_REQUIRE(r->err, readable, RLT_BAD_MODEL, "its options lie outside the file");
-  return RLT_OK;
+  return read_custom_options(r, table, out);
 }
 
 /* Tensor indices in [lowest, n_tensors), copied to the block, where they are aligned. */
@@ -97,7 +110,7 @@ static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t
 }
 
 static rlt_status find_kernel(rlt_reading *r, rlt_node_def *n) {
-  n->kernel = rlt_find_kernel(n->op);
+  n->kernel = n->op == RLT_OP_CUSTOM ? rlt_find_custom_kernel(n->op_name) : rlt_find_kernel(n->op);
   if (!n->kernel && n->op == RLT_OP_CUSTOM)
     return rlt_fail(r->err, RLT_UNSUPPORTED,
                     "this runtime has no kernel for the custom operator '%s'; replace it by "

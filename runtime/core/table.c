@@ -8,8 +8,11 @@
 #endif
 
 #define RLT_KERNEL(op, symbol) extern const rlt_kernel symbol;
+#define RLT_CUSTOM_KERNEL(name, symbol) extern const rlt_kernel symbol;
 #include RLT_KERNELS_DEF
 #undef RLT_KERNEL
+#undef RLT_CUSTOM_KERNEL
+#define RLT_CUSTOM_KERNEL(name, symbol)
 
 const rlt_kernel *rlt_find_kernel(int32_t op) {
   switch (op) {
@@ -21,6 +24,25 @@ const rlt_kernel *rlt_find_kernel(int32_t op) {
     default:
       return NULL;
   }
+}
+
+#undef RLT_CUSTOM_KERNEL
+
+static bool same_text(const char *a, const char *b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
+
+const rlt_kernel *rlt_find_custom_kernel(const char *name) {
+#define RLT_KERNEL(op, symbol)
+#define RLT_CUSTOM_KERNEL(custom_code, symbol) \
+  if (same_text(name, custom_code)) return &symbol;
+#include RLT_KERNELS_DEF
+#undef RLT_KERNEL
+#undef RLT_CUSTOM_KERNEL
+  (void)same_text;
+  (void)name;
+  return NULL;
 }
 
 const char *rlt_supported_op(int32_t i) {
