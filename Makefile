@@ -9,7 +9,7 @@ C_FILES = $(shell git ls-files 'runtime/*.c' 'runtime/*.h' 'benchmarks/*.c' 'tes
 BUILD_TOOLS := hatchling editables $(if $(RILLET_CC),,ziglang==0.17.0)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup build demo test test-slow bench lint format clean
+.PHONY: help setup build demo test test-slow conformance operators bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ test: build ## the test suite
 
 test-slow: build ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
+
+conformance: build ## everything that is compared with another runtime: operators x types, public models
+	@$(BIN)/python -m pytest -m conformance
+
+operators: build ## run every operator and type on LiteRT and here; write docs/operators.md and its lists
+	@PYTHONPATH=.:tests:tests/runtime $(BIN)/python -m conformance.tables
 
 bench: build ## matrix products against the measured peak; the runtime beside LiteRT
 	@$(BIN)/python -m benchmarks

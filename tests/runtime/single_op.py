@@ -31,6 +31,7 @@ class Arg:
     const: bool = False
     axis: int = 0
     dtype: str | None = None  # schema name where NumPy's does not tell
+    variable: bool = False  # state: only its shape counts
 
     def __post_init__(self) -> None:
         self.value = np.asarray(self.value)
@@ -74,20 +75,32 @@ def _quant(of: Arg | Out) -> ir.Quantization | None:
 
 
 def single_op(
-    op: str, args: Sequence[Any], outs: Out | Sequence[Out] | None = None, **options: Any
+    op: str,
+    args: Sequence[Any],
+    outs: Out | Sequence[Out] | None = None,
+    intermediates: Sequence[ir.Value] = (),
+    **options: Any,
 ) -> OpModel:
-    """A model of `op`; plain arrays among `args` are computed float or integer inputs.
+    """A model of `op`; plain arrays among `args` are computed float or integer inputs, None is an
+    optional input left out.
 
     Without `outs` the output has the first input's type and quantization.
     """
-    args = [a if isinstance(a, Arg) else Arg(a) for a in args]
+    args = [a if a is None or isinstance(a, Arg) else Arg(a) for a in args]
     if outs is None:
         outs = Out(args[0].type, args[0].scale, args[0].zero, args[0].axis)
     graph = ir.Graph("main")
     values, feeds = [], []
     for i, arg in enumerate(args):
-        if arg.const:
-            values.append(ir.Value.constant(f"c{i}", arg.value, quant=_quant(arg)))
+        if arg is None:
+            values.append(None)
+        elif arg.const:
+            constant = ir.Value.constant(f"c{i}", arg.value, quant=_quant(arg), dtype=arg.dtype)
+            values.append(constant)
+        elif arg.variable:
+            shape = arg.value.shape
+            state = ir.Value(f"s{i}", arg.type, shape, quant=_quant(arg), is_variable=True)
+            values.append(state)
         else:
             shape = arg.value.shape
             values.append(graph.add_input(f"x{i}", arg.type, shape, quant=_quant(arg)))
@@ -96,7 +109,7 @@ def single_op(
         ir.Value(f"y{i}", out.type, out.shape, quant=_quant(out))
         for i, out in enumerate([outs] if isinstance(outs, Out) else outs)
     ]
-    graph.add_node(op, values, results, options)
+    graph.add_node(op, values, results, options).intermediates = list(intermediates)
     graph.outputs = list(results)
     with mock.patch("converter.writer.verify"):  # some are wrong on purpose
         return OpModel(op, write_tflite(ir.Model([graph])), feeds)
