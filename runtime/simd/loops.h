@@ -70,6 +70,23 @@ typedef void (*rlt_dequantize_loop)(const void *x, float *y, int64_t n, int32_t 
 /* y[i] takes in x[i] */
 typedef void (*rlt_into_loop)(const void *x, void *y, int64_t n);
 
+/* Place of an output column or row between two of the input's: where these start, in elements, and how far it lies from
+ * the first: as a part of their distance, and as that times 2^11. Of rows only the parts are used. */
+typedef struct rlt_place {
+  int64_t first, second;
+  float part;
+  int32_t part_q11;
+} rlt_place;
+/* sums[i] = a[i] + (b[i] - a[i]) * part in float32, or a[i] * (2^11 - part_q11) + b[i] * part_q11 in int32 */
+typedef void (*rlt_between_loop)(const void *a, const void *b, void *sums, int64_t n, const rlt_place *row);
+/* The same between columns of the sums, for `pixels` of `channels` each, rounded half up to integers. `limit` elements
+ * of the sums can be read. */
+typedef void (*rlt_across_loop)(const void *sums, int64_t limit, const rlt_place *columns, int64_t pixels,
+                                int64_t channels, void *y);
+/* Both at once, for rows of which few columns are wanted. */
+typedef void (*rlt_resize_loop)(const void *a, const void *b, int64_t limit, const rlt_place *row,
+                                const rlt_place *columns, int64_t pixels, int64_t channels, void *y);
+
 typedef struct rlt_loops {
   const char *name;
   rlt_unary_loop unary[RLT_UNARY_LOOPS];
@@ -85,6 +102,9 @@ typedef struct rlt_loops {
   float (*smallest)(const float *x, int64_t n);
   double (*sum)(const float *x, int64_t n); /* eight interleaved float64 sums, added up in order */
   void (*exp_of_difference)(const float *x, float *y, int64_t n, float subtract, float factor); /* e^((x - s) f) */
+  rlt_between_loop between_f32, between_i8, between_u8;
+  rlt_across_loop across_f32, across_i8, across_u8;
+  rlt_resize_loop resize_f32, resize_i8, resize_u8;
 } rlt_loops;
 
 extern const rlt_loops rlt_loops__scalar, rlt_loops__avx2, rlt_loops__avx512;
