@@ -2,28 +2,6 @@
  * What makes a tensor from a shape: SHAPE, RANK, FILL, ZEROS_LIKE, TILE and BROADCAST_TO. */
 #include "move.h"
 
-/* A constant shape, or the declared one where it is computed. */
-static rlt_status read_shape(rlt_prep *p, rlt_tensor *y, const rlt_tensor *shape, int32_t *rank, int32_t *dims) {
-  if (shape->count == 0 || rlt_const_data(shape)) return rlt_const_ints(p, shape, RLT_MAX_RANK, dims, rank);
-  RLT_TRY(rlt_check_type(p, shape, RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
-  RLT_TRY(rlt_declared_shape(p, y, shape));
-  RLT_REQUIRE(p->err, shape->count == (uint64_t)y->rank, RLT_BAD_MODEL, "%T is no shape for %T", shape, y);
-  *rank = y->rank;
-  for (int32_t d = 0; d < y->rank; d++) dims[d] = y->dims[d];
-  return RLT_OK;
-}
-
-static rlt_status check_shape(rlt_error *err, const rlt_tensor *shape, const rlt_tensor *y) {
-  int32_t dims[RLT_MAX_RANK] = {0};
-  if (shape->count == 0 || rlt_const_data(shape)) return RLT_OK;
-  rlt_read_ints(shape, RLT_MAX_RANK, dims);
-  for (int32_t d = 0; d < y->rank; d++) {
-    RLT_REQUIRE(err, dims[d] == y->dims[d], RLT_BAD_VALUE, "dimension %d of the computed shape is %d, %T is declared",
-                d, dims[d], y);
-  }
-  return RLT_OK;
-}
-
 /* ---- SHAPE, RANK ---- */
 
 static rlt_status prepare_shape(rlt_prep *p, rlt_node *n) {
@@ -58,14 +36,14 @@ static rlt_status prepare_fill(rlt_prep *p, rlt_node *n) {
   int32_t rank, dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_moved(p, n->in[1], n->out[0]));
   RLT_REQUIRE(p->err, n->in[1]->count == 1, RLT_BAD_MODEL, "%T must be one value", n->in[1]);
-  RLT_TRY(read_shape(p, n->out[0], n->in[0], &rank, dims));
+  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[0], &rank, dims));
   RLT_TRY(rlt_set_shape(p, n->out[0], rank, dims));
   n->tiles = rlt_flat_tiles(n->out[0]->count);
   return RLT_OK;
 }
 
 static rlt_status run_fill(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  RLT_TRY(check_shape(r->err, n->in[0], n->out[0]));
+  RLT_TRY(rlt_check_shape(r->err, n->in[0], n->out[0]));
   uint32_t bytes = rlt_type_bytes(n->out[0]->type);
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
@@ -99,7 +77,7 @@ static rlt_status prepare_broadcast_to(rlt_prep *p, rlt_node *n) {
   rlt_tensor *x = n->in[0];
   int32_t rank, dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_moved(p, x, n->out[0]));
-  RLT_TRY(read_shape(p, n->out[0], n->in[1], &rank, dims));
+  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[1], &rank, dims));
   RLT_REQUIRE(p->err, rank >= x->rank, RLT_BAD_MODEL, "%T has more dimensions than the shape it is broadcast to", x);
   for (int32_t d = 0; d < rank; d++) {
     int32_t size = size_from_end(x, d);
@@ -113,7 +91,7 @@ static rlt_status prepare_broadcast_to(rlt_prep *p, rlt_node *n) {
 }
 
 static rlt_status run_broadcast_to(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  RLT_TRY(check_shape(r->err, n->in[1], n->out[0]));
+  RLT_TRY(rlt_check_shape(r->err, n->in[1], n->out[0]));
   return rlt_run_strided(r, n, first, last);
 }
 

@@ -8,11 +8,6 @@ typedef struct gather_data {
   int32_t depth;                          /* GATHER_ND: dimensions one index names */
 } gather_data;
 
-static int64_t index_at(const rlt_tensor *t, int64_t i) {
-  if (t->type == RLT_TYPE_INT16) return ((const int16_t *)t->data)[i];
-  return t->type == RLT_TYPE_INT32 ? ((const int32_t *)t->data)[i] : ((const int64_t *)t->data)[i];
-}
-
 static rlt_status check_common(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 2, 2, 1));
   RLT_TRY(rlt_check_moved(p, n->in[0], n->out[0]));
@@ -62,7 +57,7 @@ static rlt_status run_gather(const rlt_run *r, const rlt_node *n, int32_t first,
   rlt_part(n, k->batches * k->outer * k->indices, first, last, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     int64_t block = i / k->indices; /* (batch, outer) */
-    int64_t at = index_at(n->in[1], block / k->outer * k->indices + i % k->indices);
+    int64_t at = rlt_index_at(n->in[1], block / k->outer * k->indices + i % k->indices);
     RLT_REQUIRE(r->err, at >= 0 && at < k->size, RLT_BAD_VALUE, "an index is outside [0, %u)", (uint64_t)k->size);
     rlt_copy(y + (uint64_t)i * row, x + (uint64_t)(block * k->size + at) * row, row);
   }
@@ -102,7 +97,7 @@ static rlt_status run_gather_nd(const rlt_run *r, const rlt_node *n, int32_t fir
   for (int64_t i = begin; i < end; i++) {
     int64_t from = 0;
     for (int32_t d = 0; d < k->depth; d++) {
-      int64_t at = index_at(n->in[1], i * k->depth + d);
+      int64_t at = rlt_index_at(n->in[1], i * k->depth + d);
       RLT_REQUIRE(r->err, at >= 0 && at < x->dims[d], RLT_BAD_VALUE, "an index is outside dimension %d of %T", d, x);
       from = from * x->dims[d] + at;
     }

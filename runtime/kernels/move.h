@@ -6,6 +6,12 @@
 #include "common.h"
 #include "quantize_math.h"
 
+/* Element i of an INT16, INT32 or INT64 tensor, at run time. */
+static inline int64_t rlt_index_at(const rlt_tensor *t, int64_t i) {
+  if (t->type == RLT_TYPE_INT16) return ((const int16_t *)t->data)[i];
+  return t->type == RLT_TYPE_INT32 ? ((const int32_t *)t->data)[i] : ((const int64_t *)t->data)[i];
+}
+
 /* Output and input have one type, of whole bytes, and one quantization: the integers mean the same on both sides. */
 rlt_status rlt_check_moved(rlt_prep *p, const rlt_tensor *x, const rlt_tensor *y);
 
