@@ -69,6 +69,7 @@ class Options(ctypes.Structure):
         ("pool", c_void_p),
         ("isa", c_char_p),
         ("preserve_all_tensors", c_bool),
+        ("plan_only", c_bool),
         ("cancel", c_void_p),
         ("cancel_ctx", c_void_p),
         ("clock_ns", c_void_p),
@@ -96,6 +97,7 @@ class TensorInfo(ctypes.Structure):
         ("is_variable", c_bool),
         ("quantized", c_int32),
         ("quantized_axis", c_int32),
+        ("offset", c_uint64),
     ]
 
 

@@ -66,6 +66,7 @@ static rlt_status bind(rlt_interpreter *it, uint8_t *prepared, bool is_packed, u
 static rlt_status check_and_bind(rlt_interpreter *it, void *prepared, size_t prepared_size, bool is_packed, void *arena,
                                  size_t arena_size, rlt_error *err) {
   RLT_REQUIRE(err, it->stage != RLT_CREATED, RLT_BAD_STATE, "bind before prepare: the sizes are not known yet");
+  RLT_REQUIRE(err, !it->options.plan_only, RLT_BAD_STATE, "bind after a plan for export; create it without plan_only");
   RLT_TRY(check_block(err, "prepared", prepared, prepared_size, it->sizes.prepared));
   RLT_TRY(check_block(err, "arena", arena, arena_size, it->sizes.arena));
   it->stage = RLT_PREPARED;

@@ -58,11 +58,13 @@ typedef struct rlt_tensor {
   int32_t dims[RLT_MAX_RANK];
   uint64_t count; /* elements */
   uint64_t bytes;
-  void *data;      /* aligned to 64 in the arena; a constant is aligned to its element at least. NULL before bind */
+  void *data;      /* aligned to 64 in the arena, to 16 where the file's own plan puts it; a constant is aligned to its
+                      element at least. NULL before bind */
   bool is_const;   /* values never change: they can be packed. rlt_const_data tells whether prepare may read them */
   bool is_passing; /* the core's: computed at bind for those who pack it, then forgotten; data is NULL afterwards */
   /* the planner's */
   int32_t first_use, last_use; /* node positions; first_use -1: alive from the start */
+  int32_t last_read;           /* last node that reads it; -1: none */
   int32_t alias_of;            /* tensor whose memory this one reuses in place; -1: none */
   uint64_t offset;
 } rlt_tensor;

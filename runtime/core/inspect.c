@@ -74,7 +74,8 @@ rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t
                             .bytes = def->bytes,
                             .is_variable = def->is_variable,
                             .quantized = def->quant.n,
-                            .quantized_axis = def->quant.axis};
+                            .quantized_axis = def->quant.axis,
+                            .offset = RLT_NO_OFFSET};
   __builtin_memcpy(info->dims, def->dims, sizeof info->dims);
   __builtin_memcpy(info->signature, def->signature, sizeof info->signature);
   const rlt_shape_wish *wish = g == it->graph ? wish_for(it, tensor) : NULL;
@@ -88,6 +89,7 @@ rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t
     const rlt_tensor *t = &it->tensors[tensor];
     info->rank = t->rank;
     info->bytes = t->bytes;
+    info->offset = t->offset;
     __builtin_memcpy(info->dims, t->dims, sizeof info->dims);
     computed_ahead = t->is_const;
   }

@@ -28,6 +28,7 @@ struct rlt_model {
   int32_t n_subgraphs, n_signatures;
   rlt_subgraph_def *subgraphs;
   rlt_signature_def *signatures;
+  rlt_vector offline_plan; /* offset in the arena, or -1, of every tensor of the only subgraph; absent: none */
 };
 
 typedef enum rlt_stage { RLT_CREATED, RLT_PREPARED, RLT_BOUND } rlt_stage;
@@ -44,6 +45,7 @@ typedef struct rlt_span {
   int32_t first, last; /* nodes, both inclusive; -1: before the first */
   int32_t owner;       /* tensor, or -1 - node */
   int32_t next;        /* span placed after this one, by offset; -1: none */
+  bool is_fixed;       /* the file's own plan says where */
 } rlt_span;
 
 #define RLT_HARD_LIMIT ((uint64_t)1 << 40) /* bytes: no sum over tensors or nodes can overflow below this */
@@ -57,6 +59,7 @@ struct rlt_interpreter {
   atomic_flag busy;
   rlt_stage stage;
   rlt_sizes sizes;
+  bool follows_offline_plan;
   rlt_tensor *tensors;
   rlt_node *nodes;
   rlt_shape_wish *wishes; /* one per input */
@@ -98,8 +101,19 @@ rlt_status rlt_read_node(rlt_reading *r, const rlt_table *table, const rlt_subgr
 rlt_status rlt_read_ends(rlt_reading *r, const rlt_table *table,
                          rlt_subgraph_def *g);                           /* a subgraph's in- and outputs */
 rlt_status rlt_check_outputs(rlt_reading *r, const rlt_subgraph_def *g); /* after the nodes: something computes them */
+/* The bytes of a buffer, which lie in a vector or, in files over 2 GB, at an offset of the file; NULL where empty. */
+rlt_status rlt_read_buffer(rlt_reading *r, uint32_t index, const uint8_t **data, uint64_t *bytes);
 /* Bytes a misaligned constant needs in the block; 0 where it can be used in place. */
 uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor);
+
+/* ---- offline_plan.c: the plan a file may carry ---- */
+rlt_status rlt_read_offline_plan(rlt_reading *r, const rlt_table *root, rlt_model *m);
+/* Whether there is one and it is of the shapes that were prepared. */
+bool rlt_follows_offline_plan(const rlt_interpreter *it);
+/* Where the plan that is followed puts the tensor; -1: nowhere. */
+int32_t rlt_offline_offset(const rlt_interpreter *it, int32_t tensor);
+/* Refuses a fixed span that lies over one of the list from `head` while both are alive. */
+rlt_status rlt_check_offline_span(const rlt_interpreter *it, const rlt_span *span, int32_t head, rlt_error *err);
 
 /* ---- prepare.c, plan.c, bind.c, invoke.c ---- */
 /* Lifetimes, in-place sharing, offsets in the arena; fills sizes.arena and sizes.peak_live. */

@@ -169,6 +169,7 @@ rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, vo
   m->subgraphs = rlt_take(&r.block, subgraphs.count * sizeof *m->subgraphs);
   m->signatures = rlt_take(&r.block, signatures.count * sizeof *m->signatures);
   for (uint32_t i = 0; i < subgraphs.count; i++) RLT_TRY(fill_subgraph(&r, &subgraphs, i, &m->subgraphs[i]));
+  RLT_TRY(rlt_read_offline_plan(&r, &root, m));
   for (uint32_t i = 0; i < signatures.count; i++) {
     if (!rlt_fb_table_at(r.file, &signatures, i, &item)) return cut_short(&r, "a signature");
     RLT_TRY(fill_signature(&r, m, &item, &m->signatures[i]));

@@ -6,8 +6,7 @@ static rlt_status broken(rlt_reading *r, const char *what) {
   return rlt_fail(r->err, RLT_BAD_MODEL, "its %s lies outside the file; the file is cut short or corrupt", what);
 }
 
-/* The bytes of a buffer, which lie in a vector or, in files over 2 GB, at an offset of the file; NULL where empty. */
-static rlt_status read_buffer(rlt_reading *r, uint32_t index, const uint8_t **data, uint64_t *bytes) {
+rlt_status rlt_read_buffer(rlt_reading *r, uint32_t index, const uint8_t **data, uint64_t *bytes) {
   rlt_table buffer;
   rlt_vector inside;
   *data = NULL;
@@ -39,7 +38,7 @@ uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor) {
   const uint8_t *data;
   uint64_t bytes;
   uint32_t index = rlt_fb_u32(tensor, RLT_SLOT_Tensor_buffer, 0);
-  if (read_buffer(r, index, &data, &bytes) != RLT_OK || !data) return 0;
+  if (rlt_read_buffer(r, index, &data, &bytes) != RLT_OK || !data) return 0;
   return misaligned(data, rlt_fb_i8(tensor, RLT_SLOT_Tensor_type, 0)) ? bytes : 0;
 }
 
@@ -138,7 +137,7 @@ static rlt_status read_quantization(rlt_reading *r, const rlt_table *table, rlt_
 static rlt_status read_constant(rlt_reading *r, const rlt_table *table, rlt_tensor_def *out) {
   const uint8_t *data;
   uint64_t bytes;
-  RLT_TRY(read_buffer(r, rlt_fb_u32(table, RLT_SLOT_Tensor_buffer, 0), &data, &bytes));
+  RLT_TRY(rlt_read_buffer(r, rlt_fb_u32(table, RLT_SLOT_Tensor_buffer, 0), &data, &bytes));
   if (!data) return RLT_OK;
   RLT_REQUIRE(r->err, !out->is_variable, RLT_UNSUPPORTED, "it is a variable with an initial value in the file");
   if (rlt_type_bytes(out->type) || out->bytes) {

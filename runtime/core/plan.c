@@ -17,13 +17,16 @@ static void find_lifetimes(rlt_interpreter *it) {
     bool always = t->def->is_input || t->def->is_variable || it->options.preserve_all_tensors;
     t->first_use = always ? -1 : t->def->producer;
     t->last_use = always || t->def->is_output ? end : t->def->producer;
-    t->alias_of = -1;
+    t->last_read = t->alias_of = -1;
     t->offset = RLT_NO_OFFSET;
   }
   for (int32_t i = 0; i < it->graph->n_nodes; i++) {
     rlt_node *n = &it->nodes[i];
-    for (int32_t k = 0; k < n->def->n_inputs; k++)
-      if (n->in[k] && n->in[k]->last_use < i) n->in[k]->last_use = i;
+    for (int32_t k = 0; k < n->def->n_inputs; k++) {
+      if (!n->in[k]) continue;
+      n->in[k]->last_read = i;
+      if (n->in[k]->last_use < i) n->in[k]->last_use = i;
+    }
   }
 }
 
@@ -36,13 +39,15 @@ static int32_t root_of(const rlt_interpreter *it, int32_t tensor) {
 static void share_in_place(rlt_interpreter *it, int32_t node) {
   const rlt_node *n = &it->nodes[node];
   int32_t k = n->in_place;
-  if (n->ahead || it->options.preserve_all_tensors || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
+  bool apart = it->options.preserve_all_tensors || it->options.plan_only;
+  if (n->ahead || apart || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
   const rlt_tensor *in = n->in[k];
   rlt_tensor *out = n->out[0];
   int32_t uses = 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) uses += n->in[i] == in;
   if (uses > 1 || !in_arena(in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
   int32_t root = root_of(it, n->def->inputs[k]);
+  if (rlt_offline_offset(it, root) != rlt_offline_offset(it, n->def->outputs[0])) return;
   out->alias_of = root;
   if (it->tensors[root].last_use < out->last_use) it->tensors[root].last_use = out->last_use;
 }
@@ -50,7 +55,13 @@ static void share_in_place(rlt_interpreter *it, int32_t node) {
 static rlt_status add_span(rlt_interpreter *it, int32_t *count, rlt_span span, uint64_t limit, rlt_error *err) {
   RLT_REQUIRE(err, span.bytes <= limit, RLT_LIMIT, "%s takes %u bytes, the limit is %u (rlt_limits.max_arena_bytes)",
               span.owner < 0 ? "a node's scratch memory" : it->tensors[span.owner].def->name, span.bytes, limit);
-  span.bytes = rlt_align(span.bytes, RLT_BLOCK_ALIGN);
+  int32_t fixed = span.owner < 0 ? -1 : rlt_offline_offset(it, span.owner);
+  span.is_fixed = fixed >= 0;
+  if (span.is_fixed) {
+    span.offset = (uint32_t)fixed;
+  } else {
+    span.bytes = rlt_align(span.bytes, RLT_BLOCK_ALIGN);
+  }
   it->order[*count] = *count;
   it->spans[(*count)++] = span;
   return RLT_OK;
@@ -63,7 +74,7 @@ static rlt_status list_spans(rlt_interpreter *it, int32_t *count, uint64_t limit
   for (int32_t i = 0; i < it->graph->n_tensors; i++) {
     const rlt_tensor *t = &it->tensors[i];
     if (!in_arena(t) || t->alias_of >= 0) continue;
-    RLT_TRY(add_span(it, count, (rlt_span){t->bytes, 0, t->first_use, t->last_use, i, -1}, limit, err));
+    RLT_TRY(add_span(it, count, (rlt_span){t->bytes, 0, t->first_use, t->last_use, i, -1, false}, limit, err));
     it->live[t->first_use < 0 ? 0 : t->first_use] += t->bytes;
     it->live[(t->last_use < n_nodes ? t->last_use : n_nodes) + 1] -= t->bytes;
   }
@@ -76,10 +87,10 @@ static rlt_status list_spans(rlt_interpreter *it, int32_t *count, uint64_t limit
   for (int32_t i = 0; i < n_nodes; i++) {
     rlt_node *n = &it->nodes[i];
     n->scratch_offset = 0;
-    if (n->scratch_bytes == 0) continue;
+    if (n->scratch_bytes == 0 || it->options.plan_only) continue;
     uint64_t threads = (uint64_t)it->options.threads;
     uint64_t bytes = n->scratch_bytes > limit ? UINT64_MAX : rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * threads;
-    RLT_TRY(add_span(it, count, (rlt_span){bytes, 0, i, i, -1 - i, -1}, limit, err));
+    RLT_TRY(add_span(it, count, (rlt_span){bytes, 0, i, i, -1 - i, -1, false}, limit, err));
   }
   return RLT_OK;
 }
@@ -87,6 +98,7 @@ static rlt_status list_spans(rlt_interpreter *it, int32_t *count, uint64_t limit
 /* ---- placing ---- */
 
 static bool comes_first(const rlt_span *a, const rlt_span *b) {
+  if (a->is_fixed != b->is_fixed) return a->is_fixed;
   if (a->bytes != b->bytes) return a->bytes > b->bytes;
   if (a->first != b->first) return a->first < b->first;
   return a->owner < b->owner;
@@ -116,52 +128,62 @@ static void sort_by_size(const rlt_span *spans, int32_t *order, int32_t count) {
   }
 }
 
-/* Smallest gap among the placed spans, a list from *head by offset, in which `span` fits; links it in. */
-static void place(rlt_span *spans, int32_t *head, int32_t index) {
-  rlt_span *span = &spans[index];
-  uint64_t end = 0, best_gap = UINT64_MAX;
-  span->offset = RLT_NO_OFFSET;
-  for (int32_t i = *head; i >= 0; i = spans[i].next) {
+/* Smallest gap among the placed spans, a list from `head` by offset, in which `span` fits. */
+static uint64_t find_gap(const rlt_span *spans, int32_t head, const rlt_span *span) {
+  uint64_t end = 0, best_gap = UINT64_MAX, best = RLT_NO_OFFSET;
+  for (int32_t i = head; i >= 0; i = spans[i].next) {
     const rlt_span *other = &spans[i];
     if (other->last < span->first || span->last < other->first) continue;
     uint64_t gap = other->offset > end ? other->offset - end : 0;
     if (gap >= span->bytes && gap < best_gap) {
       best_gap = gap;
-      span->offset = end;
+      best = end;
     }
-    if (other->offset + other->bytes > end) end = other->offset + other->bytes;
+    uint64_t past = rlt_align(other->offset + other->bytes, RLT_BLOCK_ALIGN);
+    if (past > end) end = past;
   }
-  if (span->offset == RLT_NO_OFFSET) span->offset = end;
+  return best == RLT_NO_OFFSET ? end : best;
+}
+
+static void link_span(rlt_span *spans, int32_t *head, int32_t index) {
   int32_t *link = head;
-  while (*link >= 0 && spans[*link].offset <= span->offset) link = &spans[*link].next;
-  span->next = *link;
+  while (*link >= 0 && spans[*link].offset <= spans[index].offset) link = &spans[*link].next;
+  spans[index].next = *link;
   *link = index;
 }
 
-static uint64_t place_all(rlt_span *spans, const int32_t *order, int32_t count) {
+/* Fills sizes.arena and the spans' offsets, but for those the file fixes, which come first and are checked. */
+static rlt_status place_all(rlt_interpreter *it, int32_t count, rlt_error *err) {
   int32_t head = -1;
   uint64_t size = 0;
   for (int32_t i = 0; i < count; i++) {
-    rlt_span *span = &spans[order[i]];
+    rlt_span *span = &it->spans[it->order[i]];
     if (span->bytes == 0) {
       span->offset = 0;
       continue;
     }
-    place(spans, &head, order[i]);
+    if (span->is_fixed) {
+      RLT_TRY(rlt_check_offline_span(it, span, head, err));
+    } else {
+      span->offset = find_gap(it->spans, head, span);
+    }
+    link_span(it->spans, &head, it->order[i]);
     if (span->offset + span->bytes > size) size = span->offset + span->bytes;
   }
-  return size;
+  it->sizes.arena = rlt_align(size, RLT_BLOCK_ALIGN);
+  return RLT_OK;
 }
 
 rlt_status rlt_plan(rlt_interpreter *it, rlt_error *err) {
   uint64_t limit = it->model->limits.max_arena_bytes;
   if (limit > RLT_HARD_LIMIT) limit = RLT_HARD_LIMIT;
   int32_t count = 0;
+  it->follows_offline_plan = rlt_follows_offline_plan(it);
   find_lifetimes(it);
   for (int32_t i = 0; i < it->graph->n_nodes; i++) share_in_place(it, i);
   RLT_TRY(list_spans(it, &count, limit, err));
   sort_by_size(it->spans, it->order, count);
-  it->sizes.arena = place_all(it->spans, it->order, count);
+  RLT_TRY(place_all(it, count, err));
   RLT_REQUIRE(err, it->sizes.arena <= limit, RLT_LIMIT,
               "the arena needs %u bytes, the limit is %u (rlt_limits.max_arena_bytes)", it->sizes.arena, limit);
   for (int32_t i = 0; i < count; i++) {

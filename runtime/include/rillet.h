@@ -72,8 +72,9 @@ typedef struct rlt_options {
   int32_t subgraph;              /* the one to run: 0, or a signature's */
   rlt_parallel_for parallel_for; /* NULL: everything on the caller's thread */
   void *pool;
-  const char *isa;           /* highest ISA to use: "scalar", "avx2", "avx512", ...; NULL: the best found */
+  const char *isa;           /* highest ISA to use: "scalar", "avx2", "neon_dot", ...; NULL: the best found */
   bool preserve_all_tensors; /* give every tensor memory of its own, so that all can be read after invoke */
+  bool plan_only;            /* plan for export: tensors alone, none over another at any node; rlt_bind refuses */
   bool (*cancel)(void *ctx); /* asked before every node; NULL: never */
   void *cancel_ctx;
   uint64_t (*clock_ns)(void); /* with profile: a monotonic clock */
@@ -102,6 +103,7 @@ typedef struct rlt_tensor_info {
   bool is_variable;
   int32_t quantized; /* number of scales; 0 for none */
   int32_t quantized_axis;
+  uint64_t offset; /* in the arena; UINT64_MAX: not there, or not prepared */
 } rlt_tensor_info;
 
 typedef struct rlt_node_info {
