@@ -78,3 +78,13 @@ void rlt_repeat(void *to, const void *element, uint32_t bytes, int64_t count) {
       REPEAT(element16) break;
   }
 }
+
+rlt_status rlt_zero_element(rlt_prep *p, const rlt_tensor *y, uint8_t *zero) {
+  if (y->def->quant.n == 0 || y->type == RLT_TYPE_FLOAT32) return RLT_OK;
+  RLT_REQUIRE(p->err, y->def->quant.n == 1, RLT_UNSUPPORTED, "%T: padding a tensor of several scales", y);
+  int32_t value = rlt_zero_point(y, 0);
+  if (rlt_type_bytes(y->type) == 1) zero[0] = (uint8_t)value;
+  if (y->type == RLT_TYPE_INT16) __builtin_memcpy(zero, &(int16_t){(int16_t)value}, 2);
+  if (y->type == RLT_TYPE_INT32) __builtin_memcpy(zero, &value, 4);
+  return RLT_OK;
+}

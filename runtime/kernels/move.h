@@ -33,4 +33,7 @@ void rlt_steps(const rlt_tensor *t, int64_t *step);
 /* Writes `count` copies of one element. */
 void rlt_repeat(void *to, const void *element, uint32_t bytes, int64_t count);
 
+/* Zero as the tensor's type and scale write it, into 16 zeroed bytes. UNSUPPORTED if it has several scales. */
+rlt_status rlt_zero_element(rlt_prep *p, const rlt_tensor *y, uint8_t *zero);
+
 #endif

@@ -4,21 +4,10 @@
 
 typedef struct pad_data {
   int32_t before[RLT_MAX_RANK];
-  int32_t inner;   /* dimensions [inner, rank) are not padded: they move as one run of elements */
-  int32_t offset;  /* MIRROR_PAD: 0 repeats the edge (SYMMETRIC), 1 does not (REFLECT) */
-  uint8_t zero[8]; /* PAD's value, in the tensor's type */
+  int32_t inner;    /* dimensions [inner, rank) are not padded: they move as one run of elements */
+  int32_t offset;   /* MIRROR_PAD: 0 repeats the edge (SYMMETRIC), 1 does not (REFLECT) */
+  uint8_t zero[16]; /* PAD's value, in the tensor's type */
 } pad_data;
-
-/* Zero as the tensor's type writes it. */
-static rlt_status fill_zero(rlt_prep *p, const rlt_tensor *y, uint8_t *zero) {
-  if (y->def->quant.n == 0 || y->type == RLT_TYPE_FLOAT32) return RLT_OK;
-  RLT_REQUIRE(p->err, y->def->quant.n == 1, RLT_UNSUPPORTED, "%T: padding a tensor of several scales", y);
-  int32_t value = rlt_zero_point(y, 0);
-  if (rlt_type_bytes(y->type) == 1) zero[0] = (uint8_t)value;
-  if (y->type == RLT_TYPE_INT16) __builtin_memcpy(zero, &(int16_t){(int16_t)value}, 2);
-  if (y->type == RLT_TYPE_INT32) __builtin_memcpy(zero, &value, 4);
-  return RLT_OK;
-}
 
 static rlt_status read_paddings(rlt_prep *p, rlt_node *n, int32_t *dims) {
   pad_data *k = n->data;
@@ -63,7 +52,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
     RLT_REQUIRE(p->err, n->in[2]->count == 1, RLT_BAD_MODEL, "%T must be one value", n->in[2]);
   }
   RLT_TRY(read_paddings(p, n, dims));
-  RLT_TRY(fill_zero(p, y, k->zero));
+  RLT_TRY(rlt_zero_element(p, y, k->zero));
   RLT_TRY(rlt_set_shape(p, y, n->in[0]->rank, dims));
   int32_t row_dim = k->inner > 0 ? k->inner - 1 : 0;
   n->tiles = rlt_unit_tiles(rlt_span(y, 0, row_dim), rlt_span(y, row_dim, y->rank));

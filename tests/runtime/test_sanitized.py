@@ -14,7 +14,7 @@ from zoo import ROOT
 from runtime.core.build import build
 
 # All that run kernels on small tensors; what builds, forks or measures stays out.
-SUITES = ["elementwise", "quantized_ops", "reduce", "shape_ops", "slices", "matrix_ops", "plan"]
+SUITES = ["elementwise", "quantized_ops", "reduce", "shape_ops", "slices", "matrix_ops", "plan", "spatial"]
 gcc = shutil.which("gcc")
 
 

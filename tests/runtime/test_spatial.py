@@ -133,6 +133,109 @@ def test_a_computed_size_holds_to_the_declared_one() -> None:
             run(single_op(op, args, Out(shape=(1, 5, 6, 2))))
 
 
+# ---- SPACE_TO_DEPTH, DEPTH_TO_SPACE ----
+
+TYPES = ["float32", "int8", "uint8", "int16", "int32", "int64", "bool"]
+
+
+def with_shape(op: str, x: np.ndarray, args: list[Any], wanted: np.ndarray, **options: Any) -> None:
+    """`wanted` exactly, also from LiteRT where it takes the type."""
+    model = single_op(op, [x, *args], Out(x.dtype.name.upper(), shape=wanted.shape), **options)
+    np.testing.assert_array_equal(same_bits(model, wanted), wanted)
+    if wanted.size and x.dtype.name not in ("int16", "bool"):
+        np.testing.assert_array_equal(litert(model), wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 4), st.integers(0, 5)),
+    st.integers(1, 3),
+    st.sampled_from(TYPES),
+)
+def test_space_to_depth_and_back(shape: Any, block: int, dtype: str) -> None:
+    batch, high, wide, channels = shape
+    x = numbers((batch, high * block, wide * block, channels), dtype)
+    cut = x.reshape(batch, high, block, wide, block, channels).transpose(0, 1, 3, 2, 4, 5)
+    deep = cut.reshape(batch, high, wide, channels * block * block)
+    with_shape("SPACE_TO_DEPTH", x, [], deep, block_size=block)
+    with_shape("DEPTH_TO_SPACE", deep, [], x, block_size=block)
+
+
+# ---- SPACE_TO_BATCH_ND, BATCH_TO_SPACE_ND ----
+
+
+def to_batch(x: np.ndarray, blocks: Any, pads: Any, value: int = 0) -> np.ndarray:
+    """NumPy's form of SPACE_TO_BATCH_ND."""
+    n = len(blocks)
+    widths = [(0, 0), *pads, *[(0, 0)] * (x.ndim - 1 - n)]
+    x = np.pad(x, widths, constant_values=value)
+    shape = [x.shape[0]]
+    for size, block in zip(x.shape[1:], blocks, strict=False):
+        shape += [size // block, block]
+    order = [*range(2, 2 * n + 1, 2), 0, *range(1, 2 * n, 2)]
+    rest = range(2 * n + 1, n + x.ndim)
+    cut = x.reshape([*shape, *x.shape[1 + n :]]).transpose([*order, *rest])
+    sizes = [size // block for size, block in zip(x.shape[1:], blocks, strict=False)]
+    return cut.reshape([x.shape[0] * int(np.prod(blocks)), *sizes, *x.shape[1 + n :]])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_space_to_batch_and_back(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 2))
+    blocks = data.draw(st.lists(st.integers(1, 3), min_size=n, max_size=n))
+    shape, pads = [data.draw(st.integers(1, 3))], []
+    for block in blocks:
+        before, after, parts = (data.draw(st.integers(0, 4)) for _ in range(3))
+        size = (parts + 1) * block - (before + after) % block
+        shape.append(size)
+        pads.append((before, after))
+    shape.append(data.draw(st.integers(1, 3)))
+    x = numbers(shape, data.draw(st.sampled_from(["float32", "int8", "uint8", "int32", "int64"])))
+    wanted = to_batch(x, blocks, pads)
+    edges = [const(blocks), const(pads)]
+    with_shape("SPACE_TO_BATCH_ND", x, edges, wanted)
+    with_shape("BATCH_TO_SPACE_ND", wanted, edges, x)
+
+
+def test_padding_of_batches_is_the_zero_point() -> None:
+    x = numbers((1, 3, 3, 2), "int8")
+    pads = [(1, 0), (0, 1)]
+    model = single_op("SPACE_TO_BATCH_ND", [Arg(x, 0.1, -7), const([2, 2]), const(pads)])
+    np.testing.assert_array_equal(run(model), to_batch(x, [2, 2], pads, -7))
+    np.testing.assert_array_equal(litert(model), run(model))
+
+
+def test_batches_of_three_dimensions_and_of_none() -> None:
+    x, blocks, pads = numbers((2, 3, 4, 5, 2)), [2, 1, 3], [(1, 0), (0, 0), (0, 1)]
+    args = [const(blocks), const(pads)]
+    wanted = to_batch(x, blocks, pads)
+    np.testing.assert_array_equal(run(single_op("SPACE_TO_BATCH_ND", [x, *args])), wanted)
+    np.testing.assert_array_equal(run(single_op("BATCH_TO_SPACE_ND", [wanted, *args])), x)
+    nothing = [const(np.zeros(0)), const(np.zeros((0, 2)))]
+    np.testing.assert_array_equal(run(single_op("SPACE_TO_BATCH_ND", [x, *nothing])), x)
+    assert run(single_op("SPACE_TO_BATCH_ND", [x[:0], *args])).shape == (0, 2, 4, 2, 2)
+
+
+# ---- REVERSE_V2 ----
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_reverse(dtype: str) -> None:
+    x = numbers((2, 3, 4, 5), dtype)
+    for axes in ([0], [1, 2], [2, 1], [3], [-1], [0, 1, 2, 3], []):
+        neighbours = [a % 4 for a in axes] == sorted(a % 4 for a in axes) and len(axes) < 3
+        model = single_op("REVERSE_V2", [x, const(np.array(axes, int))], Out(dtype.upper()))
+        wanted = np.flip(x, axes)
+        np.testing.assert_array_equal(same_bits(model, wanted), wanted)
+        if neighbours and axes:
+            np.testing.assert_array_equal(litert(model), wanted)
+
+
+def test_reverse_of_nothing() -> None:
+    assert run(single_op("REVERSE_V2", [numbers((0, 3)), const([0, 1])])).shape == (0, 3)
+
+
 # ---- refusals ----
 
 F4 = numbers((1, 4, 4, 8))
@@ -154,6 +257,36 @@ REFUSED: list[tuple[str, OpModel, str]] = [
         single_op(BILINEAR, [Arg(F4.astype(np.int8), 0.1), const([2, 2])], Out("INT8", 0.2)),
         "same scale",
     ),
+    ("depth", single_op("SPACE_TO_DEPTH", [F4], block_size=3), "does not divide"),
+    ("depth block", single_op("SPACE_TO_DEPTH", [F4], block_size=0), "block size 0"),
+    ("space", single_op("DEPTH_TO_SPACE", [F4], block_size=3), "do not make blocks"),
+    (
+        "batch",
+        single_op("SPACE_TO_BATCH_ND", [F4, const([3, 2]), const([[0, 0], [0, 0]])]),
+        "does not go with blocks of 3",
+    ),
+    (
+        "batch edges",
+        single_op("SPACE_TO_BATCH_ND", [F4, const([2, 2]), const([[0, 0]])]),
+        "two edges",
+    ),
+    (
+        "negative padding",
+        single_op("SPACE_TO_BATCH_ND", [F4, const([2, 2]), const([[0, -2], [0, 0]])]),
+        "-2 after",
+    ),
+    (
+        "images",
+        single_op("BATCH_TO_SPACE_ND", [F4, const([2, 2]), const([[0, 0], [0, 0]])]),
+        "images",
+    ),
+    (
+        "crops",
+        single_op("BATCH_TO_SPACE_ND", [F4, const([1, 1]), const([[3, 3], [0, 0]])]),
+        "does not go",
+    ),
+    ("reverse", single_op("REVERSE_V2", [F4, const([4])]), "out of range"),
+    ("reverse twice", single_op("REVERSE_V2", [F4, const([1, -3])]), "twice"),
     ("huge", single_op(NEAREST, [F4, const([1 << 24, 1])]), "2\\^24"),
 ]
 
