@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unary.h"
 
-/* ---- plain integers: through unsigned types, because negating the least integer wraps around ---- */
+/* ---- what is no loop of an ISA; integers through unsigned types, because negating the least one wraps around ---- */
 
 #define PLAIN(name, type, expression)                       \
   static void name(const void *from, void *to, int64_t n) { \
@@ -13,6 +13,8 @@
 
 PLAIN(neg_i32, int32_t, (int32_t)(0u - (uint32_t)v))
 PLAIN(neg_i64, int64_t, (int64_t)(0u - (uint64_t)v))
+PLAIN(sin_f32, float, rlt_sin(v))
+PLAIN(cos_f32, float, rlt_cos(v))
 PLAIN(sign_i32, int32_t, (v > 0) - (v < 0))
 PLAIN(sign_f64, double, v > 0 ? 1.0 : (v < 0 ? -1.0 : (v == v ? 0.0 : v)))
 PLAIN(abs_i32, int32_t, v < 0 ? (int32_t)(0u - (uint32_t)v) : v)
@@ -27,7 +29,7 @@ typedef struct unary_row {
 } unary_row;
 
 #define REAL(op) {RLT_OP_##op, RLT_TYPE_FLOAT32, RLT_LOOP_##op, NULL}
-#define INTEGER(op, type, loop) {RLT_OP_##op, RLT_TYPE_##type, RLT_UNARY_LOOPS, loop}
+#define PLAIN_ROW(op, type, loop) {RLT_OP_##op, RLT_TYPE_##type, RLT_UNARY_LOOPS, loop}
 static const unary_row ROWS[] = {
     REAL(RELU),
     REAL(RELU6),
@@ -48,16 +50,16 @@ static const unary_row ROWS[] = {
     REAL(FLOOR),
     REAL(CEIL),
     REAL(ROUND),
-    REAL(SIN),
-    REAL(COS),
     REAL(SIGN),
     REAL(GELU),
-    INTEGER(NEG, INT32, neg_i32),
-    INTEGER(NEG, INT64, neg_i64),
-    INTEGER(ABS, INT32, abs_i32),
-    INTEGER(SIGN, INT32, sign_i32),
-    INTEGER(SIGN, FLOAT64, sign_f64),
-    INTEGER(LOGICAL_NOT, BOOL, not_bool),
+    PLAIN_ROW(NEG, INT32, neg_i32),
+    PLAIN_ROW(NEG, INT64, neg_i64),
+    PLAIN_ROW(ABS, INT32, abs_i32),
+    PLAIN_ROW(SIN, FLOAT32, sin_f32),
+    PLAIN_ROW(COS, FLOAT32, cos_f32),
+    PLAIN_ROW(SIGN, INT32, sign_i32),
+    PLAIN_ROW(SIGN, FLOAT64, sign_f64),
+    PLAIN_ROW(LOGICAL_NOT, BOOL, not_bool),
 };
 
 static const unary_row *find_row(int32_t op, int32_t type) {

@@ -9,7 +9,7 @@
 
 typedef struct rlt_unary {
   rlt_unary_loop real;                              /* FLOAT32 */
-  void (*plain)(const void *x, void *y, int64_t n); /* integers without scales; both NULL: by table */
+  void (*plain)(const void *x, void *y, int64_t n); /* other types; both NULL: by table */
   uint32_t element_bytes;
   float alpha;
   uint8_t table[256]; /* output byte by input byte */
