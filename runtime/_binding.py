@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import pathlib
 import sys
 from ctypes import (
     POINTER,
@@ -35,9 +34,8 @@ STATUSES = (
     "CANCELLED", "BUSY", "BAD_VALUE",
 )  # fmt: skip
 # RILLET_LIBRARY names another build of the same version, such as a sanitized one.
-LIBRARY = pathlib.Path(
-    os.environ.get("RILLET_LIBRARY") or pathlib.Path(__file__).with_name("_lib") / "librillet.so"
-)
+_HERE = os.path.dirname(os.path.abspath(__file__))
+LIBRARY = os.environ.get("RILLET_LIBRARY") or os.path.join(_HERE, "_lib", "librillet.so")
 
 
 class Error(ctypes.Structure):
@@ -159,19 +157,19 @@ def library() -> ctypes.CDLL:
     """The compiled runtime. RilletError, with how to build it, where it is missing or of another
     version.
     """
-    script = pathlib.Path(__file__).with_name("core") / "build.py"
+    script = os.path.join(_HERE, "core", "build.py")
     remedy = (
         (
-            f"Build it with `{pathlib.Path(sys.executable).name} {script}`, which needs"
+            f"Build it with `{os.path.basename(sys.executable)} {script}`, which needs"
             " `pip install ziglang==0.17.0` or a compiler named in RILLET_CC: RILLET_CC=gcc."
         )
-        if script.exists()
+        if os.path.exists(script)
         else "Install rillet or rillet-runtime again."
     )
-    if not LIBRARY.exists():
+    if not os.path.exists(LIBRARY):
         raise RilletError(f"the compiled runtime {LIBRARY} is missing. {remedy}", "BAD_STATE")
     try:
-        lib = ctypes.CDLL(str(LIBRARY))
+        lib = ctypes.CDLL(LIBRARY)
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(lib, name)
             function.restype, function.argtypes = result, arguments

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
+import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -29,11 +32,11 @@ def aligned_block(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-def map_file(path: str | os.PathLike[str]) -> np.ndarray:
+def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
     """The file's bytes, mapped read-only. RilletError if it cannot be read or is empty."""
     try:
         with open(path, "rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise RilletError(
             f"cannot read the model {os.fspath(path)!r}: {error.strerror or error}"
@@ -43,14 +46,30 @@ def map_file(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class Model:
-    """Opens `content` (any buffer of bytes; copied if it could change); shared by sessions.
+    """A verified model, opened once for any number of interpreters.
+
+    They share its bytes and structure, and those that run the same graph on the same input shapes
+    share one block of packed weights. An interpreter serves one thread, a model all of them::
+
+        model = runtime.Model("m.tflite")
+        interpreters = [model.interpreter() for _ in range(threads)]
+
+    Args:
+      model_path: file to map into memory; it must not change while the model lives.
+      model_content: the model's bytes instead of a path (copied if they could change).
 
     Raises RilletError with status BAD_MODEL, UNSUPPORTED or LIMIT.
     """
 
-    def __init__(self, content: Any, origin: str) -> None:
+    def __init__(
+        self, model_path: str | os.PathLike[str] | None = None, model_content: Any = None
+    ) -> None:
+        if (model_path is None) == (model_content is None):
+            raise RilletError("give either model_path or model_content")
+        self._map = None if model_path is None else map_file(model_path)
+        origin = "model_content" if model_path is None else os.fspath(model_path)
         lib = c.library()
-        self.bytes = np.frombuffer(content, np.uint8)
+        self.bytes = np.frombuffer(model_content if self._map is None else self._map, np.uint8)
         if self.bytes.flags.writeable:  # what was verified must not change afterwards
             self.bytes = self.bytes.copy()
         address, size = self.bytes.ctypes.data, self.bytes.nbytes
@@ -64,6 +83,38 @@ class Model:
         except RilletError as error:
             raise RilletError(f"{origin}: {error}", error.status) from None
         self.subgraphs: int = lib.rlt_subgraph_count(self.pointer)
+        # Prepared blocks that live, by all that their content depends on; `packing` guards them.
+        self.prepared: weakref.WeakValueDictionary[Any, np.ndarray] = weakref.WeakValueDictionary()
+        self.packing = threading.Lock()
+
+    def interpreter(self, **options: Any) -> Any:
+        """An `Interpreter` of this model; keywords are the Interpreter's, but for the model's."""
+        from .interpreter import Interpreter
+
+        return Interpreter(model=self, **options)
+
+    def tensor_offsets(self) -> list[int]:
+        """A memory plan to be exported: per tensor of the main graph its first byte in one arena,
+        or -1 where it has no place there (constants, what comes from constants alone, variables).
+
+        No two tensors that are alive at the same node overlap, a node's inputs and outputs
+        included; graph inputs live to the end. RilletError where the model cannot be run here.
+        """
+        from ._session import Session
+
+        session = Session(self, plan_only=True)
+        session.plan()
+        infos = [session.info(tensor) for tensor in range(self.tensor_count(0))]
+        placed = [not info.is_variable and info.offset < 2**64 - 1 for info in infos]
+        return [info.offset if place else -1 for info, place in zip(infos, placed)]
+
+    def release_pages(self) -> None:
+        """Gives the pages of a mapped file back: its weights are packed, and what is still read
+        comes from the system's cache of files.
+        """
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_DONTNEED)
 
     def tensor_count(self, subgraph: int) -> int:
         return c.library().rlt_tensor_count(self.pointer, subgraph)

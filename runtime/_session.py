@@ -55,6 +55,7 @@ class Session:
         threads: int = 1,
         preserve: bool = False,
         profile: bool = False,
+        plan_only: bool = False,
     ) -> None:
         lib = c.library()
         self.model, self.subgraph = model, subgraph
@@ -64,10 +65,13 @@ class Session:
         self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
         self._views: list[weakref.ref[_Memory]] = []
         self._arena = self._prepared = aligned_block(0)
-        self.allocated = False
+        self._planned = self.allocated = False
 
         options = self._options = c.Options(
-            threads=threads, subgraph=subgraph, preserve_all_tensors=preserve
+            threads=threads,
+            subgraph=subgraph,
+            preserve_all_tensors=preserve,
+            plan_only=plan_only,
         )
         options.isa = os.environ["RILLET_ISA"].encode() if os.environ.get("RILLET_ISA") else None
         if threads > 1:
@@ -139,7 +143,7 @@ class Session:
                 )
             array = (ctypes.c_int32 * max(1, len(dims)))(*dims)
             c.call("rlt_resize_input", self._it, int(tensor), len(dims), array)
-            self.allocated = False
+            self._planned = self.allocated = False
             self._arrays.clear()
 
     def allocate(self) -> None:
@@ -150,27 +154,47 @@ class Session:
             self._refuse_views("allocate tensors")
             if self.allocated:
                 return
-            c.call("rlt_prepare", self._it)
+            self._prepare()
             sizes = self.sizes()
-            if self._prepared.nbytes != sizes.prepared:
-                self._prepared = aligned_block(sizes.prepared)
-            if self._arena.nbytes != sizes.arena:
-                self._arena = aligned_block(sizes.arena)
-            else:
+            if self._arena.nbytes == sizes.arena:
                 self._arena[:] = 0
-            c.call(
-                "rlt_bind",
-                self._it,
-                self._prepared.ctypes.data,
-                sizes.prepared,
-                False,
-                self._arena.ctypes.data,
-                sizes.arena,
-            )
+            else:
+                self._arena = aligned_block(0)  # the old one goes before the new one comes
+                self._arena = aligned_block(sizes.arena)
+            self._bind(sizes)
             self.allocated = True
 
+    def plan(self) -> None:
+        """Makes `sizes` exact without allocating anything."""
+        if not self._planned:
+            with self._guard:
+                self._prepare()
+
+    def _prepare(self) -> None:
+        if not self._planned:
+            c.call("rlt_prepare", self._it)
+            self._planned = True
+
+    def _bind(self, sizes: c.Sizes) -> None:
+        """Takes the prepared block that another session of the model has packed, or packs one."""
+        options, model = self._options, self.model
+        shapes = [tuple(i.dims[: i.rank]) for i in map(self.info, model.inputs(self.subgraph))]
+        key = (self.subgraph, options.isa, options.preserve_all_tensors, sizes.prepared, *shapes)
+        arena = self._arena.ctypes.data
+        with model.packing:
+            prepared = model.prepared.get(key)
+            is_packed = prepared is not None
+            if prepared is None:
+                self._prepared = aligned_block(0)
+                prepared = aligned_block(sizes.prepared)
+            block = prepared.ctypes.data
+            c.call("rlt_bind", self._it, block, sizes.prepared, is_packed, arena, sizes.arena)
+            self._prepared = model.prepared[key] = prepared
+        if not is_packed:
+            model.release_pages()
+
     def sizes(self) -> c.Sizes:
-        """Bytes of every block; RilletError before the first `allocate`."""
+        """Bytes of every block; RilletError before the first `plan` or `allocate`."""
         sizes = c.Sizes()
         if c.library().rlt_get_sizes(self._it, ctypes.byref(sizes)):
             raise RilletError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._model import DTYPES, Model, map_file
+from ._model import DTYPES, Model
 from ._session import Session
 from .errors import RilletError
 from .signature import SignatureRunner
@@ -33,7 +33,7 @@ class Interpreter:
 
     Life: ``allocate_tensors``, ``set_tensor``, ``invoke``, ``get_tensor``; or call it:
       ``interpreter(x)``. One interpreter serves one thread at a time; a second one gets a
-      RilletError.
+      RilletError. Threads that run one model take an interpreter each from a `Model`.
 
     Args:
       model_path: file to map into memory; it must not change while the interpreter lives.
@@ -43,6 +43,7 @@ class Interpreter:
       experimental_preserve_all_tensors: gives every tensor memory of its own, so that intermediate
         values can be read.
       profile: measures every node; see `profile`.
+      model: a `Model` to share with other interpreters, instead of a path or bytes.
       Other experimental keywords are ignored, with a warning where they ask for something.
 
     The environment variable RILLET_ISA caps the instruction set ("scalar", "avx2", ...).
@@ -65,6 +66,7 @@ class Interpreter:
         experimental_disable_delegate_node_fusion: bool = False,
         experimental_force_delegate_node_profiling: bool = False,
         profile: bool = False,
+        model: Model | None = None,
     ) -> None:
         _warn_of_ignored(
             experimental_delegates=experimental_delegates,
@@ -83,12 +85,10 @@ class Interpreter:
             )
         if num_threads is not None and num_threads < 1:
             raise RilletError(f"num_threads should be >= 1, it is {num_threads}")
-        if (model_path is None) == (model_content is None):
-            raise RilletError("give either model_path or model_content")
-        if model_path is not None:
-            model = Model(map_file(model_path), os.fspath(model_path))
-        else:
-            model = Model(model_content, "model_content")
+        if model is None:
+            model = Model(model_path, model_content)
+        elif model_path is not None or model_content is not None:
+            raise RilletError("give one of model, model_path and model_content")
         self._model = model
         self._threads, self._preserve, self._timed = (
             num_threads or 1,
@@ -274,16 +274,17 @@ class Interpreter:
 
     def memory(self) -> dict[str, int]:
         """Bytes: model (the file), structure, state, prepared (packed weights), arena (activations
-        and scratch), and peak_live, which no arena could go below. RilletError before
-        allocate_tensors.
+        and scratch), and peak_live, which no arena could go below. Exact before allocate_tensors
+        too: what is needed is planned, and nothing allocated.
         """
+        self._session.plan()
         sizes = self._session.sizes()
         return {name: int(getattr(sizes, name)) for name, *_ in sizes._fields_}
 
     def nodes(self) -> list[dict[str, Any]]:
         """Per node: index, op, version, inputs and outputs (tensor indices, -1 for one left out),
-        and after allocate_tensors the inner loop chosen, multiply-accumulates, scratch bytes per
-        thread and packed bytes.
+        and after memory or allocate_tensors the inner loop chosen, multiply-accumulates, scratch
+        bytes per thread and packed bytes.
         """
         return [self._node(i) for i in range(self._model.node_count(0))]
 
