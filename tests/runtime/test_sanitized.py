@@ -14,7 +14,18 @@ from zoo import ROOT
 from runtime.core.build import build
 
 # All that run kernels on small tensors; what builds, forks or measures stays out.
-SUITES = ["elementwise", "quantized_ops", "reduce", "shape_ops", "slices", "matrix_ops", "plan", "spatial"]
+SUITES = [
+    "elementwise",
+    "quantized_ops",
+    "reduce",
+    "shape_ops",
+    "slices",
+    "matrix_ops",
+    "plan",
+    "index_ops",
+    "plain_ops",
+    "spatial",
+]
 gcc = shutil.which("gcc")
 
 
