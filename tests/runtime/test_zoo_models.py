@@ -14,7 +14,6 @@ import runtime
 # What this runtime does not run yet, and words of the reason. The list may only get shorter.
 REFUSED = {
     "deeplabv3_mnv2_pascal_quant": "UINT8",
-    "keras_lstm_mnist_ptq": "no kernel for UNIDIRECTIONAL_SEQUENCE_LSTM",
     "mobilenet_v1_0.25_128_quant": "UINT8",
     "nmp": "is computed, and the shape that depends on it",
     "selfie_segmentation": "no kernel for the custom operator 'Convolution2DTransposeBias'",
