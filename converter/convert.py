@@ -26,4 +26,4 @@ def convert_session(
     """
     model = from_session(sess, inputs, outputs, **kwargs)
     optimize(model)
-    return write_tflite(model, path)
+    return write_tflite(model, path, offline_plan=True)

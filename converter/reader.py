@@ -13,10 +13,11 @@ from converter import ir, packing, schema
 from converter.associated_files import split_files
 from converter.errors import ConversionError
 from converter.flatbuffer import CorruptData, Decoder
+from converter.offline_plan import OFFLINE_PLAN
 from converter.verifier import verify
 
 # Metadata that refers to positions of tensors or operators, which no rewrite keeps.
-POSITIONAL_METADATA = ("OfflineMemoryAllocation", "model_control_dependencies")
+POSITIONAL_METADATA = (OFFLINE_PLAN, "model_control_dependencies")
 
 
 def read_tflite(

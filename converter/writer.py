@@ -16,6 +16,7 @@ from converter import ir, packing, schema
 from converter.associated_files import append_files
 from converter.errors import ConversionError
 from converter.flatbuffer import encode
+from converter.offline_plan import OFFLINE_PLAN, plan_of
 from converter.op_versions import op_version
 from converter.runtime_versions import min_runtime_version
 from converter.verifier import verify
@@ -25,16 +26,29 @@ INSIDE_LIMIT = (1 << 31) - (1 << 26)
 _MIN_RUNTIME_VERSION = "min_runtime_version"
 
 
-def write_tflite(model: ir.Model, path: str | os.PathLike | None = None) -> bytes:
+def write_tflite(
+    model: ir.Model,
+    path: str | os.PathLike | None = None,
+    *,
+    offline_plan: bool | None = None,
+) -> bytes:
     """Bytes of `model` as a ``.tflite`` file, also written to `path` where one is given.
 
     The file appears whole or not at all. Equal constants share one buffer; constants lie at
-    multiples of 16 bytes. Raises ConversionError for a model that does not verify and for a path
-    that cannot be written.
+    multiples of 16 bytes. `offline_plan`: whether the metadata OfflineMemoryAllocation is written,
+    a memory plan that TFLite Micro obeys (`offline_plan.plan_of`); None means where there is a
+    path, because bytes that stay in this program are better planned when they run.
+
+    Raises ConversionError for a model that does not verify and for a path that cannot be written.
     """
     verify(model)
     try:
-        data = _Writer(model).data()
+        writer = _Writer(model)
+        data = writer.data()
+        plan = plan_of(data) if offline_plan or (offline_plan is None and path) else None
+        if plan is not None:
+            writer.plan = plan
+            data = writer.data()
     except ValueError as error:
         raise ConversionError(f"the model cannot be written: {error}") from error
     if path is not None:
@@ -72,6 +86,7 @@ class _Writer:
         self._buffer_of: dict[bytes, int] = {}
         self._buffer_of_array: dict[tuple[int, str], int] = {}
         self.codes: list[tuple[str, str | None, int]] = []
+        self.plan = b""  # content of OFFLINE_PLAN; empty: none
 
     def data(self) -> bytes:
         root = self._root()
@@ -82,7 +97,10 @@ class _Writer:
     def _root(self) -> dict[str, Any]:
         graphs = [_GraphWriter(self, graph) for graph in self.model.graphs]
         metadata = dict(self.model.metadata)
-        metadata.pop(_MIN_RUNTIME_VERSION, None)
+        for name in (_MIN_RUNTIME_VERSION, OFFLINE_PLAN):  # facts about the file, found anew
+            metadata.pop(name, None)
+        if self.plan:
+            metadata[OFFLINE_PLAN] = self.plan
         release = min_runtime_version(self.model).encode()
         metadata[_MIN_RUNTIME_VERSION] = release.ljust(16, b"\0")
         return {

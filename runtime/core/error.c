@@ -64,6 +64,9 @@ static void format_into(writer *w, const char *format, va_list args) {
       case 's':
         put_string(w, va_arg(args, const char *));
         break;
+      case 'n':
+        put_name(w, va_arg(args, const char *));
+        break;
       case 'd':
         put_signed(w, va_arg(args, int32_t));
         break;
