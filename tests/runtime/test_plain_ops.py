@@ -192,7 +192,7 @@ REFUSED: list[tuple[str, OpModel, str]] = [
     ("bucket NaN", single_op("BUCKETIZE", [F], Out("INT32"), boundaries=[np.nan]), "ascending"),
     ("bucket type", single_op("BUCKETIZE", [F > 0], Out("INT32"), boundaries=[1.0]), "takes"),
     ("bucket output", single_op("BUCKETIZE", [F], Out("INT64"), boundaries=[1.0]), "INT32"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "model", "words"), REFUSED, ids=[row[0] for row in REFUSED])

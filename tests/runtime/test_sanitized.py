@@ -24,6 +24,7 @@ SUITES = [
     "plan",
     "index_ops",
     "plain_ops",
+    "scatter_ops",
     "spatial",
 ]
 gcc = shutil.which("gcc")
