@@ -17,6 +17,7 @@ import importlib.util
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -30,24 +31,54 @@ LIBRARY = RUNTIME / "_lib" / "librillet.so"
 
 
 class Target(NamedTuple):
-    """One row of the target table: zig's target triple, its wheel tag and the ISA overlays it
-    carries.
+    """One row of the target table: zig's target triple, its wheel's tag (None: no Python there),
+    the ISA overlays it carries, flags that choose its CPU, and how the library is linked.
     """
 
     triple: str
-    wheel: str
+    wheel: str | None
     isas: tuple[str, ...]
     flags: tuple[str, ...] = ()
+    link: tuple[str, ...] = ("-shared", "-Wl,--no-undefined", "-Wl,-soname,librillet.so")
 
+    @property
+    def is_wasm(self) -> bool:
+        """No operating system: no threads, no position-independent code."""
+        return self.triple.startswith("wasm")
+
+    @property
+    def library(self) -> str:
+        """Name of the library's file."""
+        return "rillet.wasm" if self.is_wasm else "librillet.so"
+
+
+# A module without imports that exports its memory; what lies from __heap_base on is the caller's.
+WASM_LINK = (
+    "-nostdlib",
+    "-rtlib=compiler-rt",
+    "-Wl,--no-entry",
+    "-Wl,--export-dynamic",
+    "-Wl,--export=__heap_base",
+    "-Wl,-z,stack-size=131072",
+)
 
 TARGETS = {
     "x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", ("avx2", "avx512")),
     "aarch64": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", ("neon",)),
-    "armv7": Target(
+    "armv7": Target(  # Raspberry Pi 2 and newer with a 32-bit system
         "arm-linux-gnueabihf.2.31", "manylinux_2_31_armv7l", ("armv7",), ("-mcpu=cortex_a7",)
     ),
+    "armv6": Target(  # Raspberry Pi Zero and 1
+        "arm-linux-gnueabihf.2.28",
+        "linux_armv6l",
+        (),
+        ("-mcpu=arm1176jzf_s", "-Wno-pass-failed"),  # it has no vectors
+    ),
+    "wasm32": Target(
+        "wasm32-freestanding", None, ("wasm",), ("-mcpu=generic+simd128",), link=WASM_LINK
+    ),
 }
-MACHINES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7"}
+MACHINES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "armv6l": "armv6"}
 
 # A file of simd/ whose name has one of these words is an overlay: built only for targets that list
 # it.
@@ -70,7 +101,7 @@ ISA_FLAGS = {
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
 # No fused multiply-add but by intrinsic: float results must not depend on the compiler.
 # No errno: a square root is an instruction, never a call into a C library.
-COMMON = ["-std=c11", "-fPIC", "-fvisibility=hidden", "-fomit-frame-pointer"]
+COMMON = ["-std=c11", "-fvisibility=hidden", "-fomit-frame-pointer"]
 COMMON += ["-ffp-contract=off", "-fno-math-errno"]
 SANITIZE = [
     "-O1",
@@ -95,8 +126,11 @@ def host_target() -> str:
 
 
 def wheel_machine(target: str) -> str:
-    """The machine as wheel tags name it."""
-    return TARGETS[target].wheel.split("_", 3)[3]
+    """The machine as wheel tags name it. BuildError where the target has no wheels."""
+    tag = TARGETS[target].wheel
+    if tag is None:
+        raise BuildError(f"{target} has no Python, so it has no wheels")
+    return tag.removeprefix("manylinux_").removeprefix("linux_").lstrip("0123456789_")
 
 
 def sources(target: str) -> list[pathlib.Path]:
@@ -104,10 +138,11 @@ def sources(target: str) -> list[pathlib.Path]:
     found = [f for folder in ("core", "kernels", "simd") for f in (RUNTIME / folder).glob("*.c")]
     overlays = set(ISA_FLAGS) - set(TARGETS[target].isas)
     kept = [f for f in found if f.parent.name != "simd" or not overlays & set(f.stem.split("_"))]
-    return [*sorted(kept), RUNTIME / "platform" / "posix.c"]
+    platform_files = [] if TARGETS[target].is_wasm else [RUNTIME / "platform" / "posix.c"]
+    return [*sorted(kept), *platform_files]
 
 
-def compiler(target: str, sanitize: bool) -> tuple[list[str], list[str]]:
+def compiler(target: str, sanitize: bool, static: bool = False) -> tuple[list[str], list[str]]:
     """(command, flags for every call) of the compiler to use."""
     if sanitize:
         return shlex.split(os.environ.get("RILLET_CC", "gcc")), SANITIZE
@@ -120,10 +155,13 @@ def compiler(target: str, sanitize: bool) -> tuple[list[str], list[str]]:
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("no C compiler: `pip install ziglang==0.17.0`, or set RILLET_CC=gcc")
     row = TARGETS[target]
+    triple, libc = (row.triple, [])
+    if static and not row.is_wasm:
+        triple, libc = re.sub(r"-gnu(\w*).*", r"-musl\1", row.triple), ["-static"]
     # zig turns every -O level into -O2 and keeps debug info unless told; without -target it tunes
     # for this CPU.
     return [sys.executable, "-m", "ziglang", "cc"], [
-        "-target", row.triple, *row.flags, "-O3", "-Xclang", "-O3", "-g0",
+        "-target", triple, *libc, *row.flags, "-O3", "-Xclang", "-O3", "-g0",
     ]  # fmt: skip
 
 
@@ -189,24 +227,29 @@ def build(
     sanitize: bool = False,
     werror: bool = False,
     program: pathlib.Path | None = None,
+    static: bool = False,
     work: pathlib.Path | None = None,
 ) -> pathlib.Path:
     """Builds the shared library, or `program` (one C file with main) linked with the runtime;
     returns its path.
 
-    `out` appears complete or not at all. `work` keeps objects and compiler cache, by default
-    `build/` beside the runtime. Raises BuildError with the compiler's words.
+    `static` links a program with the C library musl, so that it needs nothing of the machine it
+    runs on; the first time that takes about a minute per target. `out` appears complete or not at
+    all. `work` keeps objects and compiler cache, by default `build/` beside the runtime. Raises
+    BuildError with the compiler's words.
     """
     target = target or host_target()
     out = pathlib.Path(out)
     work = work or RUNTIME.parent / "build"
-    cc, base = compiler(target, sanitize)
+    row = TARGETS[target]
+    cc, base = compiler(target, sanitize, static)
     objects_in = work / "-".join(
         ["obj", target, pathlib.Path(cc[-1]).name, *(["asan"] if sanitize else [])]
     )
     command = [
         *cc,
         *COMMON,
+        *([] if row.is_wasm else ["-fPIC"]),
         *base,
         *WARNINGS,
         *(["-Werror"] if werror else []),
@@ -215,13 +258,14 @@ def build(
     files = sources(target) + ([pathlib.Path(program)] if program else [])
     objects = compile_objects(files, command, objects_in)
 
-    kind = [] if program else ["-shared", "-Wl,--no-undefined", "-Wl,-soname,librillet.so"]
+    kind = [] if program else list(row.link)
+    threads = [] if row.is_wasm else ["-lpthread"]
     strip = [] if sanitize else ["-s"]
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=out.parent, prefix=out.name)
     os.close(handle)
     try:
-        run([*cc, *base, *kind, *strip, "-o", part, *objects, "-lpthread"], work / "zig")
+        run([*cc, *base, *kind, *strip, "-o", part, *objects, *threads], work / "zig")
         os.chmod(part, 0o755)
         os.replace(part, out)
     finally:
@@ -233,7 +277,9 @@ def main() -> int:
     """Command line; exit code 1 with a sentence when the build fails."""
     parser = argparse.ArgumentParser(description="Build the Rillet runtime library.")
     parser.add_argument("--target", choices=sorted(TARGETS), help="default: this machine")
-    parser.add_argument("--out", type=pathlib.Path, default=LIBRARY)
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="default: runtime/_lib; for another machine build/TARGET"
+    )
     parser.add_argument(
         "--sanitize", action="store_true", help="gcc with address and undefined sanitizers"
     )
@@ -244,9 +290,10 @@ def main() -> int:
     args = parser.parse_args()
     started = time.time()
     try:
-        out = build(
-            args.target, args.out, sanitize=args.sanitize, werror=args.werror, program=args.program
-        )
+        target = args.target or host_target()
+        beside = RUNTIME.parent / "build" / target / TARGETS[target].library
+        out = args.out or (LIBRARY if target == host_target() else beside)
+        out = build(target, out, sanitize=args.sanitize, werror=args.werror, program=args.program)
     except BuildError as error:
         print(f"build failed: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 enum { SPINS = 1000, CHUNKS_PER_THREAD = 4 };
 #define CLOSED UINT32_MAX
@@ -210,4 +213,14 @@ uint64_t rlt_clock_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* For the core, which declares it in simd/ukernels.h. */
+uint64_t rlt_hwcap(void);
+uint64_t rlt_hwcap(void) {
+#ifdef __linux__
+  return getauxval(AT_HWCAP);
+#else
+  return 0;
+#endif
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One table per ISA level, complete in each; a level names the loops it beats and keeps the others of the level below.
- * The CPU is asked directly, because compiler helpers for it need a runtime library. */
+ * x86 CPUs are asked directly, because compiler helpers for it need a runtime library; Arm's answer only to the
+ * operating system. */
 #include "../include/rillet.h"
 #include "loops.h"
 #include "ukernels.h"
@@ -28,6 +29,16 @@ static int level_of_this_machine(void) {
   bool all = (b & (f | dq | bw | vl)) == (f | dq | bw | vl) && (c & vnni);
   return (state & 0xe6) == 0xe6 && all ? HAS_AVX512 : HAS_AVX2;
 }
+#elif defined(__aarch64__)
+enum { HAS_NEON = 1, HAS_DOT };
+#define HWCAP_ASIMDDP ((uint64_t)1 << 20)
+
+static int level_of_this_machine(void) {
+  uint64_t hwcap = rlt_hwcap ? rlt_hwcap() : 0;
+  return hwcap & HWCAP_ASIMDDP ? HAS_DOT : HAS_NEON;
+}
+#elif defined(__ARM_NEON) || defined(__wasm_simd128__)
+static int level_of_this_machine(void) { return 1; } /* the whole build needs it */
 #else
 static int level_of_this_machine(void) { return 0; }
 #endif
@@ -40,6 +51,17 @@ static const rlt_ukernels levels[] = {
      &rlt_row_loops__avx2, &rlt_loops__avx2},
     {"avx512", &rlt_f32_gemm_14x32__avx512, &rlt_s8_gemm_12x32__avx512, &rlt_f32_depthwise_32__avx512,
      &rlt_s8_depthwise_32__avx512, &rlt_row_loops__avx512, &rlt_loops__avx512},
+#elif defined(__aarch64__)
+    {"neon", &rlt_f32_gemm_8x8__neon, &rlt_s8_gemm_8x8__neon, &rlt_f32_depthwise_8__neon, &rlt_s8_depthwise_16__neon,
+     &rlt_row_loops__neon, &rlt_loops__neon},
+    {"neon_dot", &rlt_f32_gemm_8x8__neon, &rlt_s8_gemm_8x8__neon_dot, &rlt_f32_depthwise_8__neon,
+     &rlt_s8_depthwise_16__neon, &rlt_row_loops__neon, &rlt_loops__neon},
+#elif defined(__ARM_NEON)
+    {"armv7", &rlt_f32_gemm_6x8__armv7, &rlt_s8_gemm_4x8__armv7, &rlt_f32_depthwise_8__armv7,
+     &rlt_s8_depthwise_16__armv7, &rlt_row_loops__armv7, &rlt_loops__armv7},
+#elif defined(__wasm_simd128__)
+    {"wasm", &rlt_f32_gemm_4x8__wasm, &rlt_s8_gemm_4x8__wasm, &rlt_f32_depthwise_8__wasm, &rlt_s8_depthwise_8__wasm,
+     &rlt_row_loops__wasm, &rlt_loops__wasm},
 #endif
 };
 

@@ -93,15 +93,26 @@ typedef struct rlt_ukernels {
   const struct rlt_loops *loops; /* loops.h: everything elementwise */
 } rlt_ukernels;
 
-/* Best table this machine has, not above `cap` ("scalar", "avx2", "avx512"; NULL: no cap). NULL: `cap` is no ISA
- * of this build. */
+/* Best table this machine has, not above `cap` ("scalar", "avx2", "avx512", "neon", "neon_dot", "armv7", "wasm"; NULL:
+ * no cap). NULL: `cap` is no ISA of this build. */
 const rlt_ukernels *rlt_select_ukernels(const char *cap);
 
-/* The records, one file each. avx512 means F, BW, VL, DQ and VNNI; avx2 means AVX2 and FMA. */
+/* What the operating system says of the CPU (on Linux AT_HWCAP), where it alone can tell. The platform layer defines
+ * it; a program without one runs on what every CPU of its architecture has. */
+uint64_t rlt_hwcap(void) __attribute__((weak));
+
+/* The records, one file each. avx512 means F, BW, VL, DQ and VNNI; avx2 means AVX2 and FMA; neon is aarch64's and
+ * neon_dot adds dot products of bytes; armv7 means NEON with VFPv4. */
 extern const rlt_f32_gemm rlt_f32_gemm_4x4__scalar, rlt_f32_gemm_6x16__avx2, rlt_f32_gemm_14x32__avx512;
+extern const rlt_f32_gemm rlt_f32_gemm_8x8__neon, rlt_f32_gemm_6x8__armv7, rlt_f32_gemm_4x8__wasm;
 extern const rlt_s8_gemm rlt_s8_gemm_4x4__scalar, rlt_s8_gemm_6x16__avx2, rlt_s8_gemm_12x32__avx512;
+extern const rlt_s8_gemm rlt_s8_gemm_8x8__neon, rlt_s8_gemm_8x8__neon_dot, rlt_s8_gemm_4x8__armv7;
+extern const rlt_s8_gemm rlt_s8_gemm_4x8__wasm;
 extern const rlt_f32_depthwise rlt_f32_depthwise_1__scalar, rlt_f32_depthwise_16__avx2, rlt_f32_depthwise_32__avx512;
+extern const rlt_f32_depthwise rlt_f32_depthwise_8__neon, rlt_f32_depthwise_8__armv7, rlt_f32_depthwise_8__wasm;
 extern const rlt_s8_depthwise rlt_s8_depthwise_1__scalar, rlt_s8_depthwise_16__avx2, rlt_s8_depthwise_32__avx512;
+extern const rlt_s8_depthwise rlt_s8_depthwise_16__neon, rlt_s8_depthwise_16__armv7, rlt_s8_depthwise_8__wasm;
 extern const rlt_row_loops rlt_row_loops__scalar, rlt_row_loops__avx2, rlt_row_loops__avx512;
+extern const rlt_row_loops rlt_row_loops__neon, rlt_row_loops__armv7, rlt_row_loops__wasm;
 
 #endif

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * 12 sums, two weight vectors and one broadcast activation in 16 registers; multiplying by one lane is not fused here.
+ */
+#define MR 6
+#define LANES 1
+#include "f32_gemm_neon.inc"
+
+const rlt_f32_gemm rlt_f32_gemm_6x8__armv7 = {"rlt_f32_gemm_6x8__armv7", MR, NR, run};

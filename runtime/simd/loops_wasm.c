@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define RLT_LOOPS rlt_loops__wasm
+#define RLT_LOOPS_NAME "rlt_loops__wasm"
+#include "loops.inc"
