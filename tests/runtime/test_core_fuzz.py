@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import runtime_models as models
 
+from converter import read_tflite, write_tflite
+
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
     "dense_float": models.dense_stack,
@@ -20,6 +22,7 @@ MODELS = {
     "float16": lambda: models.dense_float16(5, 4)[0],
     "conv_float": models.conv_float,
     "conv_int8": models.conv_int8,
+    "offline_plan": lambda: write_tflite(read_tflite(models.branches()), offline_plan=True),
 }
 
 

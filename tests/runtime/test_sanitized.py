@@ -22,6 +22,7 @@ SUITES = [
     "slices",
     "matrix_ops",
     "plan",
+    "offline_plan",
     "index_ops",
     "plain_ops",
     "scatter_ops",
