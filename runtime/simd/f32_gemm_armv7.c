@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * 12 sums, two weight vectors and one broadcast activation in 16 registers; multiplying by one lane is not fused here.
- */
+ * 12 sums, two weight vectors and one broadcast activation in 16 registers;
+ * the fused form has no lanes here. */
 #define MR 6
 #define LANES 1
 #include "f32_gemm_neon.inc"
