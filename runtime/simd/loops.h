@@ -95,11 +95,15 @@ typedef struct rlt_loops {
   void (*f16_to_f32)(const uint16_t *x, float *y, int64_t n);
   void (*look_up)(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t n); /* y[i] = table[x[i]] */
   rlt_into_loop max_f32, max_i8, max_u8, add_f32;    /* into y of the same type; NaN is kept */
+  rlt_into_loop add_i32;                             /* wraps */
   rlt_into_loop add_f32_f64, add_i8_i32, add_u8_i32; /* into wider sums */
   float (*largest)(const float *x, int64_t n);       /* n >= 1; NaN is kept */
   float (*smallest)(const float *x, int64_t n);
   double (*sum)(const float *x, int64_t n); /* eight interleaved float64 sums, added up in order */
   void (*exp_of_difference)(const float *x, float *y, int64_t n, float subtract, float factor); /* e^((x - s) f) */
+  /* y[i] = nearest_even(clamp(float(sums[i]) * scales[i], lo, hi)) + zero */
+  void (*requantize_i8)(const int32_t *sums, const float *scales, int8_t *y, int64_t n, int32_t zero, float lo,
+                        float hi);
   rlt_between_loop between_f32, between_i8, between_u8;
   rlt_across_loop across_f32, across_i8, across_u8;
   rlt_resize_loop resize_f32, resize_i8, resize_u8;

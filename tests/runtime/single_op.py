@@ -79,12 +79,14 @@ def single_op(
     args: Sequence[Any],
     outs: Out | Sequence[Out] | None = None,
     intermediates: Sequence[ir.Value] = (),
+    custom_options: bytes | None = None,
     **options: Any,
 ) -> OpModel:
     """A model of `op`; plain arrays among `args` are computed float or integer inputs, None is an
     optional input left out.
 
-    Without `outs` the output has the first input's type and quantization.
+    Without `outs` the output has the first input's type and quantization. With `custom_options`,
+    which may be empty, `op` is the name of a custom operator.
     """
     args = [a if a is None or isinstance(a, Arg) else Arg(a) for a in args]
     if outs is None:
@@ -109,7 +111,9 @@ def single_op(
         ir.Value(f"y{i}", out.type, out.shape, quant=_quant(out))
         for i, out in enumerate([outs] if isinstance(outs, Out) else outs)
     ]
-    graph.add_node(op, values, results, options).intermediates = list(intermediates)
+    custom = {} if custom_options is None else {"custom_code": op, "custom_options": custom_options}
+    node = graph.add_node("CUSTOM" if custom else op, values, results, options, **custom)
+    node.intermediates = list(intermediates)
     graph.outputs = list(results)
     with mock.patch("converter.writer.verify"):  # some are wrong on purpose
         return OpModel(op, write_tflite(ir.Model([graph])), feeds)
