@@ -114,6 +114,5 @@ extern const rlt_s8_depthwise rlt_s8_depthwise_1__scalar, rlt_s8_depthwise_16__a
 extern const rlt_s8_depthwise rlt_s8_depthwise_16__neon, rlt_s8_depthwise_16__armv7, rlt_s8_depthwise_8__wasm;
 extern const rlt_row_loops rlt_row_loops__scalar, rlt_row_loops__avx2, rlt_row_loops__avx512;
 extern const rlt_row_loops rlt_row_loops__neon, rlt_row_loops__armv7, rlt_row_loops__wasm;
-extern const struct rlt_loops rlt_loops__neon, rlt_loops__armv7, rlt_loops__wasm;
 
 #endif
