@@ -157,9 +157,7 @@ def _bench(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--warmup", type=_not_negative, default=5, metavar="N", help="run before measuring (5)"
     )
-    command.add_argument(
-        "--isa", metavar="NAME", help="use no more than this instruction set, such as scalar, avx2"
-    )
+    _add_isa(command)
     command.add_argument("--per-op", action="store_true", help="time every node")
     command.add_argument(
         "--compare", choices=["litert"], help="alternate with LiteRT, and give the ratio"
@@ -173,11 +171,22 @@ def _inspect(commands: argparse._SubParsersAction) -> None:
         "show what a model consists of and what it needs",
         """examples:
   rillet inspect net.tflite
+  rillet inspect net.tflite --isa avx2 --threads 4
   rillet inspect net.tflite --tensors --kernels""",
     )
     command.add_argument("model", metavar="MODEL", help="a .tflite file")
     command.add_argument("--kernels", action="store_true", help="the loop chosen for every node")
     command.add_argument("--tensors", action="store_true", help="every tensor")
+    command.add_argument(
+        "--threads", type=_positive, default=1, metavar="N", help="of the sizes shown (1)"
+    )
+    _add_isa(command)
+
+
+def _add_isa(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--isa", metavar="NAME", help="use no more than this instruction set, such as scalar, avx2"
+    )
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:

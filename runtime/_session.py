@@ -56,6 +56,7 @@ class Session:
         preserve: bool = False,
         profile: bool = False,
         plan_only: bool = False,
+        isa: str | None = None,
     ) -> None:
         lib = c.library()
         self.model, self.subgraph = model, subgraph
@@ -73,7 +74,8 @@ class Session:
             preserve_all_tensors=preserve,
             plan_only=plan_only,
         )
-        options.isa = os.environ["RILLET_ISA"].encode() if os.environ.get("RILLET_ISA") else None
+        isa = isa or os.environ.get("RILLET_ISA")
+        options.isa = isa.encode() if isa else None
         if threads > 1:
             options.pool = lib.rlt_pool_create(threads)
             if not options.pool:

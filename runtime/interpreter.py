@@ -44,9 +44,9 @@ class Interpreter:
         values can be read.
       profile: measures every node; see `profile`.
       model: a `Model` to share with other interpreters, instead of a path or bytes.
+      isa: the highest instruction set to use ("scalar", "avx2", ...); by default what the
+        environment variable RILLET_ISA says, else the best there is.
       Other experimental keywords are ignored, with a warning where they ask for something.
-
-    The environment variable RILLET_ISA caps the instruction set ("scalar", "avx2", ...).
 
     Raises:
       RilletError: a ValueError and a RuntimeError at once; its `status` says which kind.
@@ -67,6 +67,7 @@ class Interpreter:
         experimental_force_delegate_node_profiling: bool = False,
         profile: bool = False,
         model: Model | None = None,
+        isa: str | None = None,
     ) -> None:
         _warn_of_ignored(
             experimental_delegates=experimental_delegates,
@@ -95,6 +96,7 @@ class Interpreter:
             experimental_preserve_all_tensors,
             profile,
         )
+        self._isa = isa
         self._sessions: dict[int, Session] = {}
         self._signatures = model.signatures()
         self._session = self._session_of(0)
@@ -103,7 +105,7 @@ class Interpreter:
     def _session_of(self, subgraph: int) -> Session:
         if subgraph not in self._sessions:
             self._sessions[subgraph] = Session(
-                self._model, subgraph, self._threads, self._preserve, self._timed
+                self._model, subgraph, self._threads, self._preserve, self._timed, isa=self._isa
             )
         return self._sessions[subgraph]
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections import defaultdict
 from typing import Any
@@ -20,10 +19,9 @@ from rillet.tables import table
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of an invoke on random inputs; per node and beside LiteRT where asked."""
-    if args.isa:
-        os.environ["RILLET_ISA"] = args.isa
     arrays = input_arrays(read_model(args.model), None, 0, ([0.0], [1.0]))
-    engines = {"rillet": _opened(runtime.Interpreter, args.model, arrays, args.threads)}
+    ours = {"isa": args.isa}
+    engines = {"rillet": _opened(runtime.Interpreter, args.model, arrays, args.threads, **ours)}
     if args.compare == "litert":
         require("ai_edge_litert", "test", "--compare litert")
         from ai_edge_litert.interpreter import Interpreter as LiteRT
@@ -41,7 +39,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.compare:
         result["ratio"] = result["ms"]["rillet"]["median"] / result["ms"][args.compare]["median"]
     if args.per_op:
-        profiled = _opened(runtime.Interpreter, args.model, arrays, args.threads, profile=True)
+        ours["profile"] = True
+        profiled = _opened(runtime.Interpreter, args.model, arrays, args.threads, **ours)
         for _ in range(args.runs):
             profiled.invoke()
         result["nodes"] = [

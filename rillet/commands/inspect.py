@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import defaultdict
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         },
         "metadata": sorted(model.metadata),
         "ops": _ops(model),
-        "runtime": _needs(args.model, args.kernels),
+        "runtime": _needs(args),
     }
     if args.tensors:
         result["tensors"] = [_tensor(value) for value in model.main.values()]
@@ -80,16 +81,20 @@ def _ops(model: Model) -> list[dict[str, Any]]:
     return [{"op": op, "nodes": counts[op], "constant_bytes": sizes[op]} for op in order]
 
 
-def _needs(path: str, kernels: bool) -> dict[str, Any]:
+def _needs(args: argparse.Namespace) -> dict[str, Any]:
+    """Bytes of every block for the ISA and threads asked for; nothing of it is allocated."""
     try:
-        interpreter = runtime.Interpreter(model_path=path)
-        interpreter.allocate_tensors()
+        interpreter = runtime.Interpreter(args.model, num_threads=args.threads, isa=args.isa)
+        memory, nodes = interpreter.memory(), interpreter.nodes()
     except runtime.RilletError as error:
+        if error.status == "BAD_ARGUMENT":  # not the model's fault
+            raise
         return {"runs": False, "why": f"{error.status}: {error}"}
-    needs: dict[str, Any] = {"runs": True, "isa": runtime.best_isa(), **interpreter.memory()}
-    nodes = interpreter.nodes()
+    isa = args.isa or os.environ.get("RILLET_ISA") or runtime.best_isa()
+    needs: dict[str, Any] = {"runs": True, "isa": isa, "threads": args.threads, **memory}
+    needs["scratch"] = args.threads * max((node["scratch"] for node in nodes), default=0)
     needs["macs"] = sum(node["macs"] for node in nodes)
-    if kernels:
+    if args.kernels:
         needs["kernels"] = [
             {key: node[key] for key in ("index", "op", "loop", "macs", "packed")} for node in nodes
         ]
@@ -125,9 +130,13 @@ def _runtime(needs: dict[str, Any]) -> list[str]:
     if not needs["runs"]:
         return [f"does not run here: {needs['why']}"]
     lines = [
-        f"runs on {needs['isa']}: arena {needs['arena']:,} bytes (at least "
-        f"{needs['peak_live']:,} by any plan), prepared {needs['prepared']:,} bytes, "
-        f"{needs['macs'] / 1e6:,.1f} million multiply-accumulates"
+        f"runs on {needs['isa']} with {needs['threads']} thread(s): "
+        f"{needs['macs'] / 1e6:,.1f} million multiply-accumulates; needs",
+        f"  model    {needs['model']:>13,} bytes, the file, used in place",
+        f"  prepared {needs['prepared']:>13,} bytes, packed weights, shared by all interpreters",
+        f"  arena    {needs['arena']:>13,} bytes, of which {needs['peak_live']:,} are alive at once"
+        f" and at most {needs['scratch']:,} scratch",
+        f"  and {needs['structure'] + needs['state']:,} bytes for its structure and state",
     ]
     if "kernels" in needs:
         rows = [

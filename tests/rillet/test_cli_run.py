@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from zoo import zoo_files
 
 import converter
 import quantize
+import runtime
 from rillet import errors
 from rillet.commands.bench import measured, statistics
 
@@ -168,6 +170,32 @@ def test_inspect_tells_what_the_file_holds(rillet, image: str) -> None:
     text = rillet("inspect", image, "--tensors", "--kernels").out
     for part in ("CONV_2D", "arena", needs["kernels"][0]["loop"], "1x8x8x3", "constant bytes"):
         assert part in text
+
+
+BLOCKS = ("model", "structure", "state", "prepared", "arena", "peak_live")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("isa", ["scalar", runtime.best_isa()])
+def test_inspect_tells_every_block_without_allocating_it(
+    rillet, image: str, isa: str, threads: int, monkeypatch
+) -> None:
+    interpreter = runtime.Interpreter(image, num_threads=threads, isa=isa)
+    interpreter.allocate_tensors()
+    exact = {name: interpreter.memory()[name] for name in BLOCKS}
+    monkeypatch.setattr(runtime.Interpreter, "allocate_tensors", None)
+    asked = ("inspect", image, "--isa", isa, "--threads", threads)
+    needs = rillet(*asked, "--json").json["runtime"]
+    assert {name: needs[name] for name in BLOCKS} == exact
+    assert (needs["isa"], needs["threads"]) == (isa, threads)
+    text = rillet(*asked).out
+    for name in ("model", "prepared", "arena"):
+        assert re.search(rf"{name} +{exact[name]:,} bytes", text)
+
+
+def test_inspect_refuses_an_unknown_instruction_set(rillet, image: str) -> None:
+    outcome = rillet("inspect", image, "--isa", "frobnicate")
+    assert outcome.code == errors.MISTAKE and "frobnicate" in outcome.err
 
 
 def test_inspect_shows_quantization_and_dynamic_dimensions(rillet, tmp_path: Path) -> None:
