@@ -9,7 +9,7 @@ C_FILES = $(shell git ls-files 'runtime/*.c' 'runtime/*.h' 'benchmarks/*.c' 'tes
 BUILD_TOOLS := hatchling editables $(if $(RILLET_CC),,ziglang==0.17.0)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup build demo test test-slow conformance operators bench lint format clean
+.PHONY: help setup build demo test test-slow conformance operators tools bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ operators: build ## run every operator and type on LiteRT and here; write docs/o
 
 bench: build ## matrix products against the measured peak; the runtime beside LiteRT
 	@$(BIN)/python -m benchmarks
+
+tools: build ## what plays other processors in the tests (qemu-user), into build/tools, without root
+	@$(BIN)/python tests/runtime/fetch_emulators.py
 
 lint: build ## ruff, mypy, clang-format, C warnings as errors, import layering
 	@$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pytest plugin that keeps every small model the tests open, as files in the folder that the
-environment variable RILLET_CORPUS names: seeds for fuzzing every operator."""
+"""A pytest plugin that keeps the small models the tests run, as files in the folder that the
+environment variable RILLET_CORPUS names: NAME.tflite, and NAME.inputs with the bytes of the inputs
+of its first invoke, one after the other. RILLET_CORPUS_EVERY=n runs every n-th test only.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,38 @@ import hashlib
 import os
 from pathlib import Path
 
+import pytest
+
 from runtime import interpreter
 
-SIZES = range(100, 6000)  # bytes; larger models hold weights rather than structure
+SIZES = range(100, 200_000)  # bytes
 
 
-class KeptModel(interpreter.Model):
-    def __init__(self, content, origin):
-        data = bytes(memoryview(content))
-        if len(data) in SIZES:
-            name = hashlib.sha256(data).hexdigest()[:16]
-            Path(os.environ["RILLET_CORPUS"], name).write_bytes(data)
-        super().__init__(content, origin)
+class KeptSession(interpreter.Session):
+    def __init__(self, model, *args, **kwargs):
+        super().__init__(model, *args, **kwargs)
+        data = model.bytes.tobytes()
+        name = hashlib.sha256(data).hexdigest()[:16]
+        self.path = Path(os.environ["RILLET_CORPUS"], name)
+        self.plain = len(data) in SIZES and self.subgraph == 0
+        if self.plain:
+            self.path.with_suffix(".tflite").write_bytes(data)
+
+    def resize(self, tensor, shape):
+        self.plain = False
+        super().resize(tensor, shape)
+
+    def invoke(self):
+        inputs = self.path.with_suffix(".inputs")
+        if self.plain and self.allocated and not inputs.exists():
+            values = [self._array(tensor).tobytes() for tensor in self.model.inputs(0)]
+            inputs.write_bytes(b"".join(values))
+        super().invoke()
 
 
 def pytest_configure() -> None:
-    interpreter.Model = KeptModel
+    interpreter.Session = KeptSession
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = items[:: int(os.environ.get("RILLET_CORPUS_EVERY", "1"))]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines of other kinds: what plays them here, and running models there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from zoo import ROOT
+
+import runtime
+from runtime.core.build import build
+
+HERE = Path(__file__).parent
+TOOLS = ROOT / "build" / "tools"
+FOLDER = ROOT / "build" / "targets"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU that an emulator plays: its row in the runtime's target table, and the best instruction
+    set it has.
+    """
+
+    cpu: str
+    target: str
+    emulator: str
+    isa: str
+
+    def __str__(self) -> str:
+        return f"{self.target}-{self.cpu}"
+
+
+MACHINES = [
+    Machine("cortex-a53", "aarch64", "qemu-aarch64", "neon"),
+    Machine("cortex-a76", "aarch64", "qemu-aarch64", "neon_dot"),
+    Machine("max", "aarch64", "qemu-aarch64", "neon_dot"),
+    Machine("cortex-a7", "armv7", "qemu-arm", "armv7"),
+    Machine("cortex-a15", "armv7", "qemu-arm", "armv7"),
+    Machine("arm1176", "armv6", "qemu-arm", "scalar"),
+    Machine("simd128", "wasm32", "node", "wasm"),
+]
+# One machine per set of loops.
+LOOPS = [m for m in MACHINES if m.cpu in ("cortex-a53", "cortex-a76", "cortex-a7", "simd128")]
+
+
+def find_emulator(name: str) -> str | None:
+    """Path of an emulator on PATH or among what `make tools` fetched."""
+    folders = [os.environ.get("PATH", ""), str(TOOLS / "usr" / "bin")]
+    found = [shutil.which(n, path=p) for p in folders for n in (name, f"{name}-static")]
+    return next(filter(None, found), None)
+
+
+@functools.cache
+def driver(target: str) -> Path:
+    """The program (for wasm32 the module) that runs models on a target, built when asked for."""
+    if target == "wasm32":
+        return build(target, FOLDER / "rillet.wasm")
+    return build(target, FOLDER / f"op_{target}", program=HERE / "op_driver.c", static=True)
+
+
+def command(machine: Machine, *arguments: object) -> list[str]:
+    """How to run the driver on a machine; skips the test where nothing here plays it."""
+    emulator = find_emulator(machine.emulator)
+    if emulator is None:
+        remedy = "install it" if machine.emulator == "node" else "run `make tools`"
+        pytest.skip(f"no {machine.emulator} on this machine: {remedy}")
+    if machine.emulator != "node" and sys.platform != "linux":
+        pytest.skip("user-mode emulation needs Linux")
+    file = str(driver(machine.target))
+    play = [str(HERE / "op_driver.mjs"), file] if machine.emulator == "node" else ["-cpu"]
+    play += [] if machine.emulator == "node" else [machine.cpu, file]
+    return [emulator, *play, *map(str, arguments)]
+
+
+def ask(machine: Machine, *arguments: object) -> list[str]:
+    """Lines that the driver prints on a machine."""
+    done = subprocess.run(command(machine, *arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{machine}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout.splitlines()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the bytes of its inputs, and what this machine computes from them."""
+
+    model: Path
+    inputs: Path
+
+    @functools.cached_property
+    def expected(self) -> list[np.ndarray] | None:
+        """Outputs on this machine; None where the inputs hold a value that the model refuses."""
+        interpreter = runtime.Interpreter(self.model)
+        interpreter.allocate_tensors()
+        data, at = self.inputs.read_bytes(), 0
+        for detail in interpreter.get_input_details():
+            view = interpreter.tensor(detail["index"])()
+            part = data[at : at + view.nbytes]
+            view[...] = np.frombuffer(part, view.dtype).reshape(view.shape)
+            at += view.nbytes
+            del view
+        try:
+            interpreter.invoke()
+        except runtime.RilletError as error:
+            assert error.status == "BAD_VALUE"
+            return None
+        return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+
+
+def run(
+    machine: Machine, cases: Sequence[Case], folder: Path, isa: str = "best", threads: int = 1
+) -> list[list[np.ndarray] | None]:
+    """Outputs of every case on a machine, in the dtypes and shapes they have on this one."""
+    outputs = [folder / f"{machine}-{i}.out" for i in range(len(cases))]
+    work = folder / f"{machine}.list"
+    lines = [f"{c.model} {c.inputs} {out}" for c, out in zip(cases, outputs, strict=True)]
+    work.write_text("\n".join(lines) + "\n")
+    said = ask(machine, "run", isa, threads, work)
+    assert len(said) == len(cases)
+    found: list[list[np.ndarray] | None] = []
+    for case, out, status in zip(cases, outputs, said, strict=True):
+        if case.expected is None:
+            assert status.startswith("BAD_VALUE"), (case.model, status)
+            found.append(None)
+            continue
+        assert status == "OK", (str(machine), case.model, status)
+        data, at, arrays = out.read_bytes(), 0, []
+        for wanted in case.expected:
+            part = data[at : at + wanted.nbytes]
+            arrays.append(np.frombuffer(part, wanted.dtype).reshape(wanted.shape))
+            at += wanted.nbytes
+        assert at == len(data), (str(machine), case.model)
+        found.append(arrays)
+        os.unlink(out)
+    return found

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other processors give this one's results: operators' own test models and public models, on every
+machine that an emulator here plays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from targets import LOOPS, MACHINES, Case, ask, run
+from test_zoo_models import RUNS
+from zoo import ROOT, zoo_files
+
+import runtime
+
+HERE = Path(__file__).parent
+# Suites whose models are not operators', or that build and fork.
+OTHER_SUITES = ["core_fuzz", "op_fuzz", "packaging", "build", "sanitized", "targets", "threads"]
+BOUND = 1e-5  # of float outputs, over their largest magnitude
+
+
+def compare(found: np.ndarray, wanted: np.ndarray) -> str | None:
+    """What is wrong with an output, if anything: integers must be the same, floats near."""
+    if found.dtype.kind not in "fc":
+        differ = int((found != wanted).sum())
+        return f"{differ} of {wanted.size} {wanted.dtype} values differ" if differ else None
+    finite = np.isfinite(wanted)
+    if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True):
+        return "NaN or infinity elsewhere"
+    if not finite.any():
+        return None
+    difference = np.abs(found[finite].astype(np.complex128) - wanted[finite]).max()
+    error = float(difference / max(np.abs(wanted[finite]).astype(np.float64).max(), 1e-30))
+    return f"error {error:.2e}" if not error <= BOUND else None
+
+
+def check(machine, cases, folder, isa="best", threads=1) -> None:
+    """Every case gives on the machine what it gives here."""
+    wrong = []
+    results = run(machine, cases, folder, isa, threads)
+    for case, found in zip(cases, results, strict=True):
+        for i, (a, b) in enumerate(zip(found or [], case.expected or [], strict=True)):
+            if words := compare(a, b):
+                ops = ", ".join(node["op"] for node in runtime.Interpreter(case.model).nodes())
+                wrong.append(f"{case.model.name} ({ops[:60]}) output {i}: {words}")
+    assert not wrong, f"{machine}, {isa}: {len(wrong)} of {len(cases)}\n" + "\n".join(wrong[:20])
+
+
+def collect(folder: Path, every: int) -> list[Case]:
+    """Models that every n-th test of the operators runs."""
+    ignored = [f"--ignore={HERE / f'test_{name}.py'}" for name in [*OTHER_SUITES, "zoo_models"]]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "corpus_plugin",
+        "-p",
+        "no:cacheprovider",
+    ]
+    env = {**os.environ, "RILLET_CORPUS": str(folder), "RILLET_CORPUS_EVERY": str(every)}
+    env["PYTHONPATH"] = str(HERE)
+    done = subprocess.run(
+        [*command, str(HERE), *ignored], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    models = sorted(folder.glob("*.tflite"))
+    pairs = [(model, model.with_suffix(".inputs")) for model in models]
+    return [Case(model, inputs) for model, inputs in pairs if inputs.exists()]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory) -> list[Case]:
+    """A part of the operators' test models; the whole under `slow`."""
+    cases = collect(tmp_path_factory.mktemp("sample"), every=8)
+    assert len(cases) > 300
+    return cases
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> list[Case]:
+    """All of the operators' test models."""
+    cases = collect(tmp_path_factory.mktemp("corpus"), every=1)
+    assert len(cases) > 1000
+    return cases
+
+
+def zoo_case(path: Path, folder: Path) -> Case:
+    """A public model with random inputs: normal floats, integers over the whole type."""
+    rng = np.random.default_rng(2024)
+    parts = []
+    for detail in runtime.Interpreter(path).get_input_details():
+        shape, dtype = detail["shape"], np.dtype(detail["dtype"])
+        if dtype.kind == "f":
+            value = rng.standard_normal(shape).astype(dtype)
+        else:
+            info = np.iinfo(dtype)
+            value = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        parts.append(value.tobytes())
+    inputs = folder / f"{path.stem}.inputs"
+    inputs.write_bytes(b"".join(parts))
+    return Case(path, inputs)
+
+
+SMALL = [path for path in RUNS if path.stem in ("ad01_int8", "kws_ref_model", "vww_96_float")]
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=str)
+def test_the_best_instruction_set_is_found(machine):
+    assert ask(machine, "isa") == [machine.isa]
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=str)
+def test_operators_give_the_same_results(machine, sample, tmp_path):
+    check(machine, sample, tmp_path)
+
+
+@pytest.mark.parametrize("machine", [m for m in LOOPS if m.isa != "neon_dot"], ids=str)
+def test_the_scalar_loops_give_the_same_results(machine, sample, tmp_path):
+    check(machine, sample, tmp_path, isa="scalar")
+
+
+@pytest.mark.parametrize("machine", [m for m in LOOPS if m.target != "wasm32"], ids=str)
+def test_threads_do_not_change_the_results(machine, sample, tmp_path):
+    cases = sample[::3]
+    one = run(machine, cases, tmp_path)
+    for threads in (2, 3):
+        many = run(machine, cases, tmp_path, threads=threads)
+        for case, a, b in zip(cases, one, many, strict=True):
+            same = [x.tobytes() == y.tobytes() for x, y in zip(a or [], b or [], strict=True)]
+            assert all(same), (case.model, threads)
+
+
+@pytest.mark.parametrize("machine", LOOPS, ids=str)
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_public_models_give_the_same_results(machine, path, tmp_path):
+    check(machine, [zoo_case(path, tmp_path)], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES, ids=str)
+def test_every_operator_test_model_gives_the_same_results(machine, corpus, tmp_path):
+    check(machine, corpus, tmp_path)
+    if machine in LOOPS and machine.isa != "neon_dot":
+        check(machine, corpus, tmp_path, isa="scalar")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [m for m in MACHINES if m.cpu != "max"], ids=str)
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_every_public_model_gives_the_same_results(machine, path, tmp_path):
+    check(machine, [zoo_case(path, tmp_path)], tmp_path)
+
+
+# ---- loops ----
+
+WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# The MobileNets of the zoo, by the stems of their files; vww is a MobileNet too.
+MOBILENETS = [
+    path
+    for path in zoo_files("models/tflite/*.tflite")
+    if path in RUNS and any(part in path.stem for part in ("mobilenet", "vww"))
+]
+
+
+def scalar_loops(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    weighted = [line for line in lines if line[0] in WEIGHTED]
+    assert len(weighted) > 20
+    return [line for line in weighted if not line[1] or line[1].endswith("scalar")]
+
+
+@pytest.mark.parametrize("path", MOBILENETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_no_weighted_operator_is_scalar_on_x86(path, isa, monkeypatch):
+    ranks = ["scalar", "avx2", "avx512"]
+    best = runtime.best_isa()
+    if best not in ranks or ranks.index(best) < ranks.index(isa):
+        pytest.skip(f"this processor lacks {isa}")
+    monkeypatch.setenv("RILLET_ISA", isa)
+    interpreter = runtime.Interpreter(path)
+    interpreter.allocate_tensors()
+    assert scalar_loops([(node["op"], node["loop"]) for node in interpreter.nodes()]) == []
+
+
+@pytest.mark.parametrize("path", MOBILENETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("machine", LOOPS, ids=str)
+def test_no_weighted_operator_is_scalar_elsewhere(path, machine):
+    lines = [tuple(line.split(" ", 1)) for line in ask(machine, "loops", machine.isa, path)]
+    assert scalar_loops(lines) == []
+    assert all(loop.endswith(machine.isa.removesuffix("_dot")) or loop.endswith(machine.isa)
+               for op, loop in lines if op in WEIGHTED)  # fmt: skip
