@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * MAX_POOL_2D and AVERAGE_POOL_2D over NHWC tensors. Padding takes no part: it is neither a maximum nor counted in an
- * average. */
+ * MAX_POOL_2D, AVERAGE_POOL_2D and L2_POOL_2D over NHWC tensors. Padding takes no part: it is neither a maximum nor
+ * counted in an average. */
 #include "common.h"
 #include "quantize_math.h"
 #include "window.h"
@@ -66,6 +66,21 @@ static void average_f32(const rlt_run *r, const pool_data *k, const uint8_t *x, 
   r->u->loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, t->channels, k->lo, k->hi);
 }
 
+static void add_square(const void *from, void *to, int64_t n) {
+  const float *x = from;
+  float *y = to;
+  for (int64_t i = 0; i < n; i++) y[i] += x[i] * x[i];
+}
+
+/* The root of the mean of squares. */
+static void l2_f32(const rlt_run *r, const pool_data *k, const uint8_t *x, float *y, const pool_taps *t) {
+  (void)r;
+  float count = (float)tap_count(t);
+  for (int64_t c = 0; c < t->channels; c++) y[c] = 0.0f;
+  take_taps(add_square, x, sizeof(float), y, t, 0);
+  for (int64_t c = 0; c < t->channels; c++) y[c] = rlt_clamp_f32(rlt_sqrt(y[c] / count), k->lo, k->hi);
+}
+
 /* The quotient rounded to nearest, ties away from zero. */
 static inline int32_t rounded_quotient(int32_t sum, int32_t count) {
   return (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
@@ -108,6 +123,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_type(
       p, x, RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_UINT8) | RLT_BIT(RLT_TYPE_INT16),
       "FLOAT32, INT8, UINT8 or INT16"));
+  if (n->def->op == RLT_OP_L2_POOL_2D) RLT_TRY(rlt_check_type(p, x, RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32"));
   RLT_TRY(rlt_check_same_type(p, x, y));
   RLT_REQUIRE(p->err, x->rank == 4, RLT_BAD_MODEL, "%T: pooling takes a tensor of 4 dimensions (NHWC)", x);
   k->window = (rlt_window){.in_h = x->dims[1],
@@ -146,7 +162,7 @@ static void position(const rlt_run *r, const rlt_node *n, int64_t image, int64_t
   bool max = n->def->op == RLT_OP_MAX_POOL_2D;
   switch (n->in[0]->type) {
     case RLT_TYPE_FLOAT32:
-      (max ? max_pool_f32 : average_f32)(r, k, x, (float *)y + at, t);
+      (max ? max_pool_f32 : (n->def->op == RLT_OP_L2_POOL_2D ? l2_f32 : average_f32))(r, k, x, (float *)y + at, t);
       break;
     case RLT_TYPE_INT8:
       (max ? max_pool_i8 : average_i8)(r, k, x, (int8_t *)y + at, t);
@@ -184,3 +200,4 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
 
 const rlt_kernel rlt_kernel_max_pool_2d = {"MAX_POOL_2D", sizeof(pool_data), 3, false, prepare, NULL, run};
 const rlt_kernel rlt_kernel_average_pool_2d = {"AVERAGE_POOL_2D", sizeof(pool_data), 3, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_l2_pool_2d = {"L2_POOL_2D", sizeof(pool_data), 1, false, prepare, NULL, run};

@@ -99,6 +99,7 @@ static rlt_status check_shapes(rlt_prep *p, const rlt_tensor *x, const rlt_tenso
   RLT_REQUIRE(p->err, x->rank == 4 && weights->rank == 4, RLT_BAD_MODEL, "%T and weights %T must have 4 dimensions", x,
               weights);
   RLT_REQUIRE(p->err, weights->count > 0, RLT_BAD_MODEL, "weights %T are empty", weights);
+  RLT_TRY(rlt_check_type(p, weights, RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8), "FLOAT32 or INT8 weights"));
   RLT_REQUIRE(p->err, weights->dims[3] == x->dims[3], RLT_BAD_MODEL, "weights %T take %d channels, %T has %d", weights,
               weights->dims[3], x, x->dims[3]);
   return RLT_OK;

@@ -27,6 +27,7 @@ SUITES = [
     "plain_ops",
     "scatter_ops",
     "spatial",
+    "spatial_norms",
     "spatial_products",
 ]
 gcc = shutil.which("gcc")
