@@ -26,6 +26,7 @@ SUITES = [
     "index_ops",
     "plain_ops",
     "scatter_ops",
+    "misc_ops",
     "spatial",
     "spatial_norms",
     "spatial_products",
