@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.isa:
         os.environ["RILLET_ISA"] = args.isa
-    print(f"ISA {args.isa or runtime.best_isa()}, {args.threads} thread(s), kB\n")
+    print(f"ISA {args.isa or runtime.best_isa()}, {args.threads} thread(s), KiB\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     refused = []
     for path in args.models or models():

@@ -5,6 +5,7 @@ interpreter per thread."""
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import threading
 import weakref
@@ -12,7 +13,7 @@ import weakref
 import numpy as np
 import pytest
 import runtime_models as models
-from zoo import zoo_files
+from zoo import ROOT, zoo_files
 
 import runtime
 
@@ -172,3 +173,10 @@ def test_sizes_are_known_before_anything_is_allocated(model):
     )
     interpreter.resize_tensor_input(0, [7, 300])
     assert interpreter.memory()["arena"] > sizes["arena"] == session._arena.nbytes
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/memory.md").read_text(), re.DOTALL)
+    (tmp_path / "model.tflite").write_bytes(models.dense_stack())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/memory.md", "exec"), {})
