@@ -63,7 +63,7 @@ static rlt_status check_types(rlt_prep *p, const rlt_node *n, svdf_data *d, rlt_
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   svdf_data *d = n->data;
   const rlt_table *o = &n->def->options;
-  int32_t filters;
+  int32_t filters = 0;
   rlt_family family;
   RLT_TRY(rlt_check_arity(p, n, 3, 5, 1));
   RLT_REQUIRE(p->err, n->def->n_inputs == 5, RLT_BAD_MODEL, "it has %d inputs, wanted 5", n->def->n_inputs);

@@ -22,6 +22,8 @@ SUITES = [
     "slices",
     "matrix_ops",
     "plan",
+    "recurrent_lstm",
+    "recurrent_rnn",
     "offline_plan",
     "index_ops",
     "plain_ops",
