@@ -110,5 +110,6 @@ typedef struct rlt_loops {
 } rlt_loops;
 
 extern const rlt_loops rlt_loops__scalar, rlt_loops__avx2, rlt_loops__avx512;
+extern const rlt_loops rlt_loops__neon, rlt_loops__armv7, rlt_loops__wasm;
 
 #endif
