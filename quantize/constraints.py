@@ -54,7 +54,7 @@ _SAME_SCALE = """
     RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V
     SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK
 """
-_OWN_SCALES = "ARG_MAX ARG_MIN LEAKY_RELU MEAN PRELU RELU RELU6 RELU_N1_TO_1 SUM"
+_OWN_SCALES = "ARG_MAX ARG_MIN ELU GELU LEAKY_RELU MEAN PRELU RELU RELU6 RELU_N1_TO_1 SUM"
 
 CONSTRAINTS: Mapping[str, Constraint] = {
     "CONV_2D": Constraint(weights=1, axis=0, bias=2),
@@ -67,6 +67,7 @@ CONSTRAINTS: Mapping[str, Constraint] = {
     "SUB": Constraint(adds=True),
     "LOGISTIC": Constraint(fixed=(1 / 256, -128)),
     "SOFTMAX": Constraint(fixed=(1 / 256, -128)),
+    "LOG_SOFTMAX": Constraint(fixed=(16 / 256, 127)),
     "TANH": Constraint(fixed=(1 / 128, 0)),
     "L2_NORMALIZATION": Constraint(fixed=(1 / 128, 0)),
     **{op: Constraint(same_scale=True) for op in _SAME_SCALE.split()},

@@ -5,7 +5,7 @@
 
 typedef struct softmax_data {
   float beta;
-  float out_scale;
+  float in_scale, out_scale;
   int32_t out_zero;
   float table[256]; /* e^(-beta * scale * (255 - i)) */
 } softmax_data;
@@ -40,8 +40,26 @@ static void log_softmax_f32(const rlt_loops *loops, const float *x, float *y, in
 SOFTMAX_8(i8, int8_t, INT8_MIN, (int32_t)rlt_f64_round_away((double)p) + k->out_zero)
 SOFTMAX_8(u8, uint8_t, 0, (int32_t)(p + 0.5f) + k->out_zero)
 
+/* (s x - (s max + log of the sum)) / s_y in float32, as the peer orders it; ties to even. */
+#define LOG_SOFTMAX_8(suffix, type, least)                                                     \
+  static void log_softmax_##suffix(const softmax_data *k, const type *x, type *y, int64_t n) { \
+    int32_t most = x[0];                                                                       \
+    for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;                          \
+    float sum = 0.0f;                                                                          \
+    for (int64_t i = 0; i < n; i++) sum += k->table[255 - most + x[i]];                        \
+    float log_sum = (float)rlt_log64((double)sum), ratio = k->in_scale / k->out_scale;         \
+    float offset = (k->in_scale * (float)most + log_sum) / k->out_scale;                       \
+    for (int64_t i = 0; i < n; i++) {                                                          \
+      float steps = rlt_clamp_f32(ratio * (float)x[i] - offset, -1e6f, 1e6f);                  \
+      y[i] = (type)rlt_clamp_i32(rlt_f32_to_i32(steps) + k->out_zero, (least), (least) + 255); \
+    }                                                                                          \
+  }
+LOG_SOFTMAX_8(i8, int8_t, INT8_MIN)
+LOG_SOFTMAX_8(u8, uint8_t, 0)
+
 static void fill_table(softmax_data *k, const rlt_tensor *x, const rlt_tensor *y) {
   float scale = -rlt_scale(x, 0) * k->beta;
+  k->in_scale = rlt_scale(x, 0);
   k->out_scale = rlt_scale(y, 0);
   k->out_zero = rlt_zero_point(y, 0);
   for (int32_t v = 0; v < 256; v++) k->table[255 - v] = (float)rlt_exp64((double)(scale * (float)v));
@@ -57,11 +75,12 @@ static rlt_status prepare_common(rlt_prep *p, rlt_node *n) {
   return rlt_set_shape(p, n->out[0], x->rank, x->dims);
 }
 
-static rlt_status prepare_softmax(rlt_prep *p, rlt_node *n) {
+static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(prepare_common(p, n));
   softmax_data *k = n->data;
   rlt_tensor *x = n->in[0], *y = n->out[0];
-  k->beta = rlt_fb_f32(&n->def->options, RLT_SLOT_SoftmaxOptions_beta, 0.0f);
+  bool logarithm = n->def->op == RLT_OP_LOG_SOFTMAX;
+  k->beta = logarithm ? 1.0f : rlt_fb_f32(&n->def->options, RLT_SLOT_SoftmaxOptions_beta, 0.0f);
   RLT_REQUIRE(p->err, k->beta >= 0.0f && k->beta < 1e30f, RLT_UNSUPPORTED, "beta must be finite and not negative");
   RLT_TRY(rlt_check_type(p, x, RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_UINT8),
                          "FLOAT32, INT8 or UINT8"));
@@ -72,11 +91,6 @@ static rlt_status prepare_softmax(rlt_prep *p, rlt_node *n) {
   return RLT_OK;
 }
 
-static rlt_status prepare_log_softmax(rlt_prep *p, rlt_node *n) {
-  RLT_TRY(prepare_common(p, n));
-  return rlt_check_type(p, n->in[0], RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32");
-}
-
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const softmax_data *k = n->data;
   const rlt_tensor *x = n->in[0];
@@ -85,7 +99,12 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   if (x->count == 0) return RLT_OK;
   rlt_part(n, rlt_span(x, 0, x->rank - 1), first, last, &begin, &end);
   for (int64_t at = begin * size; at < end * size; at += size) {
-    if (n->def->op == RLT_OP_LOG_SOFTMAX) {
+    bool logarithm = n->def->op == RLT_OP_LOG_SOFTMAX;
+    if (logarithm && x->type == RLT_TYPE_INT8) {
+      log_softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
+    } else if (logarithm && x->type == RLT_TYPE_UINT8) {
+      log_softmax_u8(k, (const uint8_t *)x->data + at, (uint8_t *)y + at, size);
+    } else if (logarithm) {
       log_softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size);
     } else if (x->type == RLT_TYPE_FLOAT32) {
       softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size, k->beta);
@@ -98,5 +117,5 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_softmax = {"SOFTMAX", sizeof(softmax_data), 3, false, prepare_softmax, NULL, run};
-const rlt_kernel rlt_kernel_log_softmax = {"LOG_SOFTMAX", 0, 2, false, prepare_log_softmax, NULL, run};
+const rlt_kernel rlt_kernel_softmax = {"SOFTMAX", sizeof(softmax_data), 3, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_log_softmax = {"LOG_SOFTMAX", sizeof(softmax_data), 2, false, prepare, NULL, run};

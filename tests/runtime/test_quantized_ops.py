@@ -132,6 +132,12 @@ def softmax(rng: Rng, dtype: str) -> OpModel:
     return single_op("SOFTMAX", [x], Out(dtype, 1 / 256, low(dtype)), beta=beta)
 
 
+def log_softmax(rng: Rng, dtype: str) -> OpModel:
+    shape = (60, int(rng.choice([2, 7, 100, 1000])))
+    x = Arg(integers(rng, dtype, shape), power(rng, -3, -0.3), zero(rng, dtype))
+    return single_op("LOG_SOFTMAX", [x], Out(dtype, 16 / 256, low(dtype) + 255))
+
+
 def pool(op: str) -> Callable[[Rng, str], OpModel]:
     def build(rng: Rng, dtype: str) -> OpModel:
         height, width, stride_h, stride_w = (int(v) for v in rng.integers(1, 5, 4))
@@ -205,6 +211,7 @@ ROWS: list[tuple[str, Callable[[Rng, str], OpModel], tuple[str, ...]]] = [
     ("requantize-to-INT16", requantize("INT16"), BOTH),
     ("requantize-far", requantize("INT8", 1e3), ("INT8",)),
     ("SOFTMAX", softmax, BOTH),
+    ("LOG_SOFTMAX", log_softmax, BOTH),
     ("MAX_POOL_2D", pool("MAX_POOL_2D"), BOTH),
     ("AVERAGE_POOL_2D", pool("AVERAGE_POOL_2D"), BOTH),
     *[(op, reduction(op), BOTH) for op in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")],
