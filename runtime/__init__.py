@@ -5,7 +5,8 @@
     model = runtime.load("model.tflite")
     y = model(x)
 
-`Interpreter` is a drop-in for tf.lite.Interpreter. Needs NumPy and the compiled library, nothing
+`Interpreter` is a drop-in for tf.lite.Interpreter; a `Model` gives several threads an interpreter
+each over the same weights. Needs NumPy and the compiled library, nothing
 else.
 """
 

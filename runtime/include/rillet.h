@@ -156,6 +156,7 @@ RLT_API rlt_status rlt_create(const rlt_model *m, const rlt_options *options, vo
 /* `tensor` is an input's tensor index of the subgraph that runs. Takes effect at rlt_prepare. */
 RLT_API rlt_status rlt_resize_input(rlt_interpreter *it, int32_t tensor, int32_t rank, const int32_t *dims,
                                     rlt_error *err);
+/* Obeys the memory plan a file may carry (OfflineMemoryAllocation) while its shapes are the file's. */
 RLT_API rlt_status rlt_prepare(rlt_interpreter *it, rlt_error *err);
 RLT_API rlt_status rlt_get_sizes(const rlt_interpreter *it, rlt_sizes *sizes);
 /* prepared_is_packed: the block was filled by another interpreter of the same model and ISA. */
