@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * NON_MAX_SUPPRESSION_V4 and V5: boxes in the order of their scores, without those that overlap a better one. V5 has a
  * sigma: above 0 overlapping boxes lose score instead (Soft-NMS, Bodla et al. 2017). Equal scores go to the first. */
-#include "common.h"
-
-typedef struct candidate {
-  int32_t index, seen; /* chosen boxes it was already compared with */
-  float score;
-} candidate;
+#include "boxes.h"
 
 enum { BOXES, SCORES, MAX_OUTPUT, IOU_THRESHOLD, SCORE_THRESHOLD, SIGMA };
 
@@ -36,58 +31,17 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
     most = n->out[0]->dims[0];
   }
   for (int32_t i = 0; i < outputs - 1; i++) RLT_TRY(rlt_set_shape(p, n->out[i], 1, &most));
-  n->scratch_bytes = (uint64_t)boxes->dims[0] * sizeof(candidate);
+  n->scratch_bytes = (uint64_t)boxes->dims[0] * sizeof(rlt_candidate);
   return rlt_set_shape(p, n->out[outputs - 1], 0, NULL);
 }
 
-static float lesser(float a, float b) { return b < a ? b : a; }
-static float greater(float a, float b) { return a < b ? b : a; }
-
-/* The part of two boxes' union that both cover; corners may be any two opposite ones. */
-static float overlap(const float *a, const float *b) {
-  float height_a = greater(a[0], a[2]) - lesser(a[0], a[2]), width_a = greater(a[1], a[3]) - lesser(a[1], a[3]);
-  float height_b = greater(b[0], b[2]) - lesser(b[0], b[2]), width_b = greater(b[1], b[3]) - lesser(b[1], b[3]);
-  float area_a = height_a * width_a, area_b = height_b * width_b;
-  if (area_a <= 0.0f || area_b <= 0.0f) return 0.0f;
-  float height = lesser(greater(a[0], a[2]), greater(b[0], b[2])) - greater(lesser(a[0], a[2]), lesser(b[0], b[2]));
-  float width = lesser(greater(a[1], a[3]), greater(b[1], b[3])) - greater(lesser(a[1], a[3]), lesser(b[1], b[3]));
-  float common = greater(height, 0.0f) * greater(width, 0.0f);
-  return common / (area_a + area_b - common);
-}
-
-/* ---- a heap with the best candidate on top ---- */
-
-static bool better(const candidate *a, const candidate *b) {
-  return a->score > b->score || (!(a->score < b->score) && a->index < b->index);
-}
-
-static void sift(candidate *heap, int64_t size, int64_t at) {
-  for (int64_t child = 2 * at + 1; child < size; child = 2 * at + 1) {
-    if (child + 1 < size && better(&heap[child + 1], &heap[child])) child++;
-    if (!better(&heap[child], &heap[at])) return;
-    candidate moved = heap[at];
-    heap[at] = heap[child];
-    heap[child] = moved;
-    at = child;
-  }
-}
-
-static int64_t fill_heap(candidate *heap, const float *scores, int32_t boxes, float threshold) {
-  int64_t size = 0;
-  for (int32_t i = 0; i < boxes; i++) {
-    if (scores[i] > threshold) heap[size++] = (candidate){i, 0, scores[i]};
-  }
-  for (int64_t i = size / 2 - 1; i >= 0; i--) sift(heap, size, i);
-  return size;
-}
-
 /* Compares a candidate with the boxes chosen since it was last looked at; its score may fall. false: it is out. */
-static bool survives(const rlt_node *n, candidate *c, const int32_t *chosen, int32_t count, float sigma) {
+static bool survives(const rlt_node *n, rlt_candidate *c, const int32_t *chosen, int32_t count, float sigma) {
   const float *boxes = n->in[BOXES]->data;
   float limit = *(const float *)n->in[IOU_THRESHOLD]->data, least = *(const float *)n->in[SCORE_THRESHOLD]->data;
   float factor = sigma > 0.0f ? (float)(-0.5 / (double)sigma) : 0.0f;
   for (int32_t i = count - 1; i >= c->seen; i--) {
-    float part = overlap(boxes + 4 * (int64_t)c->index, boxes + 4 * (int64_t)chosen[i]);
+    float part = rlt_box_overlap(boxes + 4 * (int64_t)c->index, boxes + 4 * (int64_t)chosen[i]);
     if (part >= limit) return false;
     if (sigma > 0.0f) c->score = c->score * (float)rlt_exp64((double)(factor * part * part));
     if (c->score <= least) return false;
@@ -102,12 +56,12 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   int32_t most = n->out[0]->dims[0], count = 0, *chosen = n->out[0]->data;
   float *chosen_scores = soft ? n->out[1]->data : NULL;
   float sigma = soft ? *(const float *)n->in[SIGMA]->data : 0.0f;
-  candidate *heap = r->scratch;
+  rlt_candidate *heap = r->scratch;
   RLT_REQUIRE(r->err, sigma >= 0.0f, RLT_BAD_VALUE, "sigma is below 0");
   RLT_REQUIRE(r->err, *(const int32_t *)n->in[MAX_OUTPUT]->data == most, RLT_BAD_VALUE,
               "the number of boxes wanted is not that of %T", n->out[0]);
-  int64_t size =
-      fill_heap(heap, n->in[SCORES]->data, n->in[SCORES]->dims[0], *(const float *)n->in[SCORE_THRESHOLD]->data);
+  int64_t size = rlt_candidates(heap, n->in[SCORES]->data, n->in[SCORES]->dims[0],
+                                *(const float *)n->in[SCORE_THRESHOLD]->data, false);
   while (size > 0 && count < most) {
     float before = heap[0].score;
     bool stays = survives(n, &heap[0], chosen, count, sigma);
@@ -118,7 +72,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       count++;
     }
     if (take || !stays) heap[0] = heap[--size];
-    sift(heap, size, 0);
+    rlt_candidates_sift(heap, size);
   }
   for (int32_t i = count; i < most; i++) {
     chosen[i] = 0;

@@ -29,6 +29,7 @@ SUITES = [
     "plain_ops",
     "scatter_ops",
     "misc_ops",
+    "detection",
     "spatial",
     "spatial_norms",
     "spatial_products",
