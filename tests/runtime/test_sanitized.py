@@ -31,6 +31,7 @@ SUITES = [
     "misc_ops",
     "detection",
     "spatial",
+    "spatial_matmul",
     "spatial_norms",
     "spatial_products",
 ]
