@@ -31,7 +31,7 @@ MAX_RANK = 8
 ALIGN = 64
 STATUSES = (
     "OK", "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY", "BAD_STATE", "LIMIT",
-    "CANCELLED", "BUSY", "BAD_VALUE",
+    "CANCELLED", "BUSY", "BAD_VALUE", "LATER",
 )  # fmt: skip
 # RILLET_LIBRARY names another build of the same version, such as a sanitized one.
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -53,9 +53,12 @@ class Limits(ctypes.Structure):
         ("max_tensor_bytes", c_uint64),
         ("max_arena_bytes", c_uint64),
         ("max_macs", c_uint64),
+        ("max_iterations", c_uint64),
+        ("max_region_bytes", c_uint64),
     ]
 
 
+Grow = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_uint64)
 Profile = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32, c_uint64)
 
 
@@ -73,13 +76,16 @@ class Options(ctypes.Structure):
         ("clock_ns", c_void_p),
         ("profile", Profile),
         ("profile_ctx", c_void_p),
+        ("grow", Grow),
+        ("grow_ctx", c_void_p),
+        ("state_of", c_void_p),
     ]
 
 
 class Sizes(ctypes.Structure):
     _fields_ = [
         (name, c_uint64)
-        for name in ("model", "structure", "state", "prepared", "arena", "peak_live")
+        for name in ("model", "structure", "state", "prepared", "arena", "peak_live", "region")
     ]
 
 
@@ -96,6 +102,7 @@ class TensorInfo(ctypes.Structure):
         ("quantized", c_int32),
         ("quantized_axis", c_int32),
         ("offset", c_uint64),
+        ("extent", c_int32),
     ]
 
 
@@ -114,6 +121,41 @@ class NodeInfo(ctypes.Structure):
     ]
 
 
+class CustomTensor(ctypes.Structure):
+    _fields_ = [
+        ("type", c_int32),
+        ("rank", c_int32),
+        ("dims", c_int32 * MAX_RANK),
+        ("bytes", c_uint64),
+        ("data", c_void_p),
+    ]
+
+
+class CustomCall(ctypes.Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("options", c_void_p),
+        ("options_size", c_size_t),
+        ("n_inputs", c_int32),
+        ("n_outputs", c_int32),
+        ("inputs", POINTER(CustomTensor)),
+        ("outputs", POINTER(CustomTensor)),
+        ("error", c_char * 200),
+    ]
+
+
+CustomCallback = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(CustomCall))
+
+
+class CustomOp(ctypes.Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("prepare", CustomCallback),
+        ("run", CustomCallback),
+        ("ctx", c_void_p),
+    ]
+
+
 _P = c_void_p
 _I = c_int32
 _E = POINTER(Error)
@@ -123,7 +165,10 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "rlt_best_isa": (c_char_p, []),
     "rlt_supported_op": (c_char_p, [_I]),
     "rlt_open_size": (_I, [_P, c_size_t, POINTER(c_size_t), _E]),
-    "rlt_open": (_I, [_P, c_size_t, POINTER(Limits), _P, c_size_t, POINTER(_P), _E]),
+    "rlt_open": (
+        _I,
+        [_P, c_size_t, POINTER(Limits), POINTER(CustomOp), _I, _P, c_size_t, POINTER(_P), _E],
+    ),
     "rlt_subgraph_count": (_I, [_P]),
     "rlt_tensor_count": (_I, [_P, _I]),
     "rlt_node_count": (_I, [_P, _I]),

@@ -79,7 +79,10 @@ class Model:
             c.call("rlt_open_size", address, size, ctypes.byref(need))
             self.structure = aligned_block(need.value)
             block = self.structure.ctypes.data
-            c.call("rlt_open", address, size, None, block, need.value, ctypes.byref(self.pointer))
+            c.call(
+                "rlt_open",
+                *(address, size, None, None, 0, block, need.value, ctypes.byref(self.pointer)),
+            )
         except RilletError as error:
             raise RilletError(f"{origin}: {error}", error.status) from None
         self.subgraphs: int = lib.rlt_subgraph_count(self.pointer)

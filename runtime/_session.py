@@ -16,6 +16,7 @@ import numpy as np
 
 from . import _binding as c
 from ._model import DTYPES, PACKED, Model, aligned_block
+from ._region import Region
 from .errors import RilletError
 
 
@@ -56,6 +57,7 @@ class Session:
         preserve: bool = False,
         profile: bool = False,
         plan_only: bool = False,
+        state_of: Session | None = None,
         isa: str | None = None,
     ) -> None:
         lib = c.library()
@@ -84,7 +86,12 @@ class Session:
             weakref.finalize(self, lib.rlt_pool_destroy, options.pool)
         if profile:
             options.clock_ns = c.function_address("rlt_clock_ns")
-            options.profile = self._profiler(self.node_ns)
+            options.profile = self._profiler(self.node_ns, subgraph)
+        self._region = Region()
+        options.grow = self._region.callback
+        if state_of is not None:
+            options.state_of = state_of._it
+        self._state_of = state_of  # which owns memory that this session uses
         size = lib.rlt_create_size(model.pointer, ctypes.byref(options))
         self._state = aligned_block(size)
         self._it = ctypes.c_void_p()
@@ -98,10 +105,11 @@ class Session:
         )
 
     @staticmethod
-    def _profiler(node_ns: np.ndarray) -> Any:
+    def _profiler(node_ns: np.ndarray, own: int) -> Any:
         @c.Profile
-        def add(_context: Any, _subgraph: int, node: int, ns: int) -> None:
-            node_ns[node] += ns
+        def add(_context: Any, subgraph: int, node: int, ns: int) -> None:
+            if subgraph == own:
+                node_ns[node] += ns
 
         return add
 
@@ -214,10 +222,15 @@ class Session:
     # ---- values ----
 
     def _array(self, tensor: int) -> np.ndarray:
-        """`_new_view`, kept until the next resize. It must not leave the session."""
-        if tensor not in self._arrays or not self.allocated:
-            self._arrays[tensor] = self._new_view(tensor)
-        return self._arrays[tensor]
+        """`_new_view`, kept until the next resize if it cannot move before. It must not leave the
+        session.
+        """
+        if tensor in self._arrays and self.allocated:
+            return self._arrays[tensor]
+        array = self._new_view(tensor)
+        if not self.info(tensor).extent:
+            self._arrays[tensor] = array
+        return array
 
     def _new_view(self, tensor: int) -> np.ndarray:
         """The tensor's values in place; packed 4-bit ones as a flat uint8 array of their bytes."""
@@ -248,7 +261,7 @@ class Session:
                 "typestr": np.dtype(np.uint8 if packed else dtype).str,
                 "data": (address, bool(info.is_constant)),
             },
-            (self._arena, self._prepared, self.model),
+            (self._arena, self._prepared, self._state, self._region.blocks, self.model),
         )
         return np.asarray(memory)
 

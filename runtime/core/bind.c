@@ -12,37 +12,53 @@ static rlt_status check_block(rlt_error *err, const char *name, const void *bloc
 /* Hands out the prepared block in node order, in which prepare counted it. */
 static void place_node(rlt_node *n, uint8_t *prepared, uint64_t *used) {
   n->packed = n->packed_bytes ? prepared + *used : NULL;
+  n->bound_packed = n->packed_bytes;
   *used += rlt_align(n->packed_bytes, RLT_BLOCK_ALIGN);
-  if (!n->ahead) return;
   for (int32_t i = 0; i < n->def->n_outputs; i++) {
-    if (n->out[i]->is_passing) continue;
-    n->out[i]->data = prepared + *used;
-    *used += rlt_align(n->out[i]->bytes, RLT_BLOCK_ALIGN);
+    rlt_tensor *t = n->out[i];
+    t->kept = NULL;
+    if (n->when != RLT_AT_BIND || t->is_passing) continue;
+    t->data = t->kept = prepared + *used;
+    *used += rlt_align(t->bytes, RLT_BLOCK_ALIGN);
   }
 }
 
-static void set_pointers(rlt_interpreter *it) {
-  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
-    rlt_tensor *t = &it->tensors[i];
-    t->data = t->offset == RLT_NO_OFFSET ? NULL : it->arena + t->offset;
-    /* Constants are never written: the cast only lets kernels use one field for both. */
-    if (t->def->data) t->data = (void *)(uintptr_t)t->def->data;
+/* What was not prepared has nothing in the block: it is prepared, and packed, when it is called. */
+static void forget_node(rlt_node *n) {
+  n->packed = NULL;
+  n->bound_packed = 0;
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    n->out[i]->kept = NULL;
+    n->out[i]->is_passing = false;
   }
 }
 
 /* Packs a node's weights; those that are computed pass through the arena, which holds nothing yet. */
-static rlt_status pack_node(rlt_interpreter *it, const rlt_node *n, rlt_error *err) {
+static rlt_status pack_node(rlt_frame *f, const rlt_node *n, rlt_error *err) {
   uint64_t used = 0;
   for (int32_t k = 0; k < n->def->n_inputs; k++) {
     rlt_tensor *t = n->in[k];
     if (!t || !t->is_passing) continue;
-    t->data = it->arena + used;
+    t->data = f->it->arena + used;
     used += rlt_align(t->bytes, RLT_BLOCK_ALIGN);
-    RLT_TRY(rlt_run_node(it, t->def->producer, err));
+    RLT_TRY(rlt_run_node(f, t->def->producer, err));
   }
-  n->def->kernel->pack(it->u, n);
+  n->def->kernel->pack(f->it->u, n);
   for (int32_t k = 0; k < n->def->n_inputs; k++)
     if (n->in[k] && n->in[k]->is_passing) n->in[k]->data = NULL;
+  return RLT_OK;
+}
+
+static rlt_status bind_frame(rlt_frame *f, uint8_t *prepared, uint64_t *used, bool is_packed, rlt_error *err) {
+  for (int32_t i = 0; i < f->graph->n_nodes; i++) {
+    rlt_node *n = &f->nodes[i];
+    place_node(n, prepared, used);
+    if (is_packed) continue;
+    if (n->packed_bytes) RLT_TRY(pack_node(f, n, err));
+    if (n->when != RLT_AT_BIND || n->out[0]->is_passing) continue;
+    n->scratch = f->it->arena;
+    RLT_TRY(rlt_run_node(f, i, err));
+  }
   return RLT_OK;
 }
 
@@ -50,13 +66,12 @@ static rlt_status bind(rlt_interpreter *it, uint8_t *prepared, bool is_packed, u
   static _Alignas(RLT_BLOCK_ALIGN) uint8_t nowhere[RLT_BLOCK_ALIGN]; /* where tensors of no bytes lie */
   uint64_t used = 0;
   it->arena = arena ? arena : nowhere;
-  set_pointers(it);
-  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
-    rlt_node *n = &it->nodes[i];
-    place_node(n, prepared ? prepared : nowhere, &used);
-    if (is_packed) continue;
-    if (n->packed_bytes) RLT_TRY(pack_node(it, n, err));
-    if (n->ahead && !n->out[0]->is_passing) RLT_TRY(rlt_run_node(it, i, err));
+  for (int32_t g = 0; g < it->model->n_subgraphs; g++) {
+    rlt_frame *f = it->frames[g];
+    if (!f) continue;
+    rlt_set_pointers(f, it->arena);
+    for (int32_t i = 0; i < f->graph->n_nodes && !f->is_prepared; i++) forget_node(&f->nodes[i]);
+    if (f->is_prepared) RLT_TRY(bind_frame(f, prepared ? prepared : nowhere, &used, is_packed, err));
   }
   rlt_clear_variables(it);
   it->stage = RLT_BOUND;

@@ -138,8 +138,8 @@ rlt_status rlt_at_tensor(rlt_error *err, const char *name, int32_t subgraph, int
 }
 
 const char *rlt_status_name(rlt_status status) {
-  static const char *const names[] = {"OK",        "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY",
-                                      "BAD_STATE", "LIMIT",     "CANCELLED",   "BUSY",         "BAD_VALUE"};
+  static const char *const names[] = {"OK",    "BAD_MODEL", "UNSUPPORTED", "BAD_ARGUMENT", "NO_MEMORY", "BAD_STATE",
+                                      "LIMIT", "CANCELLED", "BUSY",        "BAD_VALUE",    "LATER"};
   return (uint32_t)status < sizeof names / sizeof names[0] ? names[status] : "unknown status";
 }
 

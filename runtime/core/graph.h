@@ -34,6 +34,7 @@ typedef struct rlt_tensor_def {
 } rlt_tensor_def;
 
 struct rlt_kernel;
+struct rlt_frame; /* the core's: one subgraph of an interpreter */
 
 typedef struct rlt_node_def {
   int32_t op; /* BuiltinOperator */
@@ -46,10 +47,19 @@ typedef struct rlt_node_def {
   rlt_table options;        /* builtin options, absent where the op has none; its union tag is verified to fit the op */
   rlt_vector intermediates; /* tensor indices, verified; -1: left out. See rlt_intermediate */
   const rlt_tensor_def *tensors; /* of the subgraph */
+  int32_t calls[2];              /* subgraphs it runs; -1: none. Verified to exist and never to lead back */
+  const rlt_custom_op *custom;   /* the caller's own operator; NULL: a kernel of this build */
   rlt_bytes custom_options;      /* of a custom operator, as the file has them: often a map (core/flexbuffer.h) */
 } rlt_node_def;
 
 /* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
+
+/* The core's: memory taken from the growable region. */
+typedef struct rlt_piece {
+  struct rlt_region_block *block; /* NULL: none taken */
+  uint64_t offset, bytes;
+  struct rlt_piece *next; /* in the block, by offset */
+} rlt_piece;
 
 typedef struct rlt_tensor {
   const rlt_tensor_def *def;
@@ -62,12 +72,27 @@ typedef struct rlt_tensor {
                       element at least. NULL before bind */
   bool is_const;   /* values never change: they can be packed. rlt_const_data tells whether prepare may read them */
   bool is_passing; /* the core's: computed at bind for those who pack it, then forgotten; data is NULL afterwards */
+  bool is_known;   /* the core's: data holds the values already while those who read it prepare */
+  bool is_here;    /* the core's: data holds the values while a node is prepared in the middle of invoke */
+  bool by_run;     /* the core's: the node's run tells the shape */
+  rlt_extent extent;
+  void *slot; /* the core's: room in the state block for RLT_KNOWN_BYTES of values that follow from shapes; or NULL */
+  void *kept; /* the core's: place in the prepared block of what is computed at bind */
+  rlt_piece piece;
   /* the planner's */
   int32_t first_use, last_use; /* node positions; first_use -1: alive from the start */
   int32_t last_read;           /* last node that reads it; -1: none */
   int32_t alias_of;            /* tensor whose memory this one reuses in place; -1: none */
-  uint64_t offset;
+  uint64_t offset, planned;    /* place in the arena, and the bytes that were planned there */
 } rlt_tensor;
+
+/* When a node's values come to be. */
+typedef enum rlt_when {
+  RLT_AT_INVOKE,
+  RLT_AT_BIND,    /* once: all it comes from is constant */
+  RLT_AT_PREPARE, /* once: a few numbers that follow from constants and shapes */
+  RLT_LATE        /* at invoke, prepared anew: shapes or values it depends on are known only then */
+} rlt_when;
 
 typedef struct rlt_node {
   const rlt_node_def *def;
@@ -79,12 +104,17 @@ typedef struct rlt_node {
   /* prepare's requests */
   uint64_t packed_bytes;
   uint64_t scratch_bytes; /* per thread */
-  uint64_t scratch_offset;
   uint64_t macs;          /* multiply-accumulates of one run */
   int32_t tiles;          /* >= 1; how the work is cut, never dependent on the thread count */
   uint32_t packed_inputs; /* bit i: run does not read in[i], because pack has put it into packed */
   int32_t in_place;       /* output 0 may share the memory of this input; -1: may not */
-  bool ahead;             /* the core's: computed once at bind, because everything it comes from is constant */
+  /* the core's */
+  rlt_when when;
+  uint64_t bound_packed; /* packed_bytes as rlt_bind found them */
+  uint64_t nested_bytes; /* arena of the subgraphs it runs */
+  uint64_t scratch_offset, planned_scratch;
+  uint8_t *scratch;
+  rlt_piece piece;
 } rlt_node;
 
 /* ---- the kernel interface ---------------------------------------------------------------------------------- */
@@ -94,17 +124,21 @@ typedef struct rlt_prep {
   const rlt_limits *limits;
   rlt_error *err;
   int32_t threads;
+  struct rlt_frame *frame; /* the core's */
 } rlt_prep;
 
 typedef struct rlt_run {
   const rlt_ukernels *u;
-  void *scratch;  /* this thread's, scratch_bytes long, 64-byte aligned */
-  rlt_error *err; /* only thread 0's failures are reported in words; others return a status */
+  void *scratch;           /* this thread's, scratch_bytes long, 64-byte aligned */
+  rlt_error *err;          /* only thread 0's failures are reported in words; others return a status */
+  struct rlt_frame *frame; /* the core's */
 } rlt_run;
 
 /* prepare: check counts, types, shapes, scales and options; set output shapes; ask for packed_bytes,
  *          scratch_bytes, tiles, macs; fill node->data. Strict: after it, run trusts everything but values
  *          that only run time knows. It is called again after a resize and must not depend on its former self.
+ *          RLT_LATER: values are missing (rlt_const_data is NULL); it is called again in the middle of invoke, where
+ *          they are there, and until then the shapes of the outputs count as unknown.
  *          What is packed may depend on the model and the ISA only, never on activation shapes.
  * pack:    fill node->packed from constant inputs, once. NULL where packed_bytes is always 0.
  * run:     compute tiles [first, last). May be called from several threads with disjoint ranges. */
@@ -141,8 +175,15 @@ rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...);
 
 /* Sets a computed tensor's shape; checked product, non-negative dims, rlt_limits. */
 rlt_status rlt_set_shape(rlt_prep *p, rlt_tensor *t, int32_t rank, const int32_t *dims);
-/* Values of a constant of the file, aligned to its element; NULL if the tensor is computed (also when computed once,
- * at bind, because everything it comes from is constant: then is_const holds and pack may read data). */
+/* For outputs whose size only run knows: the most it can be, or nothing at all. run then calls rlt_set_output. */
+rlt_status rlt_bound_shape(rlt_prep *p, rlt_tensor *t, int32_t rank, const int32_t *dims);
+void rlt_open_shape(rlt_tensor *t);
+/* Called by a run with one tile: gives such an output its shape and memory for it. What the output held is lost. */
+rlt_status rlt_set_output(const rlt_run *r, rlt_tensor *t, int32_t rank, const int32_t *dims);
+/* Values of a tensor that prepare may read, aligned to its element: constants of the file, the few numbers that follow
+ * from shapes and constants, and in the middle of invoke all that is computed. NULL where values are not there yet,
+ * also when they are computed once, at bind, because all they come from is constant: then is_const holds and pack may
+ * read data. */
 const void *rlt_const_data(const rlt_tensor *t);
 /* Checks counts: inputs in [min_in, max_in], none of the first min_in left out; exactly n_out outputs. */
 rlt_status rlt_check_arity(rlt_prep *p, const rlt_node *n, int32_t min_in, int32_t max_in, int32_t n_out);

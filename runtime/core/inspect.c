@@ -56,10 +56,16 @@ const char *rlt_signature_tensor(const rlt_model *m, int32_t signature, bool out
   return name;
 }
 
+/* Frame of a subgraph that runs here, once it is prepared; NULL: none. */
+static const rlt_frame *prepared_frame(const rlt_interpreter *it, int32_t index) {
+  if (it->stage == RLT_CREATED || index < 0 || index >= it->model->n_subgraphs) return NULL;
+  return it->frames[index] && it->frames[index]->is_prepared ? it->frames[index] : NULL;
+}
+
 /* Shape asked for by rlt_resize_input and not yet prepared; NULL: none. */
 static const rlt_shape_wish *wish_for(const rlt_interpreter *it, int32_t tensor) {
-  for (int32_t i = 0; i < it->graph->n_inputs; i++)
-    if (it->graph->inputs[i] == tensor && it->wishes[i].rank >= 0) return &it->wishes[i];
+  for (int32_t i = 0; i < it->main->graph->n_inputs; i++)
+    if (it->main->graph->inputs[i] == tensor && it->main->wishes[i].rank >= 0) return &it->main->wishes[i];
   return NULL;
 }
 
@@ -78,19 +84,21 @@ rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t index, int32_t
                             .offset = RLT_NO_OFFSET};
   __builtin_memcpy(info->dims, def->dims, sizeof info->dims);
   __builtin_memcpy(info->signature, def->signature, sizeof info->signature);
-  const rlt_shape_wish *wish = g == it->graph ? wish_for(it, tensor) : NULL;
+  const rlt_shape_wish *wish = g == it->main->graph ? wish_for(it, tensor) : NULL;
   if (wish) {
     rlt_size size;
     info->rank = wish->rank;
     __builtin_memcpy(info->dims, wish->dims, sizeof info->dims);
     info->bytes = rlt_tensor_size(def->type, wish->rank, wish->dims, &size) ? size.bytes : UINT64_MAX;
   }
-  if (g == it->graph && it->stage != RLT_CREATED) {
-    const rlt_tensor *t = &it->tensors[tensor];
+  const rlt_frame *f = prepared_frame(it, index);
+  if (f) {
+    const rlt_tensor *t = &f->tensors[tensor];
     info->rank = t->rank;
     info->bytes = t->bytes;
     info->offset = t->offset;
     __builtin_memcpy(info->dims, t->dims, sizeof info->dims);
+    info->extent = t->extent;
     computed_ahead = t->is_const;
   }
   info->is_constant = def->data != NULL || computed_ahead;
@@ -107,8 +115,9 @@ rlt_status rlt_get_node_info(const rlt_interpreter *it, int32_t index, int32_t n
                           .n_outputs = def->n_outputs,
                           .inputs = def->inputs,
                           .outputs = def->outputs};
-  if (g == it->graph && it->stage != RLT_CREATED) {
-    const rlt_node *n = &it->nodes[node];
+  const rlt_frame *f = prepared_frame(it, index);
+  if (f) {
+    const rlt_node *n = &f->nodes[node];
     info->loop = n->loop;
     info->macs = n->macs;
     info->scratch = n->scratch_bytes;
@@ -119,6 +128,6 @@ rlt_status rlt_get_node_info(const rlt_interpreter *it, int32_t index, int32_t n
 
 void *rlt_tensor_data(const rlt_interpreter *it, int32_t index, int32_t tensor) {
   const rlt_subgraph_def *g = subgraph(it->model, index);
-  if (g != it->graph || it->stage != RLT_BOUND || tensor < 0 || tensor >= g->n_tensors) return NULL;
-  return it->tensors[tensor].data;
+  if (g != it->main->graph || it->stage != RLT_BOUND || tensor < 0 || tensor >= g->n_tensors) return NULL;
+  return it->main->tensors[tensor].data;
 }

@@ -13,6 +13,7 @@ typedef struct rlt_subgraph_def {
   rlt_tensor_def *tensors;
   rlt_node_def *nodes;
   const int32_t *inputs, *outputs;
+  int32_t callers, depth; /* nodes that call it; most calls that lead to it */
 } rlt_subgraph_def;
 
 typedef struct rlt_signature_def {
@@ -28,6 +29,7 @@ struct rlt_model {
   int32_t n_subgraphs, n_signatures;
   rlt_subgraph_def *subgraphs;
   rlt_signature_def *signatures;
+  int32_t *call_order;     /* of all subgraphs: callers before what they call */
   rlt_vector offline_plan; /* offset in the arena, or -1, of every tensor of the only subgraph; absent: none */
 };
 
@@ -51,26 +53,55 @@ typedef struct rlt_span {
 #define RLT_HARD_LIMIT ((uint64_t)1 << 40) /* bytes: no sum over tensors or nodes can overflow below this */
 #define RLT_NO_OFFSET UINT64_MAX           /* of a tensor that is not in the arena */
 
+/* One subgraph of an interpreter. A subgraph that several nodes call has one frame, prepared for the shapes of the
+ * last call; where the next call's differ it is prepared again. */
+typedef struct rlt_frame {
+  rlt_interpreter *it;
+  const rlt_subgraph_def *graph;
+  int32_t index; /* of the subgraph */
+  rlt_tensor *tensors;
+  rlt_node *nodes;
+  rlt_shape_wish *wishes; /* one per input: what the caller asks for */
+  bool is_prepared, has_late, follows_offline_plan;
+  uint64_t arena_bytes, macs;
+  uint8_t *arena;
+  rlt_piece piece; /* its arena, where the caller had none planned for it */
+} rlt_frame;
+
+/* A block that rlt_options.grow gave: this header, then memory in which pieces come and go. */
+typedef struct rlt_region_block {
+  struct rlt_region_block *next;
+  uint64_t bytes;
+  rlt_piece *pieces; /* by offset */
+} rlt_region_block;
+
+typedef struct rlt_state rlt_state; /* state.c: resource variables and what else lasts from invoke to invoke */
+
 struct rlt_interpreter {
   const rlt_model *model;
-  const rlt_subgraph_def *graph;
   const rlt_ukernels *u;
   rlt_options options;
   atomic_flag busy;
   rlt_stage stage;
   rlt_sizes sizes;
-  bool follows_offline_plan;
-  rlt_tensor *tensors;
-  rlt_node *nodes;
-  rlt_shape_wish *wishes; /* one per input */
+  rlt_frame **frames; /* one per subgraph; NULL: none that runs here */
+  rlt_frame *main;
   uint8_t *arena;
-  /* the planner's: one span per tensor and node, their order, and bytes alive per node */
+  rlt_region_block *region;
+  rlt_state *state;
+  uint64_t iterations, macs; /* of this invoke, or prepare, so far */
+  /* the planner's: one span per tensor and node of the largest subgraph, their order, and bytes alive per node */
   rlt_span *spans;
   int32_t *order;
   uint64_t *live;
 };
 
+enum { RLT_KNOWN_BYTES = 128, RLT_MAX_CALL_DEPTH = 64, RLT_MAX_SUBGRAPHS = 4096 };
+
 /* ---- table.c ---- */
+bool rlt_same_text(const char *a, const char *b);
+/* Whether its outputs never become smaller when inputs become larger, so that a bound on these is one on those. */
+bool rlt_op_grows_with_inputs(int32_t op);
 uint8_t rlt_op_options_tag(int32_t op); /* of BuiltinOptions; 0: the op reads none */
 uint8_t rlt_op_options_tag2(int32_t op);
 /* How large a shape is. `bytes` is 0 for types without a fixed size. `extent` is the bytes with dims of 0 taken as 1:
@@ -89,6 +120,8 @@ rlt_status rlt_at_tensor(rlt_error *err, const char *name, int32_t subgraph, int
 typedef struct rlt_reading {
   rlt_bytes file;
   rlt_limits limits;
+  const rlt_custom_op *custom;
+  int32_t n_custom, n_subgraphs;
   rlt_vector buffers, operator_codes;
   rlt_bump block;
   int32_t subgraph;
@@ -109,17 +142,65 @@ uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor);
 /* ---- offline_plan.c: the plan a file may carry ---- */
 rlt_status rlt_read_offline_plan(rlt_reading *r, const rlt_table *root, rlt_model *m);
 /* Whether there is one and it is of the shapes that were prepared. */
-bool rlt_follows_offline_plan(const rlt_interpreter *it);
+bool rlt_follows_offline_plan(const rlt_frame *f);
 /* Where the plan that is followed puts the tensor; -1: nowhere. */
-int32_t rlt_offline_offset(const rlt_interpreter *it, int32_t tensor);
+int32_t rlt_offline_offset(const rlt_frame *f, int32_t tensor);
 /* Refuses a fixed span that lies over one of the list from `head` while both are alive. */
-rlt_status rlt_check_offline_span(const rlt_interpreter *it, const rlt_span *span, int32_t head, rlt_error *err);
+rlt_status rlt_check_offline_span(const rlt_frame *f, const rlt_span *span, int32_t head, rlt_error *err);
 
-/* ---- prepare.c, plan.c, bind.c, invoke.c ---- */
-/* Lifetimes, in-place sharing, offsets in the arena; fills sizes.arena and sizes.peak_live. */
-rlt_status rlt_plan(rlt_interpreter *it, rlt_error *err);
+/* ---- calls.c: which nodes run which subgraphs ---- */
+rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n);
+/* Refuses subgraphs that call themselves, directly or by others. */
+rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m);
+/* Marks the subgraph and all that running it can run. */
+void rlt_find_reached(const rlt_model *m, int32_t from, bool *reached);
+/* Makes the frame ready for arguments of these shapes; notes the arena it needs in n->nested_bytes. */
+rlt_status rlt_prepare_call(rlt_prep *p, rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count);
+/* Runs the subgraph on copies of the arguments; its outputs hold until the next call. */
+rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count);
+rlt_tensor *rlt_call_output(const rlt_frame *f, int32_t subgraph, int32_t i);
+
+/* ---- prepare.c, plan.c ---- */
+/* Shapes of a whole subgraph, and its plan. */
+rlt_status rlt_prepare_frame(rlt_prep *p, rlt_frame *f);
+void rlt_reset_node(rlt_node *n);
+/* The core can hold no values of some types. */
+rlt_status rlt_check_output_types(rlt_prep *p, const rlt_node *n);
+/* late.c: prepares one node in the middle of invoke, and finds memory for what it asks for. */
+rlt_status rlt_prepare_late(rlt_frame *f, int32_t node, rlt_error *err);
+rlt_status rlt_prepare_node(rlt_prep *p, rlt_frame *f, int32_t node);
+/* A variable of a subgraph that others call: it lasts from call to call, so it lies beside the main arena. */
+static inline bool rlt_is_persistent(const rlt_frame *f, const rlt_tensor *t) {
+  return f != f->it->main && t->def->is_variable && !t->def->is_input;
+}
+/* Lifetimes, in-place sharing, offsets in the arena; fills arena_bytes and, of the main frame, sizes.peak_live. */
+rlt_status rlt_plan(rlt_frame *f, rlt_error *err);
+/* Memory a node asks for besides its tensors, in bytes; UINT64_MAX: more than any limit. */
+uint64_t rlt_node_memory(const rlt_node *n, int32_t threads);
+
+/* ---- run.c ---- */
+/* Sets where the frame's tensors and scratch lie. */
+void rlt_set_pointers(rlt_frame *f, uint8_t *arena);
 /* Runs one node, on all threads if it is worth it. */
-rlt_status rlt_run_node(rlt_interpreter *it, int32_t node, rlt_error *err);
+rlt_status rlt_run_node(rlt_frame *f, int32_t node, rlt_error *err);
+rlt_status rlt_run_frame(rlt_frame *f, rlt_error *err);
+/* One more iteration or call; LIMIT. */
+rlt_status rlt_count_iteration(rlt_interpreter *it, rlt_error *err);
+
+/* ---- region.c ---- */
+/* Memory for what only invoke can size. NO_MEMORY, LIMIT, or UNSUPPORTED without rlt_options.grow. */
+rlt_status rlt_take_piece(rlt_interpreter *it, rlt_piece *piece, uint64_t bytes, void **data, rlt_error *err);
+void rlt_release_piece(rlt_piece *piece);
+void rlt_release_frame(rlt_frame *f);
+
+/* ---- state.c ---- */
+/* Takes the state from the block; counts where it has no base. */
+rlt_state *rlt_state_lay_out(rlt_bump *b, const rlt_model *m);
+void rlt_state_own(rlt_state *s, rlt_interpreter *owner);
+rlt_interpreter *rlt_state_owner(const rlt_state *s);
+/* Whether the subgraph, which CALL_ONCE runs, has run; set by true. */
+bool *rlt_state_once(rlt_state *s, int32_t subgraph);
+
 void rlt_clear_variables(rlt_interpreter *it);
 
 /* Marks the interpreter as entered; false: another thread is in it, and err says so. */

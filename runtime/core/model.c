@@ -4,7 +4,13 @@
 
 enum { MAX_TENSORS = 1 << 15 }; /* of one subgraph: planning is quadratic in the worst case */
 
-rlt_limits rlt_default_limits(void) { return (rlt_limits){INT32_MAX, (uint64_t)1 << 32, (uint64_t)1 << 40}; }
+rlt_limits rlt_default_limits(void) {
+  return (rlt_limits){.max_tensor_bytes = INT32_MAX,
+                      .max_arena_bytes = (uint64_t)1 << 32,
+                      .max_macs = (uint64_t)1 << 40,
+                      .max_iterations = (uint64_t)1 << 20,
+                      .max_region_bytes = (uint64_t)1 << 32};
+}
 
 static rlt_status cut_short(rlt_reading *r, const char *what) {
   return rlt_fail(r->err, RLT_BAD_MODEL, "%s lies outside the file; the file is cut short or corrupt", what);
@@ -26,6 +32,9 @@ static rlt_status read_root(rlt_reading *r, rlt_table *root, rlt_vector *subgrap
   if (!rlt_fb_vector(root, RLT_SLOT_Model_subgraphs, 4, subgraphs)) return cut_short(r, "subgraphs");
   if (!rlt_fb_vector(root, RLT_SLOT_Model_signature_defs, 4, signatures)) return cut_short(r, "signature_defs");
   RLT_REQUIRE(r->err, subgraphs->count > 0, RLT_BAD_MODEL, "the model has no subgraph");
+  RLT_REQUIRE(r->err, subgraphs->count <= RLT_MAX_SUBGRAPHS, RLT_LIMIT, "the model has %u subgraphs, the limit is %d",
+              (uint64_t)subgraphs->count, (int32_t)RLT_MAX_SUBGRAPHS);
+  r->n_subgraphs = (int32_t)subgraphs->count;
   return RLT_OK;
 }
 
@@ -79,6 +88,7 @@ static rlt_status count_structure(rlt_reading *r, rlt_table *root, rlt_vector *s
   RLT_TRY(read_root(r, root, subgraphs, signatures));
   rlt_take(&total, sizeof(rlt_model));
   rlt_take(&total, subgraphs->count * sizeof(rlt_subgraph_def));
+  rlt_take(&total, subgraphs->count * sizeof(int32_t)); /* call_order */
   rlt_take(&total, signatures->count * sizeof(rlt_signature_def));
   uint64_t most = 64 * (uint64_t)r->file.size < SIZE_MAX / 2 ? 64 * (uint64_t)r->file.size : SIZE_MAX / 2;
   for (uint32_t i = 0; i < subgraphs->count; i++) {
@@ -146,10 +156,10 @@ rlt_status rlt_open_size(const void *bytes, size_t size, size_t *need, rlt_error
   return RLT_OK;
 }
 
-rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, void *block, size_t block_size,
-                    const rlt_model **out, rlt_error *err) {
+rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, const rlt_custom_op *custom,
+                    int32_t n_custom, void *block, size_t block_size, const rlt_model **out, rlt_error *err) {
   rlt_error unheard;
-  rlt_reading r = {.file = {bytes, size}, .err = err ? err : &unheard};
+  rlt_reading r = {.file = {bytes, size}, .custom = custom, .n_custom = n_custom, .err = err ? err : &unheard};
   rlt_table root, item;
   rlt_vector subgraphs, signatures;
   uint64_t total;
@@ -167,8 +177,10 @@ rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, vo
   m->n_subgraphs = (int32_t)subgraphs.count;
   m->n_signatures = (int32_t)signatures.count;
   m->subgraphs = rlt_take(&r.block, subgraphs.count * sizeof *m->subgraphs);
+  m->call_order = rlt_take(&r.block, subgraphs.count * sizeof *m->call_order);
   m->signatures = rlt_take(&r.block, signatures.count * sizeof *m->signatures);
   for (uint32_t i = 0; i < subgraphs.count; i++) RLT_TRY(fill_subgraph(&r, &subgraphs, i, &m->subgraphs[i]));
+  RLT_TRY(rlt_check_calls(&r, m));
   RLT_TRY(rlt_read_offline_plan(&r, &root, m));
   for (uint32_t i = 0; i < signatures.count; i++) {
     if (!rlt_fb_table_at(r.file, &signatures, i, &item)) return cut_short(&r, "a signature");

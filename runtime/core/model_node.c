@@ -109,12 +109,25 @@ static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t
   return RLT_OK;
 }
 
+extern const rlt_kernel rlt_kernel_custom;
+
+/* The caller's own operators come first: they may replace a kernel of this build. */
+static const rlt_kernel *find_custom(const rlt_reading *r, rlt_node_def *n) {
+  for (int32_t i = 0; i < r->n_custom; i++) {
+    if (!rlt_same_text(r->custom[i].name, n->op_name)) continue;
+    n->custom = &r->custom[i];
+    return &rlt_kernel_custom;
+  }
+  return rlt_find_custom_kernel(n->op_name);
+}
+
 static rlt_status find_kernel(rlt_reading *r, rlt_node_def *n) {
-  n->kernel = n->op == RLT_OP_CUSTOM ? rlt_find_custom_kernel(n->op_name) : rlt_find_kernel(n->op);
+  n->kernel = n->op == RLT_OP_CUSTOM ? find_custom(r, n) : rlt_find_kernel(n->op);
   if (!n->kernel && n->op == RLT_OP_CUSTOM)
     return rlt_fail(r->err, RLT_UNSUPPORTED,
-                    "this runtime has no kernel for the custom operator '%s'; replace it by "
-                    "builtin operators before converting",
+                    "this runtime has no kernel for the custom operator '%s'; register one "
+                    "(rlt_custom_op, or Interpreter(custom_ops=...)), or replace it by builtin operators before "
+                    "converting",
                     n->op_name);
   RLT_REQUIRE(r->err, n->kernel, RLT_UNSUPPORTED,
               "this build of the runtime has no kernel for %s (version %d); build "
@@ -134,6 +147,7 @@ static rlt_status read_node(rlt_reading *r, const rlt_table *table, const rlt_su
   RLT_TRY(read_options(r, table, out));
   RLT_TRY(read_intermediates(r, table, g, out));
   RLT_TRY(find_kernel(r, out));
+  RLT_TRY(rlt_read_calls(r, out));
   return check_order(r, g, index, out);
 }
 

@@ -46,46 +46,47 @@ rlt_status rlt_read_offline_plan(rlt_reading *r, const rlt_table *root, rlt_mode
 }
 
 /* The file's offset of a tensor; -1: none. */
-static int32_t offset_in_file(const rlt_interpreter *it, int32_t tensor) {
-  int32_t offset = rlt_vec_i32(&it->model->offline_plan, (uint32_t)tensor);
-  return offset < 0 || it->tensors[tensor].def->is_variable ? -1 : offset;
+static int32_t offset_in_file(const rlt_frame *f, int32_t tensor) {
+  int32_t offset = rlt_vec_i32(&f->it->model->offline_plan, (uint32_t)tensor);
+  return offset < 0 || f->tensors[tensor].def->is_variable ? -1 : offset;
 }
 
-bool rlt_follows_offline_plan(const rlt_interpreter *it) {
-  if (it->model->offline_plan.count == 0 || it->options.preserve_all_tensors || it->options.plan_only) return false;
-  for (int32_t i = 0; i < it->graph->n_tensors; i++)
-    if (offset_in_file(it, i) >= 0 && it->tensors[i].bytes != it->tensors[i].def->bytes) return false;
+bool rlt_follows_offline_plan(const rlt_frame *f) {
+  if (f->it->model->offline_plan.count == 0 || f->it->options.preserve_all_tensors || f->it->options.plan_only)
+    return false;
+  for (int32_t i = 0; i < f->graph->n_tensors; i++)
+    if (offset_in_file(f, i) >= 0 && f->tensors[i].bytes != f->tensors[i].def->bytes) return false;
   return true;
 }
 
-int32_t rlt_offline_offset(const rlt_interpreter *it, int32_t tensor) {
-  return it->follows_offline_plan ? offset_in_file(it, tensor) : -1;
+int32_t rlt_offline_offset(const rlt_frame *f, int32_t tensor) {
+  return f->follows_offline_plan ? offset_in_file(f, tensor) : -1;
 }
 
 /* Last node at which the plan must keep the tensor. Here inputs outlive the run, but a plan made elsewhere may reuse
  * their memory after the last node that reads them. */
-static int32_t last_needed(const rlt_interpreter *it, const rlt_span *span) {
-  const rlt_tensor *t = &it->tensors[span->owner];
+static int32_t last_needed(const rlt_frame *f, const rlt_span *span) {
+  const rlt_tensor *t = &f->tensors[span->owner];
   return t->def->is_input && !t->def->is_output ? t->last_read : span->last;
 }
 
-rlt_status rlt_check_offline_span(const rlt_interpreter *it, const rlt_span *span, int32_t head, rlt_error *err) {
-  const char *name = it->tensors[span->owner].def->name;
+rlt_status rlt_check_offline_span(const rlt_frame *f, const rlt_span *span, int32_t head, rlt_error *err) {
+  const char *name = f->tensors[span->owner].def->name;
   RLT_REQUIRE(err, span->offset % ALIGN == 0, RLT_BAD_MODEL,
               "the file's memory plan (" NAME
               ") puts %n at byte %u, which is no multiple of %d; write the file again "
               "without that plan",
               name, span->offset, (int32_t)ALIGN);
-  int32_t last = last_needed(it, span);
-  for (int32_t i = head; i >= 0; i = it->spans[i].next) {
-    const rlt_span *other = &it->spans[i];
+  int32_t last = last_needed(f, span);
+  for (int32_t i = head; i >= 0; i = f->it->spans[i].next) {
+    const rlt_span *other = &f->it->spans[i];
     bool apart = other->offset + other->bytes <= span->offset || span->offset + span->bytes <= other->offset;
-    if (apart || last < other->first || last_needed(it, other) < span->first) continue;
+    if (apart || last < other->first || last_needed(f, other) < span->first) continue;
     return rlt_fail(err, RLT_BAD_MODEL,
                     "the file's memory plan (" NAME
                     ") puts %n over %n while both are alive; write the file again "
                     "without that plan",
-                    name, it->tensors[other->owner].def->name);
+                    name, f->tensors[other->owner].def->name);
   }
   return RLT_OK;
 }

@@ -5,23 +5,25 @@
  * "Efficient Memory Management for Deep Neural Net Inference", 2020). */
 #include "internal.h"
 
-/* Lives in the arena: not a constant, not computed ahead, and somebody writes it. */
-static bool in_arena(const rlt_tensor *t) {
-  return !t->is_const && (t->def->is_input || t->def->is_variable || t->def->producer >= 0);
+/* Lives in the frame's arena: somebody writes it in each run, and how much is known. */
+static bool in_arena(const rlt_frame *f, const rlt_tensor *t) {
+  bool written = t->def->is_input || t->def->producer >= 0 || (t->def->is_variable && f == f->it->main);
+  return written && !t->is_const && !t->is_known && t->extent != RLT_UNBOUNDED;
 }
 
-static void find_lifetimes(rlt_interpreter *it) {
-  int32_t end = it->graph->n_nodes;
-  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
-    rlt_tensor *t = &it->tensors[i];
-    bool always = t->def->is_input || t->def->is_variable || it->options.preserve_all_tensors;
+static void find_lifetimes(rlt_frame *f) {
+  int32_t end = f->graph->n_nodes;
+  for (int32_t i = 0; i < f->graph->n_tensors; i++) {
+    rlt_tensor *t = &f->tensors[i];
+    bool always = t->def->is_input || t->def->is_variable || f->it->options.preserve_all_tensors;
     t->first_use = always ? -1 : t->def->producer;
     t->last_use = always || t->def->is_output ? end : t->def->producer;
     t->last_read = t->alias_of = -1;
-    t->offset = RLT_NO_OFFSET;
+    t->planned = 0;
+    if (!rlt_is_persistent(f, t)) t->offset = RLT_NO_OFFSET;
   }
-  for (int32_t i = 0; i < it->graph->n_nodes; i++) {
-    rlt_node *n = &it->nodes[i];
+  for (int32_t i = 0; i < f->graph->n_nodes; i++) {
+    rlt_node *n = &f->nodes[i];
     for (int32_t k = 0; k < n->def->n_inputs; k++) {
       if (!n->in[k]) continue;
       n->in[k]->last_read = i;
@@ -30,68 +32,82 @@ static void find_lifetimes(rlt_interpreter *it) {
   }
 }
 
-static int32_t root_of(const rlt_interpreter *it, int32_t tensor) {
-  while (it->tensors[tensor].alias_of >= 0) tensor = it->tensors[tensor].alias_of;
+static int32_t root_of(const rlt_frame *f, int32_t tensor) {
+  while (f->tensors[tensor].alias_of >= 0) tensor = f->tensors[tensor].alias_of;
   return tensor;
 }
 
 /* Output 0 takes over the memory of an input that the kernel offers, if nobody needs that input afterwards. */
-static void share_in_place(rlt_interpreter *it, int32_t node) {
-  const rlt_node *n = &it->nodes[node];
+static void share_in_place(rlt_frame *f, int32_t node) {
+  const rlt_node *n = &f->nodes[node];
   int32_t k = n->in_place;
-  bool apart = it->options.preserve_all_tensors || it->options.plan_only;
-  if (n->ahead || apart || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
+  bool apart = f->it->options.preserve_all_tensors || f->it->options.plan_only;
+  if (n->when != RLT_AT_INVOKE || apart || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
   const rlt_tensor *in = n->in[k];
   rlt_tensor *out = n->out[0];
   int32_t uses = 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) uses += n->in[i] == in;
-  if (uses > 1 || !in_arena(in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
-  int32_t root = root_of(it, n->def->inputs[k]);
-  if (rlt_offline_offset(it, root) != rlt_offline_offset(it, n->def->outputs[0])) return;
+  if (uses > 1 || !in_arena(f, in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
+  if (out->by_run || !in_arena(f, out)) return;
+  int32_t root = root_of(f, n->def->inputs[k]);
+  if (rlt_offline_offset(f, root) != rlt_offline_offset(f, n->def->outputs[0])) return;
   out->alias_of = root;
-  if (it->tensors[root].last_use < out->last_use) it->tensors[root].last_use = out->last_use;
+  if (f->tensors[root].last_use < out->last_use) f->tensors[root].last_use = out->last_use;
 }
 
-static rlt_status add_span(rlt_interpreter *it, int32_t *count, rlt_span span, uint64_t limit, rlt_error *err) {
+static rlt_status add_span(rlt_frame *f, int32_t *count, rlt_span span, uint64_t limit, rlt_error *err) {
   RLT_REQUIRE(err, span.bytes <= limit, RLT_LIMIT, "%s takes %u bytes, the limit is %u (rlt_limits.max_arena_bytes)",
-              span.owner < 0 ? "a node's scratch memory" : it->tensors[span.owner].def->name, span.bytes, limit);
-  int32_t fixed = span.owner < 0 ? -1 : rlt_offline_offset(it, span.owner);
+              span.owner < 0 ? "a node's scratch memory" : f->tensors[span.owner].def->name, span.bytes, limit);
+  int32_t fixed = span.owner < 0 ? -1 : rlt_offline_offset(f, span.owner);
   span.is_fixed = fixed >= 0;
   if (span.is_fixed) {
     span.offset = (uint32_t)fixed;
   } else {
     span.bytes = rlt_align(span.bytes, RLT_BLOCK_ALIGN);
   }
-  it->order[*count] = *count;
-  it->spans[(*count)++] = span;
+  f->it->order[*count] = *count;
+  f->it->spans[(*count)++] = span;
   return RLT_OK;
 }
 
-/* One span per tensor that owns memory and per node that needs scratch; fills sizes.peak_live. */
-static rlt_status list_spans(rlt_interpreter *it, int32_t *count, uint64_t limit, rlt_error *err) {
-  int32_t n_nodes = it->graph->n_nodes;
-  for (int32_t i = 0; i < n_nodes + 2; i++) it->live[i] = 0;
-  for (int32_t i = 0; i < it->graph->n_tensors; i++) {
-    const rlt_tensor *t = &it->tensors[i];
-    if (!in_arena(t) || t->alias_of >= 0) continue;
-    RLT_TRY(add_span(it, count, (rlt_span){t->bytes, 0, t->first_use, t->last_use, i, -1, false}, limit, err));
-    it->live[t->first_use < 0 ? 0 : t->first_use] += t->bytes;
-    it->live[(t->last_use < n_nodes ? t->last_use : n_nodes) + 1] -= t->bytes;
+uint64_t rlt_node_memory(const rlt_node *n, int32_t threads) {
+  if (n->scratch_bytes > RLT_HARD_LIMIT) return UINT64_MAX;
+  return rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * (uint64_t)threads + rlt_align(n->nested_bytes, RLT_BLOCK_ALIGN);
+}
+
+/* Largest sum of what is alive at one node, with the arenas of the subgraphs it runs. */
+static uint64_t find_peak(const rlt_frame *f) {
+  uint64_t alive = 0, peak = 0;
+  for (int32_t i = 0; i <= f->graph->n_nodes; i++) {
+    alive += f->it->live[i];
+    uint64_t here = alive + (i < f->graph->n_nodes ? f->nodes[i].nested_bytes : 0);
+    if (here > peak) peak = here;
   }
-  uint64_t alive = 0;
-  it->sizes.peak_live = 0;
-  for (int32_t i = 0; i <= n_nodes; i++) {
-    alive += it->live[i];
-    if (alive > it->sizes.peak_live) it->sizes.peak_live = alive;
+  return peak;
+}
+
+/* One span per tensor that owns memory and per node that needs scratch; fills sizes.peak_live of the main frame. */
+static rlt_status list_spans(rlt_frame *f, int32_t *count, uint64_t limit, rlt_error *err) {
+  int32_t n_nodes = f->graph->n_nodes;
+  for (int32_t i = 0; i < n_nodes + 2; i++) f->it->live[i] = 0;
+  for (int32_t i = 0; i < f->graph->n_tensors; i++) {
+    const rlt_tensor *t = &f->tensors[i];
+    if (!in_arena(f, t) || t->alias_of >= 0) continue;
+    RLT_TRY(add_span(f, count, (rlt_span){t->bytes, 0, t->first_use, t->last_use, i, -1, false}, limit, err));
+    f->it->live[t->first_use < 0 ? 0 : t->first_use] += t->bytes;
+    f->it->live[(t->last_use < n_nodes ? t->last_use : n_nodes) + 1] -= t->bytes;
   }
   for (int32_t i = 0; i < n_nodes; i++) {
-    rlt_node *n = &it->nodes[i];
-    n->scratch_offset = 0;
-    if (n->scratch_bytes == 0 || it->options.plan_only) continue;
-    uint64_t threads = (uint64_t)it->options.threads;
-    uint64_t bytes = n->scratch_bytes > limit ? UINT64_MAX : rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * threads;
-    RLT_TRY(add_span(it, count, (rlt_span){bytes, 0, i, i, -1 - i, -1, false}, limit, err));
+    rlt_node *n = &f->nodes[i];
+    uint64_t bytes = rlt_node_memory(n, f->it->options.threads);
+    n->scratch_offset = n->planned_scratch = 0;
+    bool bounded = n->def->n_outputs > 0 && n->out[0]->extent == RLT_BOUNDED;
+    bool planned = n->when == RLT_AT_INVOKE || (n->when == RLT_LATE && bounded);
+    if (!planned || bytes == 0 || f->it->options.plan_only) continue;
+    n->planned_scratch = bytes;
+    RLT_TRY(add_span(f, count, (rlt_span){bytes, 0, i, i, -1 - i, -1, false}, limit, err));
   }
+  if (f == f->it->main) f->it->sizes.peak_live = find_peak(f);
   return RLT_OK;
 }
 
@@ -152,46 +168,49 @@ static void link_span(rlt_span *spans, int32_t *head, int32_t index) {
   *link = index;
 }
 
-/* Fills sizes.arena and the spans' offsets, but for those the file fixes, which come first and are checked. */
-static rlt_status place_all(rlt_interpreter *it, int32_t count, rlt_error *err) {
+/* Fills arena_bytes and the spans' offsets, but for those the file fixes, which come first and are checked. */
+static rlt_status place_all(rlt_frame *f, int32_t count, rlt_error *err) {
   int32_t head = -1;
   uint64_t size = 0;
   for (int32_t i = 0; i < count; i++) {
-    rlt_span *span = &it->spans[it->order[i]];
+    rlt_span *span = &f->it->spans[f->it->order[i]];
     if (span->bytes == 0) {
       span->offset = 0;
       continue;
     }
     if (span->is_fixed) {
-      RLT_TRY(rlt_check_offline_span(it, span, head, err));
+      RLT_TRY(rlt_check_offline_span(f, span, head, err));
     } else {
-      span->offset = find_gap(it->spans, head, span);
+      span->offset = find_gap(f->it->spans, head, span);
     }
-    link_span(it->spans, &head, it->order[i]);
+    link_span(f->it->spans, &head, f->it->order[i]);
     if (span->offset + span->bytes > size) size = span->offset + span->bytes;
   }
-  it->sizes.arena = rlt_align(size, RLT_BLOCK_ALIGN);
+  f->arena_bytes = rlt_align(size, RLT_BLOCK_ALIGN);
   return RLT_OK;
 }
 
-rlt_status rlt_plan(rlt_interpreter *it, rlt_error *err) {
-  uint64_t limit = it->model->limits.max_arena_bytes;
+rlt_status rlt_plan(rlt_frame *f, rlt_error *err) {
+  uint64_t limit = f->it->model->limits.max_arena_bytes;
   if (limit > RLT_HARD_LIMIT) limit = RLT_HARD_LIMIT;
   int32_t count = 0;
-  it->follows_offline_plan = rlt_follows_offline_plan(it);
-  find_lifetimes(it);
-  for (int32_t i = 0; i < it->graph->n_nodes; i++) share_in_place(it, i);
-  RLT_TRY(list_spans(it, &count, limit, err));
-  sort_by_size(it->spans, it->order, count);
-  RLT_TRY(place_all(it, count, err));
-  RLT_REQUIRE(err, it->sizes.arena <= limit, RLT_LIMIT,
-              "the arena needs %u bytes, the limit is %u (rlt_limits.max_arena_bytes)", it->sizes.arena, limit);
+  f->follows_offline_plan = rlt_follows_offline_plan(f);
+  find_lifetimes(f);
+  for (int32_t i = 0; i < f->graph->n_nodes; i++) share_in_place(f, i);
+  RLT_TRY(list_spans(f, &count, limit, err));
+  sort_by_size(f->it->spans, f->it->order, count);
+  RLT_TRY(place_all(f, count, err));
+  RLT_REQUIRE(err, f->arena_bytes <= limit, RLT_LIMIT,
+              "the arena needs %u bytes, the limit is %u (rlt_limits.max_arena_bytes)", f->arena_bytes, limit);
   for (int32_t i = 0; i < count; i++) {
-    const rlt_span *span = &it->spans[i];
-    if (span->owner >= 0) it->tensors[span->owner].offset = span->offset;
-    if (span->owner < 0) it->nodes[-1 - span->owner].scratch_offset = span->offset;
+    const rlt_span *span = &f->it->spans[i];
+    if (span->owner >= 0) {
+      f->tensors[span->owner].offset = span->offset;
+      f->tensors[span->owner].planned = span->bytes;
+    }
+    if (span->owner < 0) f->nodes[-1 - span->owner].scratch_offset = span->offset;
   }
-  for (int32_t i = 0; i < it->graph->n_tensors; i++)
-    if (it->tensors[i].alias_of >= 0) it->tensors[i].offset = it->tensors[root_of(it, i)].offset;
+  for (int32_t i = 0; i < f->graph->n_tensors; i++)
+    if (f->tensors[i].alias_of >= 0) f->tensors[i].offset = f->tensors[root_of(f, i)].offset;
   return RLT_OK;
 }

@@ -28,7 +28,7 @@ const rlt_kernel *rlt_find_kernel(int32_t op) {
 
 #undef RLT_CUSTOM_KERNEL
 
-static bool same_text(const char *a, const char *b) {
+bool rlt_same_text(const char *a, const char *b) {
   while (*a && *a == *b) a++, b++;
   return *a == *b;
 }
@@ -36,11 +36,10 @@ static bool same_text(const char *a, const char *b) {
 const rlt_kernel *rlt_find_custom_kernel(const char *name) {
 #define RLT_KERNEL(op, symbol)
 #define RLT_CUSTOM_KERNEL(custom_code, symbol) \
-  if (same_text(name, custom_code)) return &symbol;
+  if (rlt_same_text(name, custom_code)) return &symbol;
 #include RLT_KERNELS_DEF
 #undef RLT_KERNEL
 #undef RLT_CUSTOM_KERNEL
-  (void)same_text;
   (void)name;
   return NULL;
 }
@@ -65,6 +64,53 @@ static const op_facts ops[] = {
 const char *rlt_op_name(int32_t op) { return op >= 0 && op < RLT_OP_COUNT ? ops[op].name : NULL; }
 uint8_t rlt_op_options_tag(int32_t op) { return ops[op].tag; }
 uint8_t rlt_op_options_tag2(int32_t op) { return ops[op].tag2; }
+
+bool rlt_op_grows_with_inputs(int32_t op) {
+  switch (op) {
+    case RLT_OP_ABS:
+    case RLT_OP_CAST:
+    case RLT_OP_CEIL:
+    case RLT_OP_CONCATENATION:
+    case RLT_OP_DEQUANTIZE:
+    case RLT_OP_ELU:
+    case RLT_OP_EXP:
+    case RLT_OP_FLOOR:
+    case RLT_OP_FULLY_CONNECTED:
+    case RLT_OP_GATHER:
+    case RLT_OP_GATHER_ND:
+    case RLT_OP_GELU:
+    case RLT_OP_HARD_SWISH:
+    case RLT_OP_LEAKY_RELU:
+    case RLT_OP_LOG:
+    case RLT_OP_LOGICAL_NOT:
+    case RLT_OP_LOGISTIC:
+    case RLT_OP_LOG_SOFTMAX:
+    case RLT_OP_MEAN:
+    case RLT_OP_NEG:
+    case RLT_OP_PACK:
+    case RLT_OP_PAD:
+    case RLT_OP_QUANTIZE:
+    case RLT_OP_REDUCE_ALL:
+    case RLT_OP_REDUCE_ANY:
+    case RLT_OP_REDUCE_MAX:
+    case RLT_OP_REDUCE_MIN:
+    case RLT_OP_REDUCE_PROD:
+    case RLT_OP_RELU:
+    case RLT_OP_RELU6:
+    case RLT_OP_ROUND:
+    case RLT_OP_RSQRT:
+    case RLT_OP_SOFTMAX:
+    case RLT_OP_SQRT:
+    case RLT_OP_SQUARE:
+    case RLT_OP_SUM:
+    case RLT_OP_TANH:
+    case RLT_OP_TRANSPOSE:
+    case RLT_OP_ZEROS_LIKE:
+      return true;
+    default:
+      return false;
+  }
+}
 
 const char *rlt_type_name(int32_t type) {
   static const char *const names[] = {
@@ -91,6 +137,7 @@ uint32_t rlt_type_bytes(int32_t type) {
     case RLT_TYPE_FLOAT32:
     case RLT_TYPE_INT32:
     case RLT_TYPE_UINT32:
+    case RLT_TYPE_RESOURCE: /* the number of a variable or table */
       return 4;
     case RLT_TYPE_FLOAT64:
     case RLT_TYPE_INT64:

@@ -9,6 +9,7 @@
  *   rlt_prepare     infer shapes, choose loops, plan memory: now rlt_get_sizes is exact
  *   rlt_bind        hand over the `prepared` and `arena` blocks; weights are packed here, once
  *   rlt_tensor_data, rlt_invoke
+ * An interpreter runs one subgraph and all that it calls.
  *
  * The library allocates nothing; every block comes from the caller, 64-byte aligned, and must outlive its
  * users. Any bytes give a status or a correct run, as long as they do not change during use.
@@ -42,7 +43,8 @@ typedef enum rlt_status {
   RLT_LIMIT,        /* one of rlt_limits was exceeded */
   RLT_CANCELLED,    /* the cancel callback said stop */
   RLT_BUSY,         /* two threads entered one interpreter */
-  RLT_BAD_VALUE     /* a value only run time knows is out of range, such as an index */
+  RLT_BAD_VALUE,    /* a value only run time knows is out of range, such as an index */
+  RLT_LATER         /* from a custom operator's prepare: ask again when the inputs have values */
 } rlt_status;
 
 typedef struct rlt_error {
@@ -56,7 +58,9 @@ typedef struct rlt_error {
 typedef struct rlt_limits {
   uint64_t max_tensor_bytes; /* of one tensor */
   uint64_t max_arena_bytes;
-  uint64_t max_macs; /* multiply-accumulates of one invoke */
+  uint64_t max_macs;         /* multiply-accumulates of one invoke */
+  uint64_t max_iterations;   /* of all loops, and calls of subgraphs, together in one invoke */
+  uint64_t max_region_bytes; /* from rlt_options.grow */
 } rlt_limits;
 
 typedef struct rlt_model rlt_model;             /* immutable once open: share it freely */
@@ -66,6 +70,13 @@ typedef struct rlt_interpreter rlt_interpreter; /* mutable: one thread at a time
  * done. `thread` is in [0, threads). How tiles are split must not matter to the result. */
 typedef void (*rlt_task)(void *ctx, int32_t first, int32_t last, int32_t thread);
 typedef void (*rlt_parallel_for)(void *pool, int32_t tiles, rlt_task task, void *ctx);
+
+/* How large a tensor is known to be after rlt_prepare. */
+typedef enum rlt_extent {
+  RLT_STATIC,   /* exactly */
+  RLT_BOUNDED,  /* at most so large as planned: invoke tells its shape */
+  RLT_UNBOUNDED /* invoke tells its shape, and takes memory for it from rlt_options.grow */
+} rlt_extent;
 
 typedef struct rlt_options {
   int32_t threads;               /* 1 or more */
@@ -80,6 +91,13 @@ typedef struct rlt_options {
   uint64_t (*clock_ns)(void); /* with profile: a monotonic clock */
   void (*profile)(void *ctx, int32_t subgraph, int32_t node, uint64_t ns);
   void *profile_ctx;
+  /* Gives memory for unbounded tensors, 64-byte aligned, that lives as long as the interpreter; NULL: there is none.
+   * It is reused from invoke to invoke. Without the callback models that have such tensors are refused. */
+  void *(*grow)(void *ctx, uint64_t bytes);
+  void *grow_ctx;
+  /* Another interpreter of the same model, which must outlive this one: both then have the same resource variables and
+   * tables, and only one of them runs at a time. NULL: they are its own. */
+  rlt_interpreter *state_of;
 } rlt_options;
 
 /* Exact byte counts, known after rlt_prepare and before the blocks exist. */
@@ -90,6 +108,7 @@ typedef struct rlt_sizes {
   uint64_t prepared;  /* packed weights and tables; the same for all interpreters with the same ISA */
   uint64_t arena;     /* activations and scratch */
   uint64_t peak_live; /* the least any plan could need: largest sum of tensors alive at one node */
+  uint64_t region;    /* given by rlt_options.grow so far */
 } rlt_sizes;
 
 typedef struct rlt_tensor_info {
@@ -104,7 +123,35 @@ typedef struct rlt_tensor_info {
   int32_t quantized; /* number of scales; 0 for none */
   int32_t quantized_axis;
   uint64_t offset; /* in the arena; UINT64_MAX: not there, or not prepared */
+  rlt_extent extent;
 } rlt_tensor_info;
+
+/* One call of a custom operator. */
+typedef struct rlt_custom_tensor {
+  int32_t type; /* -1: an optional input left out */
+  int32_t rank;
+  int32_t dims[RLT_MAX_RANK];
+  uint64_t bytes;
+  void *data; /* in prepare: NULL where values are not known yet */
+} rlt_custom_tensor;
+
+typedef struct rlt_custom_call {
+  const char *name;
+  const void *options; /* as the file has them */
+  size_t options_size;
+  int32_t n_inputs, n_outputs;
+  const rlt_custom_tensor *inputs;
+  rlt_custom_tensor *outputs; /* prepare sets rank and dims, run fills data */
+  char error[200];            /* what is said when the status is not RLT_OK; NUL-terminated */
+} rlt_custom_call;
+
+/* An operator of yours. Neither call may keep the pointers it gets, nor use the interpreter it is called from. */
+typedef struct rlt_custom_op {
+  const char *name; /* custom_code in the file */
+  rlt_status (*prepare)(void *ctx, rlt_custom_call *call);
+  rlt_status (*run)(void *ctx, rlt_custom_call *call);
+  void *ctx;
+} rlt_custom_op;
 
 typedef struct rlt_node_info {
   const char *op; /* builtin operator's name */
@@ -128,9 +175,10 @@ RLT_API const char *rlt_supported_op(int32_t i);
 
 /* Bytes rlt_open needs for these model bytes. Errors: BAD_MODEL, UNSUPPORTED. */
 RLT_API rlt_status rlt_open_size(const void *bytes, size_t size, size_t *need, rlt_error *err);
-/* limits may be NULL for the defaults. */
-RLT_API rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, void *block, size_t block_size,
-                            const rlt_model **out, rlt_error *err);
+/* limits may be NULL for the defaults. `custom` are `n_custom` operators that stand before those of this build; they
+ * must outlive the model. */
+RLT_API rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, const rlt_custom_op *custom,
+                            int32_t n_custom, void *block, size_t block_size, const rlt_model **out, rlt_error *err);
 
 RLT_API int32_t rlt_subgraph_count(const rlt_model *m);
 RLT_API int32_t rlt_tensor_count(const rlt_model *m, int32_t subgraph);

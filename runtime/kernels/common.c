@@ -30,8 +30,7 @@ rlt_status rlt_const_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t
   RLT_TRY(rlt_check_type(p, t, RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
   RLT_REQUIRE(p->err, t->count <= (uint64_t)cap, RLT_BAD_MODEL, "%T has more values than the %d that fit", t, cap);
   const void *data = rlt_const_data(t);
-  RLT_REQUIRE(p->err, data || t->count == 0, RLT_UNSUPPORTED,
-              "%T must be constant: its values are needed before the model runs", t);
+  if (!data && t->count > 0) return RLT_LATER;
   *count = (int32_t)t->count;
   for (int32_t i = 0; i < *count; i++) values[i] = int_at(t->type, data, i);
   return RLT_OK;
@@ -42,11 +41,8 @@ void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values) {
 }
 
 rlt_status rlt_declared_shape(rlt_prep *p, rlt_tensor *out, const rlt_tensor *why) {
-  for (int32_t i = 0; i < out->def->rank; i++) {
-    RLT_REQUIRE(p->err, out->def->signature[i] >= 0, RLT_UNSUPPORTED,
-                "%T is computed, and the shape that depends on it is not declared in the file", why);
-  }
-  return rlt_set_shape(p, out, out->def->rank, out->def->dims);
+  (void)p, (void)out, (void)why;
+  return RLT_LATER;
 }
 
 rlt_status rlt_read_shape(rlt_prep *p, rlt_tensor *y, const rlt_tensor *shape, int32_t *rank, int32_t *dims) {

@@ -32,8 +32,8 @@ void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values);
  * to check it. UNSUPPORTED if the declaration is open (-1). `why` is the input that is not constant. */
 rlt_status rlt_declared_shape(rlt_prep *p, rlt_tensor *out, const rlt_tensor *why);
 
-/* The shape that tensor `shape` holds: a constant, or where it is computed the one declared for y, which the kernel's run
- * then has to check by rlt_check_shape (BAD_VALUE). */
+/* The shape that tensor `shape` holds: a constant, or where it is computed the one declared for y, which the kernel's
+ * run then has to check by rlt_check_shape (BAD_VALUE). */
 rlt_status rlt_read_shape(rlt_prep *p, rlt_tensor *y, const rlt_tensor *shape, int32_t *rank, int32_t *dims);
 rlt_status rlt_check_shape(rlt_error *err, const rlt_tensor *shape, const rlt_tensor *y);
 

@@ -36,14 +36,14 @@ static rlt_status prepare_fill(rlt_prep *p, rlt_node *n) {
   int32_t rank, dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_moved(p, n->in[1], n->out[0]));
   RLT_REQUIRE(p->err, n->in[1]->count == 1, RLT_BAD_MODEL, "%T must be one value", n->in[1]);
-  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[0], &rank, dims));
+  RLT_TRY(rlt_const_ints(p, n->in[0], RLT_MAX_RANK, dims, &rank));
   RLT_TRY(rlt_set_shape(p, n->out[0], rank, dims));
   n->tiles = rlt_flat_tiles(n->out[0]->count);
   return RLT_OK;
 }
 
 static rlt_status run_fill(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  RLT_TRY(rlt_check_shape(r->err, n->in[0], n->out[0]));
+  (void)r;
   uint32_t bytes = rlt_type_bytes(n->out[0]->type);
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
@@ -77,7 +77,7 @@ static rlt_status prepare_broadcast_to(rlt_prep *p, rlt_node *n) {
   rlt_tensor *x = n->in[0];
   int32_t rank, dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_moved(p, x, n->out[0]));
-  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[1], &rank, dims));
+  RLT_TRY(rlt_const_ints(p, n->in[1], RLT_MAX_RANK, dims, &rank));
   RLT_REQUIRE(p->err, rank >= x->rank, RLT_BAD_MODEL, "%T has more dimensions than the shape it is broadcast to", x);
   for (int32_t d = 0; d < rank; d++) {
     int32_t size = size_from_end(x, d);
@@ -88,11 +88,6 @@ static rlt_status prepare_broadcast_to(rlt_prep *p, rlt_node *n) {
   rlt_walk_broadcast(&k->walk, n->in, 1, rank, dims);
   n->tiles = rlt_flat_tiles(n->out[0]->count);
   return RLT_OK;
-}
-
-static rlt_status run_broadcast_to(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  RLT_TRY(rlt_check_shape(r->err, n->in[1], n->out[0]));
-  return rlt_run_strided(r, n, first, last);
 }
 
 static rlt_status prepare_tile(rlt_prep *p, rlt_node *n) {
@@ -127,5 +122,5 @@ const rlt_kernel rlt_kernel_rank = {"RANK", 0, 1, false, prepare_shape, NULL, ru
 const rlt_kernel rlt_kernel_fill = {"FILL", 0, 4, false, prepare_fill, NULL, run_fill};
 const rlt_kernel rlt_kernel_zeros_like = {"ZEROS_LIKE", 0, 1, false, prepare_zeros_like, NULL, run_zeros_like};
 const rlt_kernel rlt_kernel_broadcast_to = {"BROADCAST_TO", sizeof(rlt_strided), 3, false, prepare_broadcast_to,
-                                            NULL,           run_broadcast_to};
+                                            NULL,           rlt_run_strided};
 const rlt_kernel rlt_kernel_tile = {"TILE", sizeof(rlt_strided), 3, false, prepare_tile, NULL, rlt_run_strided};

@@ -64,14 +64,7 @@ static rlt_status prepare_reshape(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 2, 1));
   const rlt_tensor *x = n->in[0], *shape = n->def->n_inputs > 1 ? n->in[1] : NULL;
   int32_t rank, dims[RLT_MAX_RANK];
-  if (shape && !rlt_const_data(shape) && shape->count > 0) {
-    RLT_TRY(rlt_check_type(p, shape, RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
-    RLT_TRY(rlt_declared_shape(p, n->out[0], shape));
-    RLT_REQUIRE(p->err, shape->count == (uint64_t)n->out[0]->rank, RLT_BAD_MODEL, "%T is no shape for %T", shape,
-                n->out[0]);
-    rank = n->out[0]->rank;
-    __builtin_memcpy(dims, n->out[0]->dims, sizeof dims);
-  } else if (shape) {
+  if (shape) {
     RLT_TRY(rlt_const_ints(p, shape, RLT_MAX_RANK, dims, &rank));
   } else {
     RLT_TRY(options_shape(p, n, &rank, dims));
@@ -79,20 +72,6 @@ static rlt_status prepare_reshape(rlt_prep *p, rlt_node *n) {
   if (rank == 1 && dims[0] == 0 && x->count == 1) rank = 0; /* how old converters wrote a scalar */
   RLT_TRY(solve_unknown(p, x, rank, dims));
   return finish(p, n, rank, dims);
-}
-
-/* A shape that was computed has to be the one that was planned for; -1 stands for anything. */
-static rlt_status run_reshape(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  const rlt_tensor *shape = n->def->n_inputs > 1 ? n->in[1] : NULL;
-  if (shape && !rlt_const_data(shape)) {
-    int32_t dims[RLT_MAX_RANK] = {0};
-    rlt_read_ints(shape, RLT_MAX_RANK, dims);
-    for (int32_t d = 0; d < n->out[0]->rank && (uint64_t)d < shape->count; d++) {
-      RLT_REQUIRE(r->err, dims[d] == n->out[0]->dims[d] || dims[d] == -1, RLT_BAD_VALUE,
-                  "dimension %d of the computed shape is %d, the file declares %d", d, dims[d], n->out[0]->dims[d]);
-    }
-  }
-  return run(r, n, first, last);
 }
 
 /* ---- SQUEEZE, EXPAND_DIMS ---- */
@@ -131,6 +110,6 @@ static rlt_status prepare_expand_dims(rlt_prep *p, rlt_node *n) {
   return finish(p, n, x->rank + 1, dims);
 }
 
-const rlt_kernel rlt_kernel_reshape = {"RESHAPE", 0, 1, false, prepare_reshape, NULL, run_reshape};
+const rlt_kernel rlt_kernel_reshape = {"RESHAPE", 0, 1, false, prepare_reshape, NULL, run};
 const rlt_kernel rlt_kernel_squeeze = {"SQUEEZE", 0, 2, false, prepare_squeeze, NULL, run};
 const rlt_kernel rlt_kernel_expand_dims = {"EXPAND_DIMS", 0, 1, false, prepare_expand_dims, NULL, run};

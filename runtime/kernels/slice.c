@@ -1,53 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SLICE and STRIDED_SLICE. Bounds that are computed are read when the model runs; the shape is then the one the file
- * declares, and run checks that the bounds give it. */
+ * SLICE and STRIDED_SLICE: the output is the input seen along other steps. */
 #include "move.h"
 
-typedef struct slice_data {
-  rlt_strided strided;
-  bool at_run; /* bounds are read anew by every run */
-} slice_data;
-
-/* One resolved slice: what run and prepare both compute from the bounds. */
+/* What the bounds say. */
 typedef struct slice_spec {
   int32_t rank, dims[RLT_MAX_RANK]; /* of the output */
   rlt_strided strided;
 } slice_spec;
 
-static bool is_constant(const rlt_node *n) {
-  for (int32_t i = 1; i < n->def->n_inputs; i++) {
-    if (n->in[i]->count > 0 && !rlt_const_data(n->in[i])) return false;
-  }
-  return true;
-}
-
-static rlt_status read_bounds(rlt_error *err, const rlt_node *n, int32_t values[3][RLT_MAX_RANK]) {
-  for (int32_t i = 1; i < n->def->n_inputs; i++) {
-    rlt_tensor view = *n->in[i];
-    if (!view.data) view.data = (void *)(uintptr_t)rlt_const_data(n->in[i]);
-    RLT_REQUIRE(err, view.count <= RLT_MAX_RANK, RLT_BAD_MODEL, "%T has more values than dimensions", n->in[i]);
-    rlt_read_ints(&view, RLT_MAX_RANK, values[i - 1]);
-  }
+static rlt_status read_bounds(rlt_prep *p, const rlt_node *n, int32_t values[3][RLT_MAX_RANK]) {
+  int32_t count;
+  for (int32_t i = 1; i < n->def->n_inputs; i++)
+    RLT_TRY(rlt_const_ints(p, n->in[i], RLT_MAX_RANK, values[i - 1], &count));
   return RLT_OK;
 }
 
 /* ---- SLICE: begin and size, -1 for all that follows ---- */
 
-static rlt_status resolve_slice(rlt_error *err, const rlt_node *n, slice_spec *s) {
+static rlt_status resolve_slice(rlt_prep *p, const rlt_node *n, slice_spec *s) {
   const rlt_tensor *x = n->in[0];
   int32_t values[3][RLT_MAX_RANK];
   int64_t step[RLT_MAX_RANK];
-  RLT_TRY(read_bounds(err, n, values));
+  RLT_TRY(read_bounds(p, n, values));
   rlt_steps(x, step);
   s->rank = x->rank;
   s->strided.base = 0;
   for (int32_t d = 0; d < x->rank; d++) {
     int32_t begin = values[0][d], size = values[1][d];
-    RLT_REQUIRE(err, begin >= 0 && begin <= x->dims[d] && size >= -1, RLT_BAD_VALUE,
+    RLT_REQUIRE(p->err, begin >= 0 && begin <= x->dims[d] && size >= -1, RLT_BAD_VALUE,
                 "dimension %d of %T is sliced from %d, %d elements", d, x, begin, size);
     if (size == -1) size = x->dims[d] - begin;
-    RLT_REQUIRE(err, size <= x->dims[d] - begin, RLT_BAD_VALUE, "dimension %d of %T is sliced from %d, %d elements", d,
-                x, begin, size);
+    RLT_REQUIRE(p->err, size <= x->dims[d] - begin, RLT_BAD_VALUE, "dimension %d of %T is sliced from %d, %d elements",
+                d, x, begin, size);
     s->dims[d] = size;
     s->strided.walk.dims[d] = size;
     s->strided.walk.step[0][d] = step[d];
@@ -81,14 +65,15 @@ static int64_t cut_bound(int64_t bound, int32_t size, int32_t stride) {
 }
 
 /* One input dimension taken by entry i of the bounds. */
-static rlt_status take_dimension(rlt_error *err, const rlt_tensor *x, int32_t d, const masks *m, int32_t i,
+static rlt_status take_dimension(rlt_prep *p, const rlt_tensor *x, int32_t d, const masks *m, int32_t i,
                                  int32_t values[3][RLT_MAX_RANK], const int64_t *step, slice_spec *s) {
   int32_t size = x->dims[d], stride = values[2][i];
   int64_t begin = values[0][i], end = m->offset ? begin + values[1][i] : values[1][i];
-  RLT_REQUIRE(err, stride != 0, RLT_BAD_VALUE, "stride %d of the slice is 0", i);
+  RLT_REQUIRE(p->err, stride != 0, RLT_BAD_VALUE, "stride %d of the slice is 0", i);
   if (m->shrink >> i & 1) {
     int64_t at = begin < 0 ? begin + size : begin;
-    RLT_REQUIRE(err, at >= 0 && at < size, RLT_BAD_VALUE, "index %d is outside dimension %d of %T", values[0][i], d, x);
+    RLT_REQUIRE(p->err, at >= 0 && at < size, RLT_BAD_VALUE, "index %d is outside dimension %d of %T", values[0][i], d,
+                x);
     s->strided.base += at * step[d];
     return RLT_OK;
   }
@@ -110,18 +95,18 @@ static void take_whole(const rlt_tensor *x, int32_t d, const int64_t *step, slic
   s->strided.walk.step[0][s->rank++] = step[d];
 }
 
-static rlt_status resolve_strided_slice(rlt_error *err, const rlt_node *n, slice_spec *s) {
+static rlt_status resolve_strided_slice(rlt_prep *p, const rlt_node *n, slice_spec *s) {
   const rlt_tensor *x = n->in[0];
   int32_t values[3][RLT_MAX_RANK], entries = (int32_t)n->in[1]->count, taken = 0, d = 0;
   int64_t step[RLT_MAX_RANK];
   masks m = read_masks(n);
-  RLT_TRY(read_bounds(err, n, values));
+  RLT_TRY(read_bounds(p, n, values));
   rlt_steps(x, step);
   for (int32_t i = 0; i < entries; i++) taken += (m.new_axis >> i & 1) || (m.ellipsis >> i & 1) ? 0 : 1;
-  RLT_REQUIRE(err, taken <= x->rank, RLT_BAD_MODEL, "the slice names %d dimensions of %T", taken, x);
+  RLT_REQUIRE(p->err, taken <= x->rank, RLT_BAD_MODEL, "the slice names %d dimensions of %T", taken, x);
   int32_t added = entries - taken;
-  RLT_REQUIRE(err, x->rank + added <= RLT_MAX_RANK, RLT_UNSUPPORTED, "the slice of %T has more than %d dimensions", x,
-              (int32_t)RLT_MAX_RANK);
+  RLT_REQUIRE(p->err, x->rank + added <= RLT_MAX_RANK, RLT_UNSUPPORTED, "the slice of %T has more than %d dimensions",
+              x, (int32_t)RLT_MAX_RANK);
   s->rank = 0;
   s->strided.base = 0;
   for (int32_t i = 0; i < entries; i++) {
@@ -134,15 +119,15 @@ static rlt_status resolve_strided_slice(rlt_error *err, const rlt_node *n, slice
       s->strided.walk.dims[s->rank] = 1;
       s->strided.walk.step[0][s->rank++] = 0;
     } else {
-      RLT_TRY(take_dimension(err, x, d++, &m, i, values, step, s));
+      RLT_TRY(take_dimension(p, x, d++, &m, i, values, step, s));
     }
   }
   while (d < x->rank) take_whole(x, d++, step, s);
   return RLT_OK;
 }
 
-static rlt_status resolve(rlt_error *err, const rlt_node *n, slice_spec *s) {
-  RLT_TRY((n->def->op == RLT_OP_SLICE ? resolve_slice : resolve_strided_slice)(err, n, s));
+static rlt_status resolve(rlt_prep *p, const rlt_node *n, slice_spec *s) {
+  RLT_TRY((n->def->op == RLT_OP_SLICE ? resolve_slice : resolve_strided_slice)(p, n, s));
   s->strided.walk.rank = s->rank;
   s->strided.walk.inputs = 1;
   rlt_walk_merge(&s->strided.walk);
@@ -154,7 +139,6 @@ static rlt_status resolve(rlt_error *err, const rlt_node *n, slice_spec *s) {
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   bool strided = n->def->op == RLT_OP_STRIDED_SLICE;
   RLT_TRY(rlt_check_arity(p, n, strided ? 4 : 3, strided ? 4 : 3, 1));
-  slice_data *k = n->data;
   const rlt_tensor *x = n->in[0];
   RLT_TRY(rlt_check_moved(p, x, n->out[0]));
   for (int32_t i = 1; i < n->def->n_inputs; i++) {
@@ -163,38 +147,14 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
                           : n->in[i]->count == (uint64_t)x->rank;
     RLT_REQUIRE(p->err, counts, RLT_BAD_MODEL, "%T does not give one value per dimension of %T", n->in[i], x);
   }
-  k->at_run = !is_constant(n);
-  if (k->at_run) {
-    for (int32_t i = 1; i < n->def->n_inputs; i++) {
-      if (!rlt_const_data(n->in[i])) RLT_TRY(rlt_declared_shape(p, n->out[0], n->in[i]));
-    }
-  } else {
-    slice_spec s;
-    RLT_TRY(resolve(p->err, n, &s));
-    RLT_TRY(rlt_set_shape(p, n->out[0], s.rank, s.dims));
-    k->strided = s.strided;
-  }
+  slice_spec s;
+  RLT_TRY(resolve(p, n, &s));
+  RLT_TRY(rlt_set_shape(p, n->out[0], s.rank, s.dims));
+  *(rlt_strided *)n->data = s.strided;
   n->tiles = rlt_flat_tiles(n->out[0]->count);
   return RLT_OK;
 }
 
-static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  const slice_data *k = n->data;
-  const rlt_tensor *y = n->out[0];
-  slice_spec s = {.strided = k->strided};
-  if (k->at_run) {
-    RLT_TRY(resolve(r->err, n, &s));
-    RLT_REQUIRE(r->err, s.rank == y->rank, RLT_BAD_VALUE, "the slice has %d dimensions, %T is declared", s.rank, y);
-    for (int32_t d = 0; d < s.rank; d++) {
-      RLT_REQUIRE(r->err, s.dims[d] == y->dims[d], RLT_BAD_VALUE, "dimension %d of the slice is %d, %T is declared", d,
-                  s.dims[d], y);
-    }
-  }
-  int64_t begin, end;
-  rlt_part(n, (int64_t)y->count, first, last, &begin, &end);
-  rlt_strided_copy(&s.strided, n->in[0]->data, y->data, rlt_type_bytes(y->type), begin, end);
-  return RLT_OK;
-}
-
-const rlt_kernel rlt_kernel_slice = {"SLICE", sizeof(slice_data), 6, false, prepare, NULL, run};
-const rlt_kernel rlt_kernel_strided_slice = {"STRIDED_SLICE", sizeof(slice_data), 8, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_slice = {"SLICE", sizeof(rlt_strided), 6, false, prepare, NULL, rlt_run_strided};
+const rlt_kernel rlt_kernel_strided_slice = {"STRIDED_SLICE", sizeof(rlt_strided), 8, false, prepare, NULL,
+                                             rlt_run_strided};

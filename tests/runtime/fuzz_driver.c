@@ -16,13 +16,28 @@
 
 enum { STATUSES = 10, INT32 = 2 /* of TensorType */ };
 
-static const rlt_limits small_limits = {1 << 20, 1 << 24, 1 << 24};
+static const rlt_limits small_limits = {1 << 20, 1 << 24, 1 << 24, 1000, 1 << 22};
 static long counts[STATUSES];
 
 static void *block(size_t size) {
   void *p = aligned_alloc(RLT_BLOCK_ALIGN, (size + RLT_BLOCK_ALIGN) / RLT_BLOCK_ALIGN * RLT_BLOCK_ALIGN);
   if (!p) abort();
   return p;
+}
+
+/* rlt_options.grow: blocks that free_region gives back. */
+enum { REGION_BLOCKS = 64 };
+static void *region[REGION_BLOCKS];
+static int region_blocks;
+
+static void *grow(void *ctx, uint64_t bytes) {
+  (void)ctx;
+  if (region_blocks == REGION_BLOCKS) return NULL;
+  return region[region_blocks++] = block((size_t)bytes);
+}
+
+static void free_region(void) {
+  while (region_blocks > 0) free(region[--region_blocks]);
 }
 
 /* A status that fails must come with words. */
@@ -58,7 +73,7 @@ static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
 }
 
 static rlt_status run_interpreter(const rlt_model *m, void *state, size_t size, unsigned *sum) {
-  rlt_options options = {.threads = 1};
+  rlt_options options = {.threads = 1, .grow = grow};
   rlt_interpreter *it;
   rlt_error err;
   rlt_sizes sizes;
@@ -74,6 +89,7 @@ static rlt_status run_interpreter(const rlt_model *m, void *state, size_t size, 
     status = judged(rlt_invoke(it, &err), &err);
   }
   if (status == RLT_OK) *sum = read_outputs(m, it);
+  free_region();
   free(prepared);
   free(arena);
   return status;
@@ -86,7 +102,7 @@ static rlt_status run_bytes(const uint8_t *data, size_t size, unsigned *sum) {
   rlt_status status = judged(rlt_open_size(data, size, &need, &err), &err);
   if (status != RLT_OK) return status;
   void *structure = block(need);
-  status = judged(rlt_open(data, size, &small_limits, structure, need, &m, &err), &err);
+  status = judged(rlt_open(data, size, &small_limits, NULL, 0, structure, need, &m, &err), &err);
   if (status == RLT_OK) {
     size_t state_size = rlt_create_size(m, NULL);
     void *state = block(state_size);
@@ -165,8 +181,9 @@ static void grow_blocks(const uint8_t *data, size_t size) {
   expect(rlt_open_size(data, size, &need, &err) == RLT_OK, "open_size");
   void *structure = block(need);
   for (size_t n = 0; n < need; n += 16)
-    expect(judged(rlt_open(data, size, NULL, structure, n, &m, &err), &err) == RLT_NO_MEMORY, "open took too little");
-  expect(rlt_open(data, size, NULL, structure, need, &m, &err) == RLT_OK, "open");
+    expect(judged(rlt_open(data, size, NULL, NULL, 0, structure, n, &m, &err), &err) == RLT_NO_MEMORY,
+           "open took too little");
+  expect(rlt_open(data, size, NULL, NULL, 0, structure, need, &m, &err) == RLT_OK, "open");
   need = rlt_create_size(m, NULL);
   void *state = block(need);
   for (size_t n = 0; n < need; n += 16)
@@ -213,7 +230,7 @@ static rlt_status prepare_under(const uint8_t *data, size_t size, rlt_limits lim
   size_t need;
   expect(rlt_open_size(data, size, &need, err) == RLT_OK, "open_size");
   void *structure = block(need), *state = NULL;
-  rlt_status status = judged(rlt_open(data, size, &limits, structure, need, &m, err), err);
+  rlt_status status = judged(rlt_open(data, size, &limits, NULL, 0, structure, need, &m, err), err);
   if (status == RLT_OK) {
     need = rlt_create_size(m, NULL);
     state = block(need);
@@ -237,7 +254,7 @@ static void check_limits(const uint8_t *data, size_t size) {
   limits = rlt_default_limits();
   limits.max_macs = 3;
   expect(prepare_under(data, size, limits, &err) == RLT_LIMIT && err.node >= 0, "max_macs");
-  limits = (rlt_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX};
+  limits = (rlt_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
   expect(prepare_under(data, size, limits, &err) == RLT_OK, "no limits");
 }
 
@@ -250,7 +267,7 @@ static void check_cancel(const uint8_t *data, size_t size) {
   rlt_options options = {.threads = 1, .cancel = cancel_at_second};
   expect(rlt_open_size(data, size, &need, &err) == RLT_OK, "open_size");
   void *structure = block(need);
-  expect(rlt_open(data, size, NULL, structure, need, &m, &err) == RLT_OK, "open");
+  expect(rlt_open(data, size, NULL, NULL, 0, structure, need, &m, &err) == RLT_OK, "open");
   need = rlt_create_size(m, &options);
   void *state = block(need);
   expect(rlt_create(m, &options, state, need, &it, &err) == RLT_OK, "create");

@@ -146,8 +146,8 @@ def test_topk_of_a_computed_k_and_short_indices() -> None:
     x = numbers((2, 5))
     values, at = run_all(topk(x, np.int32(2), (2, 2)))
     assert at.tolist() == [[4, 3], [4, 3]] and values.tolist() == [[5, 4], [10, 9]]
-    with pytest.raises(RilletError, match="k is not"):
-        run(topk(x, np.int32(3), (2, 2)))
+    values, _ = run_all(topk(x, np.int32(3), (2, 2)))
+    assert values.tolist() == [[5, 4, 3], [10, 9, 8]]
     values, at = run_all(topk(x, const(1, np.int16), index="INT16"))
     assert at.dtype == np.int16 and at.tolist() == [[4], [4]]
 
@@ -195,7 +195,7 @@ def test_segment_sum(dtype: str) -> None:
     check_exact(single_op("SEGMENT_SUM", [x, ids], Out(dtype.upper(), shape=(3, 3))), wanted)
 
 
-@pytest.mark.parametrize("ids", [[1, 1, 2], [0, 2, 2], [0, 1, 0], [0, 0, 1], [-1, 0, 1]], ids=str)
+@pytest.mark.parametrize("ids", [[1, 1, 2], [0, 2, 2], [0, 1, 0], [-1, 0, 1]], ids=str)
 def test_segments_that_do_not_count_up(ids: Any) -> None:
     model = single_op("SEGMENT_SUM", [numbers((3, 2)), np.int32(ids)], Out(shape=(3, 2)))
     with pytest.raises(RilletError, match="segment"):

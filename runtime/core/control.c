@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Operators that run subgraphs: IF, WHILE, CALL_ONCE and STABLEHLO_COMPOSITE. */
+#include "internal.h"
+
+/* ---- what they share ---- */
+
+static bool same_shape(const rlt_tensor *a, const rlt_tensor *b) {
+  bool same = a->rank == b->rank;
+  for (int32_t d = 0; same && d < a->rank; d++) same = a->dims[d] == b->dims[d];
+  return same;
+}
+
+static rlt_status check_result(rlt_prep *p, const rlt_node *n, int32_t subgraph, int32_t i) {
+  const rlt_tensor *from = rlt_call_output(p->frame, subgraph, i), *to = n->out[i];
+  RLT_REQUIRE(p->err, from->type == to->type, RLT_BAD_MODEL, "%T of subgraph %d becomes %T", from, subgraph, to);
+  return RLT_OK;
+}
+
+static rlt_status check_results(rlt_prep *p, const rlt_node *n, int32_t subgraph) {
+  int32_t count = p->frame->it->model->subgraphs[subgraph].n_outputs;
+  RLT_REQUIRE(p->err, count == n->def->n_outputs, RLT_BAD_MODEL, "it has %d outputs, subgraph %d has %d",
+              n->def->n_outputs, subgraph, count);
+  for (int32_t i = 0; i < count; i++) RLT_TRY(check_result(p, n, subgraph, i));
+  return RLT_OK;
+}
+
+/* Output i is what the subgraph gives; its shape is known if the subgraph's is. */
+static rlt_status shape_result(rlt_prep *p, rlt_node *n, int32_t subgraph, int32_t i) {
+  const rlt_tensor *from = rlt_call_output(p->frame, subgraph, i);
+  if (from->extent != RLT_STATIC) {
+    rlt_open_shape(n->out[i]);
+    return RLT_OK;
+  }
+  return rlt_set_shape(p, n->out[i], from->rank, from->dims);
+}
+
+static rlt_status copy_value(const rlt_run *r, rlt_tensor *to, const rlt_tensor *from) {
+  if (to->by_run) RLT_TRY(rlt_set_output(r, to, from->rank, from->dims));
+  RLT_REQUIRE(r->err, to->bytes == from->bytes, RLT_BAD_VALUE, "%T cannot hold %T", to, from);
+  if (to->bytes) __builtin_memmove(to->data, from->data, (size_t)to->bytes);
+  return RLT_OK;
+}
+
+static rlt_status copy_results(const rlt_run *r, const rlt_node *n, int32_t subgraph) {
+  for (int32_t i = 0; i < n->def->n_outputs; i++)
+    RLT_TRY(copy_value(r, n->out[i], rlt_call_output(r->frame, subgraph, i)));
+  return RLT_OK;
+}
+
+static rlt_status check_condition(rlt_prep *p, const rlt_tensor *t) {
+  RLT_REQUIRE(p->err, t->type == RLT_TYPE_BOOL, RLT_BAD_MODEL, "%T: the condition must be a BOOL", t);
+  RLT_REQUIRE(p->err, t->extent != RLT_STATIC || t->count == 1, RLT_BAD_MODEL, "%T: the condition must be one value",
+              t);
+  return RLT_OK;
+}
+
+static rlt_status read_condition(const rlt_run *r, const rlt_tensor *t, bool *value) {
+  RLT_REQUIRE(r->err, t->count == 1, RLT_BAD_VALUE, "%T: the condition must be one value", t);
+  *value = *(const uint8_t *)t->data != 0;
+  return RLT_OK;
+}
+
+/* ---- IF: the first input chooses, the others go to the branch ---- */
+
+static rlt_status prepare_if(rlt_prep *p, rlt_node *n) {
+  int32_t count = n->def->n_inputs - 1;
+  RLT_REQUIRE(p->err, count >= 0 && n->in[0], RLT_BAD_MODEL, "it has no condition");
+  RLT_TRY(check_condition(p, n->in[0]));
+  for (int k = 0; k < 2; k++) {
+    RLT_TRY(rlt_prepare_call(p, n, n->def->calls[k], n->in + 1, count));
+    RLT_TRY(check_results(p, n, n->def->calls[k]));
+  }
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    const rlt_tensor *no = rlt_call_output(p->frame, n->def->calls[1], i);
+    RLT_TRY(shape_result(p, n, n->def->calls[0], i));
+    if (no->extent != RLT_STATIC || !same_shape(n->out[i], no)) rlt_open_shape(n->out[i]);
+  }
+  return RLT_OK;
+}
+
+static rlt_status run_if(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  bool yes;
+  RLT_TRY(read_condition(r, n->in[0], &yes));
+  int32_t branch = n->def->calls[yes ? 0 : 1];
+  RLT_TRY(rlt_call(r, n, branch, n->in + 1, n->def->n_inputs - 1));
+  return copy_results(r, n, branch);
+}
+
+/* ---- WHILE: the outputs hold the values from turn to turn ---- */
+
+static rlt_status prepare_while(rlt_prep *p, rlt_node *n) {
+  int32_t count = n->def->n_inputs, condition = n->def->calls[0], body = n->def->calls[1];
+  RLT_TRY(rlt_prepare_call(p, n, condition, n->in, count));
+  RLT_REQUIRE(p->err, p->frame->it->model->subgraphs[condition].n_outputs == 1, RLT_BAD_MODEL,
+              "its condition, subgraph %d, must have one output", condition);
+  RLT_TRY(check_condition(p, rlt_call_output(p->frame, condition, 0)));
+  RLT_TRY(rlt_prepare_call(p, n, body, n->in, count));
+  RLT_REQUIRE(p->err, n->def->n_outputs == count, RLT_BAD_MODEL, "it has %d inputs and %d outputs", count,
+              n->def->n_outputs);
+  RLT_TRY(check_results(p, n, body));
+  bool fixed = true; /* a turn leaves every shape as it was */
+  for (int32_t i = 0; i < count; i++) {
+    const rlt_tensor *from = rlt_call_output(p->frame, body, i);
+    fixed = fixed && from->extent == RLT_STATIC && same_shape(from, n->in[i]);
+    RLT_TRY(rlt_set_shape(p, n->out[i], n->in[i]->rank, n->in[i]->dims));
+  }
+  for (int32_t i = 0; i < count && !fixed; i++) rlt_open_shape(n->out[i]);
+  return RLT_OK;
+}
+
+static rlt_status run_while(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  int32_t count = n->def->n_inputs, condition = n->def->calls[0], body = n->def->calls[1];
+  bool again;
+  for (int32_t i = 0; i < count; i++) RLT_TRY(copy_value(r, n->out[i], n->in[i]));
+  for (;;) {
+    RLT_TRY(rlt_call(r, n, condition, n->out, count));
+    RLT_TRY(read_condition(r, rlt_call_output(r->frame, condition, 0), &again));
+    if (!again) return RLT_OK;
+    RLT_TRY(rlt_call(r, n, body, n->out, count));
+    RLT_TRY(copy_results(r, n, body));
+  }
+}
+
+/* ---- CALL_ONCE ---- */
+
+static rlt_status prepare_call_once(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_check_arity(p, n, 0, 0, 0));
+  RLT_TRY(rlt_prepare_call(p, n, n->def->calls[0], NULL, 0));
+  return check_results(p, n, n->def->calls[0]);
+}
+
+static rlt_status run_call_once(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  bool *done = rlt_state_once(r->frame->it->state, n->def->calls[0]);
+  if (*done) return RLT_OK;
+  RLT_TRY(rlt_call(r, n, n->def->calls[0], NULL, 0));
+  *done = true;
+  return RLT_OK;
+}
+
+/* ---- STABLEHLO_COMPOSITE: no kernel of its own, so by the operators it was made of ---- */
+
+static rlt_status prepare_composite(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_prepare_call(p, n, n->def->calls[0], n->in, n->def->n_inputs));
+  RLT_TRY(check_results(p, n, n->def->calls[0]));
+  for (int32_t i = 0; i < n->def->n_outputs; i++) RLT_TRY(shape_result(p, n, n->def->calls[0], i));
+  return RLT_OK;
+}
+
+static rlt_status run_composite(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  RLT_TRY(rlt_call(r, n, n->def->calls[0], n->in, n->def->n_inputs));
+  return copy_results(r, n, n->def->calls[0]);
+}
+
+const rlt_kernel rlt_kernel_if = {"IF", 0, 1, true, prepare_if, NULL, run_if};
+const rlt_kernel rlt_kernel_while = {"WHILE", 0, 1, true, prepare_while, NULL, run_while};
+const rlt_kernel rlt_kernel_call_once = {"CALL_ONCE", 0, 1, true, prepare_call_once, NULL, run_call_once};
+const rlt_kernel rlt_kernel_composite = {"STABLEHLO_COMPOSITE", 0, 1, true, prepare_composite, NULL, run_composite};
