@@ -2,7 +2,7 @@
  * One step: concatenate input and former output, multiply by one matrix, and its four parts are the input gate, what
  * it lets in, the forget gate and the output gate. FLOAT32, or UINT8 with int16 inside (4 integer bits of state). */
 #include "lstm_basic.h"
-#include "lstm_fixed.h"
+#include "../simd/fixed16.h"
 
 enum { X, OUTPUT_BEFORE, WEIGHTS, BIAS, STATE_BEFORE };   /* inputs */
 enum { OUTPUT, STATE, JOINED, GATES };                    /* outputs */
@@ -142,13 +142,13 @@ static void run_bytes(const rlt_node *n, const rlt_lstm_basic *b) {
   for (int32_t i = 0; i < b->batch; i++, x += b->depth + cells, gates += 4 * cells) {
     multiply_bytes(n, b, x, gates);
     for (int32_t c = 0; c < cells; c++, before++, state++, out++) {
-      int16_t in = rlt_fixed_mul(rlt_fixed_logistic(gates[INPUT_GATE * cells + c]),
+      int32_t in = rlt_fixed_mul(rlt_fixed_logistic(gates[INPUT_GATE * cells + c]),
                                  rlt_fixed_tanh(gates[NEW_VALUE * cells + c], 3));
       int32_t kept = rlt_fixed_mul(rlt_fixed_logistic(gates[FORGET_GATE * cells + c]), *before);
-      *state = (int16_t)rlt_clamp_i32(rlt_rounding_shift(in, 4) + kept, INT16_MIN, INT16_MAX);
-      int16_t narrow = (int16_t)rlt_clamp_i32(2 * *state, INT16_MIN, INT16_MAX); /* 3 integer bits */
-      int16_t y = rlt_fixed_mul(rlt_fixed_logistic(gates[OUTPUT_GATE * cells + c]), rlt_fixed_tanh(narrow, 3));
-      *out = (uint8_t)(128 + rlt_clamp_i32(rlt_rounding_shift(y, 8), -128, 127));
+      *state = (int16_t)rlt_fixed_saturate(rlt_fixed_shift(in, 4) + kept);
+      int32_t squashed = rlt_fixed_tanh(rlt_fixed_saturate(2 * *state), 3); /* 3 integer bits */
+      int32_t y = rlt_fixed_shift(rlt_fixed_mul(rlt_fixed_logistic(gates[OUTPUT_GATE * cells + c]), squashed), 8);
+      *out = (uint8_t)(128 + rlt_clamp_i32(y, -128, 127));
     }
   }
 }

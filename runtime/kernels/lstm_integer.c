@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * INT8 LSTMs: int8 activations and weights, int16 gates and cell state, as TFLite's integer kernel has it. */
 #include "lstm.h"
-#include "lstm_fixed.h"
 
 /* ---- prepare ---- */
 
@@ -107,6 +106,32 @@ static void add_peephole(const int16_t *w, const int16_t *cell, rlt_multiplier f
   for (int32_t i = 0; i < n; i++) gate[i] = (int16_t)clamp16((int64_t)rlt_multiply(w[i] * cell[i], factor) + gate[i]);
 }
 
+static int32_t shift_left_32(int32_t x, int32_t bits) {
+  int64_t wide = (int64_t)x * ((int64_t)1 << bits);
+  return wide > INT32_MAX ? INT32_MAX : (wide < INT32_MIN ? INT32_MIN : (int32_t)wide);
+}
+
+/* 1 / sqrt(x); of what is below 2, nearly 1. As gemmlowp's fixed point has it. */
+static rlt_multiplier inverse_sqrt(int32_t x) {
+  if (x <= 1) return (rlt_multiplier){INT32_MAX, 0};
+  int32_t shift = 11;
+  for (; x >= 1 << 29; shift++) x /= 4;
+  for (; x < 1 << 27; shift--) x *= 4;
+  /* Newton's method on numbers of 3 integer bits, from 1 */
+  int32_t half = rlt_rounding_shift(x >> 1, 1), y = 1 << 28;
+  for (int i = 0; i < 5; i++) {
+    int32_t cube = shift_left_32(rlt_doubling_high_mul(rlt_doubling_high_mul(y, y), y), 6);
+    int32_t more = rlt_doubling_high_mul((1 << 28) + (1 << 27), y), less = rlt_doubling_high_mul(half, cube);
+    y = shift_left_32((int32_t)((uint32_t)more - (uint32_t)less), 3);
+  }
+  y = rlt_doubling_high_mul(y, 1518500250); /* sqrt(1/2) */
+  if (shift < 0) {
+    y = shift_left_32(y, -shift);
+    shift = 0;
+  }
+  return (rlt_multiplier){y, -shift};
+}
+
 /* Ten fraction bits of the normalized value, times the coefficient, plus the bias. */
 static void normalize(const rlt_lstm *l, const rlt_node *n, int32_t g, int16_t *gate) {
   const int16_t *w = n->in[l->in.norm[g]]->data;
@@ -119,7 +144,7 @@ static void normalize(const rlt_lstm *l, const rlt_node *n, int32_t g, int16_t *
   int32_t mean = (int32_t)(sum * 1024 / l->n_cell);
   int64_t variance = squares * ((1 << 20) / l->n_cell) - (int64_t)mean * mean;
   int32_t whole = (int32_t)(variance / (1 << 20));
-  rlt_multiplier inverse = rlt_fixed_inverse_sqrt(whole < 1 ? l->q.guard[g] : whole);
+  rlt_multiplier inverse = inverse_sqrt(whole < 1 ? l->q.guard[g] : whole);
   for (int32_t i = 0; i < l->n_cell; i++) {
     int32_t y = rlt_multiply(1024 * gate[i] - mean, inverse);
     int64_t scaled = (int32_t)((uint32_t)y * (uint32_t)(int32_t)w[i] + (uint32_t)bias[i]);
@@ -128,12 +153,15 @@ static void normalize(const rlt_lstm *l, const rlt_node *n, int32_t g, int16_t *
   }
 }
 
-static void finish_gate(const rlt_lstm *l, const rlt_node *n, int32_t g, const int16_t *cell, int16_t *gate) {
+static void finish_gate(const rlt_lstm *l, const rlt_lstm_step *s, int32_t g, const int16_t *cell, int16_t *gate) {
   if (l->peephole && g != RLT_LSTM_CELL)
-    add_peephole(n->in[l->in.peephole[g]]->data, cell, l->q.peephole[g], gate, l->n_cell);
-  if (l->norm) normalize(l, n, g, gate);
-  for (int32_t i = 0; i < l->n_cell; i++)
-    gate[i] = g == RLT_LSTM_CELL ? rlt_fixed_tanh(gate[i], 3) : rlt_fixed_logistic(gate[i]);
+    add_peephole(s->n->in[l->in.peephole[g]]->data, cell, l->q.peephole[g], gate, l->n_cell);
+  if (l->norm) normalize(l, s->n, g, gate);
+  if (g == RLT_LSTM_CELL) {
+    s->u->loops->fixed_tanh(gate, gate, l->n_cell, 3);
+  } else {
+    s->u->loops->fixed_logistic(gate, gate, l->n_cell);
+  }
 }
 
 static void update_cell(const rlt_lstm *l, const int16_t *input, const int16_t *forget, const int16_t *gate,
@@ -148,17 +176,18 @@ static void update_cell(const rlt_lstm *l, const int16_t *input, const int16_t *
 }
 
 /* Gates of one sequence, its new cell state, and what leaves the cell. */
-static void run_cell(const rlt_lstm *l, const rlt_node *n, int16_t *row, int16_t *cell, int8_t *hidden) {
+static void run_cell(const rlt_lstm *l, const rlt_lstm_step *s, int16_t *row, int16_t *cell, int8_t *hidden) {
   int16_t *gate[4];
   for (int32_t g = 0; g < 4; g++) gate[g] = l->slot[g] < 0 ? NULL : row + (size_t)l->slot[g] * (size_t)l->n_cell;
   for (int32_t g = 0; g < RLT_LSTM_OUTPUT; g++)
-    if (gate[g]) finish_gate(l, n, g, cell, gate[g]);
+    if (gate[g]) finish_gate(l, s, g, cell, gate[g]);
   update_cell(l, gate[RLT_LSTM_INPUT], gate[RLT_LSTM_FORGET], gate[RLT_LSTM_CELL], cell);
-  finish_gate(l, n, RLT_LSTM_OUTPUT, cell, gate[RLT_LSTM_OUTPUT]);
+  finish_gate(l, s, RLT_LSTM_OUTPUT, cell, gate[RLT_LSTM_OUTPUT]);
+  int16_t *squashed = gate[RLT_LSTM_CELL]; /* which has served */
+  s->u->loops->fixed_tanh(cell, squashed, l->n_cell, 15 + l->q.cell_exponent);
   int32_t zero = l->projection.count > 0 ? l->projection.zero : l->q.hidden_zero;
   for (int32_t i = 0; i < l->n_cell; i++) {
-    int32_t c = rlt_fixed_tanh(cell[i], 15 + l->q.cell_exponent);
-    int64_t y = (int64_t)rlt_multiply(gate[RLT_LSTM_OUTPUT][i] * c, l->q.hidden) + zero;
+    int64_t y = (int64_t)rlt_multiply(gate[RLT_LSTM_OUTPUT][i] * squashed[i], l->q.hidden) + zero;
     hidden[i] = (int8_t)(y > INT8_MAX ? INT8_MAX : (y < INT8_MIN ? INT8_MIN : y));
   }
 }
@@ -174,7 +203,7 @@ void rlt_lstm_step_integer(const rlt_lstm *l, const rlt_lstm_step *s) {
   rlt_gates_step(s->u, &l->x, s->packed, false, l->batch, s->x, s->x_stride, &rows, gates, width);
   rlt_gates_step(s->u, &l->h, s->packed, false, l->batch, state, outputs, &rows, gates, width);
   for (int32_t b = 0; b < l->batch; b++)
-    run_cell(l, n, gates + (size_t)b * width, cell + (size_t)b * cells, hidden + (size_t)b * cells);
+    run_cell(l, s, gates + (size_t)b * width, cell + (size_t)b * cells, hidden + (size_t)b * cells);
   if (l->projection.count == 0) {
     rlt_copy(state, hidden, count);
     return;

@@ -104,6 +104,9 @@ typedef struct rlt_loops {
   /* y[i] = nearest_even(clamp(float(sums[i]) * scales[i], lo, hi)) + zero */
   void (*requantize_i8)(const int32_t *sums, const float *scales, int8_t *y, int64_t n, int32_t zero, float lo,
                         float hi);
+  /* 16-bit fixed point of 3, or of integer_bits, in and none out (fixed16.h) */
+  void (*fixed_logistic)(const int16_t *x, int16_t *y, int64_t n);
+  void (*fixed_tanh)(const int16_t *x, int16_t *y, int64_t n, int32_t integer_bits);
   rlt_between_loop between_f32, between_i8, between_u8;
   rlt_across_loop across_f32, across_i8, across_u8;
   rlt_resize_loop resize_f32, resize_i8, resize_u8;
