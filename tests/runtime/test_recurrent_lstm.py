@@ -116,6 +116,35 @@ def test_weights_that_are_computed(family: str, rng: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def halve_weights(model: Recurrent) -> Recurrent:
+    """The same with weights stored as float16, behind a DEQUANTIZE each."""
+    read = read_tflite(model.content)
+    graph = read.main
+    node = graph.nodes[0]
+    for i, value in enumerate(node.inputs):
+        if value is None or value.data is None or value.data.ndim != 2:
+            continue
+        half = ir.Value.constant(f"half{i}", value.data.astype(np.float16))
+        real = ir.Value(f"real{i}", "FLOAT32", value.shape)
+        graph.add_node("DEQUANTIZE", [half], [real], before=node)
+        node.set_input(i, real)
+    return Recurrent(write_tflite(read), model.feeds)
+
+
+def test_float16_weights(rng: Any) -> None:
+    sides = [Lstm(n_output=4), Lstm(n_output=4)]
+    for plain in (lstm(rng, case("projection", "FLOAT")), both_ways(rng, *sides)):
+        model = halve_weights(plain)
+        for ours, theirs in zip(run(model), litert(model), strict=True):
+            assert error(ours, theirs) <= TOLERANCE["FLOAT"]
+
+
+@pytest.mark.parametrize("family", ["FLOAT", "HYBRID", "INT8"])
+def test_no_sequences(family: str, rng: Any) -> None:
+    for y in run(lstm(rng, case("projection", family, batch=0))):
+        assert y.shape == (0, 6, 5)
+
+
 # ---- both ways ----
 
 # What the two directions have, which LiteRT wants of one size, and how the auxiliary input goes in.
