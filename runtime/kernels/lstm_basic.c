@@ -129,7 +129,7 @@ static void multiply_bytes(const rlt_node *n, const rlt_lstm_basic *b, const uin
   for (int32_t j = 0; j < 4 * b->cells; j++, w += k) {
     uint32_t sum = (uint32_t)bias[j];
     for (int32_t i = 0; i < k; i++) sum += (uint32_t)((x[i] - 128) * (w[i] - b->weights_zero));
-    gates[j] = (int16_t)rlt_clamp_i32(rlt_multiply((int32_t)sum, b->factor), INT16_MIN, INT16_MAX);
+    gates[j] = (int16_t)rlt_clamp_i32(rlt_multiply_ties_up((int32_t)sum, b->factor), INT16_MIN, INT16_MAX);
   }
 }
 

@@ -302,7 +302,7 @@ def basic(rng: Rng, integer: bool, batch: int = 3, depth: int = 6, cells: int = 
         return ir.Value(name, kind, shape, quant=q, is_variable=variable)
 
     x = b.graph.add_input("x", dtype, (batch, depth), quant=quant)
-    inner, scale = (b.quant(2**-11), 0.02) if integer else (None, 1.0)
+    inner, scale = (b.quant(2**-11), float(rng.uniform(0.002, 0.03))) if integer else (None, 1.0)
     before = value("before", dtype, (batch, cells), quant)
     state = value("state", "INT16" if integer else "FLOAT32", (batch, cells), inner)
     shape = (4 * cells, depth + cells)
