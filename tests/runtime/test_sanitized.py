@@ -34,6 +34,7 @@ SUITES = [
     "spatial_matmul",
     "spatial_norms",
     "spatial_products",
+    "spatial_windows",
 ]
 gcc = shutil.which("gcc")
 
