@@ -21,15 +21,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   }
   bool fits = boxes->rank == 2 && boxes->dims[1] == 4 && scores->rank == 1 && scores->dims[0] == boxes->dims[0];
   RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T and %T are not boxes of four corners and their scores", boxes, scores);
-  if (rlt_const_data(n->in[MAX_OUTPUT])) {
-    RLT_TRY(rlt_const_ints(p, n->in[MAX_OUTPUT], 1, &most, &count));
-    RLT_REQUIRE(p->err, most >= 0, RLT_BAD_MODEL, "at most %d boxes are wanted", most);
-  } else {
-    RLT_TRY(rlt_check_type(p, n->in[MAX_OUTPUT], RLT_BIT(RLT_TYPE_INT32), "INT32"));
-    RLT_TRY(rlt_declared_shape(p, n->out[0], n->in[MAX_OUTPUT]));
-    RLT_REQUIRE(p->err, n->out[0]->rank == 1, RLT_BAD_MODEL, "%T must have one dimension", n->out[0]);
-    most = n->out[0]->dims[0];
-  }
+  RLT_TRY(rlt_const_ints(p, n->in[MAX_OUTPUT], 1, &most, &count));
+  RLT_REQUIRE(p->err, most >= 0, RLT_BAD_MODEL, "at most %d boxes are wanted", most);
   for (int32_t i = 0; i < outputs - 1; i++) RLT_TRY(rlt_set_shape(p, n->out[i], 1, &most));
   n->scratch_bytes = (uint64_t)boxes->dims[0] * sizeof(rlt_candidate);
   return rlt_set_shape(p, n->out[outputs - 1], 0, NULL);
@@ -58,8 +51,6 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   float sigma = soft ? *(const float *)n->in[SIGMA]->data : 0.0f;
   rlt_candidate *heap = r->scratch;
   RLT_REQUIRE(r->err, sigma >= 0.0f, RLT_BAD_VALUE, "sigma is below 0");
-  RLT_REQUIRE(r->err, *(const int32_t *)n->in[MAX_OUTPUT]->data == most, RLT_BAD_VALUE,
-              "the number of boxes wanted is not that of %T", n->out[0]);
   int64_t size = rlt_candidates(heap, n->in[SCORES]->data, n->in[SCORES]->dims[0],
                                 *(const float *)n->in[SCORE_THRESHOLD]->data, false);
   while (size > 0 && count < most) {

@@ -52,8 +52,14 @@ static rlt_status prepare_random(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
   int32_t rank, dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_type(p, n->out[0], RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32"));
-  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[0], &rank, dims));
+  RLT_TRY(rlt_check_type(p, n->in[0], RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
+  RLT_REQUIRE(p->err, n->in[0]->count <= RLT_MAX_RANK, RLT_BAD_MODEL, "%T has more values than dimensions", n->in[0]);
   seed(n->data, n);
+  if (n->in[0]->count > 0 && !rlt_const_data(n->in[0])) { /* to prepare anew would start the numbers again */
+    rlt_open_shape(n->out[0]);
+    return RLT_OK;
+  }
+  RLT_TRY(rlt_const_ints(p, n->in[0], RLT_MAX_RANK, dims, &rank));
   return rlt_set_shape(p, n->out[0], rank, dims);
 }
 
@@ -69,8 +75,12 @@ static void normal_pair(uint32_t a, uint32_t b, float *to) {
 static rlt_status run_random(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)first, (void)last;
   philox *g = n->data;
+  if (n->out[0]->by_run) {
+    int32_t dims[RLT_MAX_RANK] = {0};
+    rlt_read_ints(n->in[0], RLT_MAX_RANK, dims);
+    RLT_TRY(rlt_set_output(r, n->out[0], (int32_t)n->in[0]->count, dims));
+  }
   float *y = n->out[0]->data;
-  RLT_TRY(rlt_check_shape(r->err, n->in[0], n->out[0]));
   for (uint64_t i = 0; i < n->out[0]->count; i += 4) {
     uint32_t bits[4];
     float values[4];
@@ -177,7 +187,11 @@ static rlt_status prepare_bits(rlt_prep *p, rlt_node *n) {
   bool fits = state->rank == 1 && (state->dims[0] == 2 || (state->dims[0] == 3 && *algorithm != THREEFRY));
   RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T is no state of this algorithm", state);
   RLT_TRY(rlt_set_shape(p, n->out[0], 1, state->dims));
-  return rlt_declared_shape(p, n->out[1], n->out[1]);
+  const rlt_tensor_def *bits = n->out[1]->def; /* no input tells its shape */
+  for (int32_t d = 0; d < bits->rank; d++) {
+    RLT_REQUIRE(p->err, bits->signature[d] >= 0, RLT_UNSUPPORTED, "%T: the file must declare its shape", n->out[1]);
+  }
+  return rlt_set_shape(p, n->out[1], bits->rank, bits->dims);
 }
 
 static uint32_t turn(uint32_t x, int32_t by) { return x << by | x >> (32 - by); }

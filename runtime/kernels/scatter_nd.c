@@ -35,7 +35,7 @@ static rlt_status prepare_scatter(rlt_prep *p, rlt_node *n) {
                              RLT_BIT(RLT_TYPE_BOOL) | INDEX_TYPES,
                          "FLOAT32, INT8, UINT8, INT32, INT64 or BOOL"));
   RLT_TRY(rlt_check_moved(p, updates, y));
-  RLT_TRY(rlt_read_shape(p, y, n->in[2], &rank, dims));
+  RLT_TRY(rlt_const_ints(p, n->in[2], RLT_MAX_RANK, dims, &rank));
   RLT_TRY(rlt_set_shape(p, y, rank, dims));
   RLT_REQUIRE(p->err, indices->rank >= 1, RLT_BAD_MODEL, "%T needs one dimension at least", indices);
   int32_t outer = indices->rank - 1;
@@ -61,7 +61,6 @@ static rlt_status run_scatter(const rlt_run *r, const rlt_node *n, int32_t first
   (void)first, (void)last;
   const scatter_data *k = n->data;
   const rlt_tensor *y = n->out[0];
-  RLT_TRY(rlt_check_shape(r->err, n->in[2], y));
   if (y->bytes) __builtin_memset(y->data, 0, (size_t)y->bytes);
   if (n->in[1]->count == 0) return RLT_OK;
   for (int64_t i = 0; i < k->indices; i++) {
@@ -95,7 +94,7 @@ static rlt_status prepare_sparse(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_moved(p, values, y));
   RLT_TRY(rlt_check_moved(p, other, y));
   RLT_REQUIRE(p->err, other->count == 1, RLT_BAD_MODEL, "%T must be one value", other);
-  RLT_TRY(rlt_read_shape(p, y, n->in[1], &rank, dims));
+  RLT_TRY(rlt_const_ints(p, n->in[1], RLT_MAX_RANK, dims, &rank));
   RLT_TRY(rlt_set_shape(p, y, rank, dims));
   RLT_REQUIRE(p->err, indices->rank <= 2, RLT_BAD_MODEL, "%T must be a list of indices", indices);
   k->depth = indices->rank == 2 ? indices->dims[1] : 1;
@@ -113,7 +112,6 @@ static rlt_status run_sparse(const rlt_run *r, const rlt_node *n, int32_t first,
   const scatter_data *k = n->data;
   const rlt_tensor *y = n->out[0];
   uint32_t bytes = rlt_type_bytes(y->type);
-  RLT_TRY(rlt_check_shape(r->err, n->in[1], y));
   rlt_repeat(y->data, n->in[3]->data, bytes, (int64_t)y->count);
   for (int64_t i = 0; i < k->indices; i++) {
     int64_t place = place_of(n->in[0], i, k->depth, y);

@@ -63,23 +63,17 @@ static rlt_status check_common(rlt_prep *p, rlt_node *n, int32_t inputs) {
   return RLT_OK;
 }
 
-/* Output [segments, what the numbers leave]; -1: as declared, because `why` is computed. */
-static rlt_status set_output(rlt_prep *p, rlt_node *n, int64_t segments, const rlt_tensor *why) {
+/* Output [segments, what the numbers leave]. */
+static rlt_status set_output(rlt_prep *p, rlt_node *n, int64_t segments) {
   segment_data *k = n->data;
   const rlt_tensor *x = n->in[0];
-  rlt_tensor *y = n->out[0];
   int32_t named = n->in[1]->rank, rank = x->rank - named + 1, dims[RLT_MAX_RANK];
   RLT_REQUIRE(p->err, rank <= RLT_MAX_RANK && segments <= INT32_MAX, RLT_BAD_MODEL, "too many segments or dimensions");
-  for (int32_t d = named; d < x->rank; d++) dims[d - named + 1] = x->dims[d];
-  if (segments < 0) {
-    RLT_TRY(rlt_declared_shape(p, y, why));
-    RLT_REQUIRE(p->err, y->rank == rank, RLT_BAD_MODEL, "%T must have %d dimensions", y, rank);
-    segments = y->dims[0];
-  }
   dims[0] = (int32_t)segments;
+  for (int32_t d = named; d < x->rank; d++) dims[d - named + 1] = x->dims[d];
   k->slices = (int64_t)n->in[1]->count;
   k->inner = rlt_span(x, named, x->rank);
-  return rlt_set_shape(p, y, rank, dims);
+  return rlt_set_shape(p, n->out[0], rank, dims);
 }
 
 static rlt_status prepare_sorted(rlt_prep *p, rlt_node *n) {
@@ -87,9 +81,10 @@ static rlt_status prepare_sorted(rlt_prep *p, rlt_node *n) {
   const rlt_tensor *ids = n->in[1];
   RLT_REQUIRE(p->err, ids->rank == 1, RLT_BAD_MODEL, "%T must have one dimension", ids);
   const int32_t *values = rlt_const_data(ids);
-  int64_t segments = values && ids->count ? (int64_t)values[ids->count - 1] + 1 : (ids->count ? -1 : 0);
-  RLT_REQUIRE(p->err, !values || segments >= 0, RLT_BAD_MODEL, "%T ends with a negative number", ids);
-  return set_output(p, n, segments, ids);
+  if (ids->count > 0 && !values) return RLT_LATER;
+  int64_t segments = ids->count > 0 ? (int64_t)values[ids->count - 1] + 1 : 0;
+  RLT_REQUIRE(p->err, segments >= 0, RLT_BAD_MODEL, "%T ends with a negative segment", ids);
+  return set_output(p, n, segments);
 }
 
 static rlt_status prepare_unsorted(rlt_prep *p, rlt_node *n) {
@@ -98,29 +93,23 @@ static rlt_status prepare_unsorted(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_type(p, wanted, RLT_BIT(RLT_TYPE_INT32), "INT32"));
   RLT_REQUIRE(p->err, wanted->count == 1, RLT_BAD_MODEL, "%T must be one value", wanted);
   const int32_t *value = rlt_const_data(wanted);
-  RLT_REQUIRE(p->err, !value || *value >= 0, RLT_BAD_MODEL, "%T asks for %d segments", wanted, value ? *value : 0);
-  return set_output(p, n, value ? *value : -1, wanted);
+  if (!value) return RLT_LATER;
+  RLT_REQUIRE(p->err, *value >= 0, RLT_BAD_MODEL, "%T asks for %d segments", wanted, *value);
+  return set_output(p, n, *value);
 }
 
 /* ---- run ---- */
 
-/* Sorted numbers start at 0, grow by at most 1 and end with the last segment. Negative ones of the unsorted forms leave
+/* Sorted numbers start at 0 and grow by at most 1. Negative ones of the unsorted forms leave
  * their slice out. */
-static rlt_status check_ids(rlt_error *err, const rlt_node *n, int64_t segments) {
+static rlt_status check_ids(rlt_error *err, const rlt_node *n) {
   const int32_t *ids = n->in[1]->data;
-  int64_t count = (int64_t)n->in[1]->count;
-  if (n->def->op != RLT_OP_SEGMENT_SUM) {
-    RLT_REQUIRE(err, *(const int32_t *)n->in[2]->data == segments, RLT_BAD_VALUE, "%T is not as long as asked for",
-                n->out[0]);
-    return RLT_OK;
-  }
-  for (int64_t i = 0; i < count; i++) {
+  if (n->def->op != RLT_OP_SEGMENT_SUM) return RLT_OK;
+  for (uint64_t i = 0; i < n->in[1]->count; i++) {
     int64_t before = i == 0 ? -1 : ids[i - 1];
     bool sorted = ids[i] == before + 1 || (i > 0 && ids[i] == before);
     RLT_REQUIRE(err, sorted, RLT_BAD_VALUE, "the numbers of the segments do not count up from 0");
   }
-  RLT_REQUIRE(err, segments == (count ? (int64_t)ids[count - 1] + 1 : 0), RLT_BAD_VALUE,
-              "the last segment is not that of %T", n->out[0]);
   return RLT_OK;
 }
 
@@ -131,7 +120,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   const rlt_tensor *y = n->out[0];
   bool real = y->type == RLT_TYPE_FLOAT32;
   const int32_t *ids = n->in[1]->data;
-  RLT_TRY(check_ids(r->err, n, y->dims[0]));
+  RLT_TRY(check_ids(r->err, n));
   rlt_repeat(y->data, real ? (const void *)&row->start_f32 : (const void *)&row->start_i32, 4, (int64_t)y->count);
   for (int64_t i = 0; i < k->slices; i++) {
     RLT_REQUIRE(r->err, ids[i] < y->dims[0], RLT_BAD_VALUE, "segment %d is outside %T", ids[i], y);

@@ -59,15 +59,9 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   int32_t last = x->rank - 1;
   for (int32_t d = 0; d < last; d++) dims[d] = x->dims[d];
   const void *value = rlt_const_data(wanted);
-  if (value) {
-    int32_t count = wanted->type == RLT_TYPE_INT32 ? *(const int32_t *)value : *(const int16_t *)value;
-    dims[last] = count < 0 ? 0 : count;
-  } else {
-    RLT_TRY(rlt_declared_shape(p, values, wanted));
-    RLT_REQUIRE(p->err, values->rank == x->rank, RLT_BAD_MODEL, "%T is not declared with the dimensions of %T", values,
-                x);
-    dims[last] = values->dims[last];
-  }
+  if (!value) return RLT_LATER;
+  int32_t count = wanted->type == RLT_TYPE_INT32 ? *(const int32_t *)value : *(const int16_t *)value;
+  dims[last] = count < 0 ? 0 : count;
   RLT_REQUIRE(p->err, dims[last] <= x->dims[last], RLT_BAD_MODEL, "%d values are wanted of each row of %T", dims[last],
               x);
   RLT_REQUIRE(p->err, indices->type == RLT_TYPE_INT32 || x->dims[last] <= INT16_MAX, RLT_BAD_MODEL,
@@ -112,9 +106,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   const topk_data *k = n->data;
   const rlt_tensor *x = n->in[0], *values = n->out[0], *indices = n->out[1];
   int32_t size = x->dims[x->rank - 1], count = values->dims[x->rank - 1];
-  int64_t wanted = rlt_index_at(n->in[1], 0);
   uint32_t bytes = rlt_type_bytes(x->type);
-  RLT_REQUIRE(r->err, (wanted < 0 ? 0 : wanted) == count, RLT_BAD_VALUE, "k is not that of %T", values);
   if (values->count == 0) return RLT_OK;
   int64_t begin, end;
   rlt_part(n, rlt_span(x, 0, x->rank - 1), first, last, &begin, &end);

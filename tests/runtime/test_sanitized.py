@@ -30,6 +30,7 @@ SUITES = [
     "scatter_ops",
     "misc_ops",
     "detection",
+    "dynamic_ops",
     "spatial",
     "spatial_matmul",
     "spatial_norms",
