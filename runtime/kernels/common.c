@@ -94,7 +94,14 @@ rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float 
   }
 }
 
-rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi) {
+/* round(bound / scale) + zero within the type. The division stays: an inverse would move bounds that lie half-way. */
+static int32_t away_bound(float bound, const rlt_tensor *t, int32_t least, int32_t most) {
+  float steps = rlt_clamp_f32(bound / rlt_scale(t, 0), -1e6f, 1e6f);
+  return rlt_clamp_i32((int32_t)rlt_f64_round_away((double)steps) + rlt_zero_point(t, 0), least, most);
+}
+
+static rlt_status quantized_bounds(rlt_prep *p, int32_t activation, const rlt_tensor *t, bool away, int32_t *lo,
+                                   int32_t *hi) {
   float real_lo, real_hi;
   RLT_TRY(rlt_activation_f32(p, activation, &real_lo, &real_hi));
   int32_t least = rlt_type_min(t->type), most = rlt_type_max(t->type);
@@ -102,11 +109,23 @@ rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_t
   *hi = most;
   if (activation == RLT_ACT_NONE) return RLT_OK;
   RLT_TRY(rlt_require_quantized(p, t));
-  float scale = rlt_scale(t, 0); /* divided by: its inverse would move bounds that lie half-way */
-  float zero = (float)rlt_zero_point(t, 0);
-  *lo = rlt_round_clamped(real_lo / scale + zero, (float)least, (float)most);
-  *hi = rlt_round_clamped(real_hi / scale + zero, (float)least, (float)most);
+  float scale = rlt_scale(t, 0), zero = (float)rlt_zero_point(t, 0);
+  if (away) {
+    *lo = away_bound(real_lo, t, least, most);
+    *hi = away_bound(real_hi, t, least, most);
+  } else {
+    *lo = rlt_round_clamped(real_lo / scale + zero, (float)least, (float)most);
+    *hi = rlt_round_clamped(real_hi / scale + zero, (float)least, (float)most);
+  }
   return RLT_OK;
+}
+
+rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi) {
+  return quantized_bounds(p, activation, t, false, lo, hi);
+}
+
+rlt_status rlt_activation_away(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi) {
+  return quantized_bounds(p, activation, t, true, lo, hi);
 }
 
 rlt_status rlt_activation_i32(rlt_prep *p, int32_t activation, int32_t *lo, int32_t *hi) {

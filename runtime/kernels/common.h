@@ -43,6 +43,8 @@ rlt_status rlt_check_shape(rlt_error *err, const rlt_tensor *shape, const rlt_te
 rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float *hi);
 /* The same in the integers of quantized tensor t (INT8, UINT8, INT16). */
 rlt_status rlt_activation_quantized(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi);
+/* The same with ties away from zero, as LiteRT's own kernels have it. */
+rlt_status rlt_activation_away(rlt_prep *p, int32_t activation, const rlt_tensor *t, int32_t *lo, int32_t *hi);
 /* The same for plain integers. */
 rlt_status rlt_activation_i32(rlt_prep *p, int32_t activation, int32_t *lo, int32_t *hi);
 

@@ -20,6 +20,8 @@ typedef struct conv_image {
   rlt_row_quant quant;
 } conv_image;
 
+static const rlt_roundings ROUNDINGS = {RLT_ROUND_TIES_UP, RLT_ROUND_SHORT, false};
+
 static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
   const rlt_table *o = &n->def->options;
   const rlt_tensor *x = n->in[0], *weights = n->in[1];
@@ -65,13 +67,15 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   m->groups = d->channels / d->group_channels;
   m->n = outputs / m->groups;
   int8_t activation = rlt_fb_i8(&n->def->options, RLT_SLOT_Conv2DOptions_fused_activation_function, RLT_ACT_NONE);
-  RLT_TRY(rlt_check_weighted(p, n, 0, outputs, activation, &m->w));
+  RLT_TRY(rlt_check_product(p, n, 0, outputs, activation, &ROUNDINGS, &m->w));
+  RLT_TRY(rlt_check_depth(p, n, m));
   bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
-  m->builds_rows = hybrid || w->kernel_h * w->kernel_w > 1;
+  m->builds_rows = rlt_converts_rows(n, &m->w) || w->kernel_h * w->kernel_w > 1;
   bool pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
   d->pixel_scales = hybrid && m->groups == 1 && pointwise;
   m->extra_bytes =
       hybrid && !d->pixel_scales && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
+  if (x->type == RLT_TYPE_INT16) m->extra_bytes = (uint64_t)k * sizeof(int16_t);
   rlt_matrix_plan(p, n, m);
   return RLT_OK;
 }
@@ -138,10 +142,10 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
   const conv_data *d = n->data;
   const rlt_tensor *x = n->in[0];
   uint64_t values = x->count / (uint64_t)x->dims[0];
-  bool floats = d->matrix.w.family == RLT_FAMILY_FLOAT || d->pixel_scales;
-  size_t element = floats ? sizeof(float) : 1;
+  bool quantized = d->matrix.w.family == RLT_FAMILY_HYBRID && !d->pixel_scales;
+  size_t element = quantized ? 1 : rlt_type_bytes(x->type);
   source s = {.u = rows->u, .pixel = (size_t)d->channels * element, .run = (size_t)d->group_channels * element};
-  if (d->matrix.w.family == RLT_FAMILY_HYBRID && !d->pixel_scales) {
+  if (quantized) {
     conv_image *kept = rows->extra;
     if (kept->index != image) {
       const float *from = (const float *)x->data + (uint64_t)image * values;
@@ -152,7 +156,7 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
     s.pad = (int8_t)s.quant.zero;
     s.image = (const char *)(kept + 1);
   } else {
-    if (d->matrix.w.family == RLT_FAMILY_INT8) s.pad = (int8_t)rlt_zero_point(x, 0);
+    if (element == 1) s.pad = (int8_t)rlt_zero_point(x, 0);
     s.image = (const char *)x->data + (uint64_t)image * values * element;
   }
   s.image += (size_t)group * s.run;
@@ -160,8 +164,9 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
 }
 
 /* Presents up to `count` pixels of one row of the output; returns how many. */
-static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32_t x, int32_t count, int32_t i,
+static int32_t fill_pixels(const rlt_node *n, const source *s, int32_t y, int32_t x, int32_t count, int32_t i,
                            rlt_rows *rows) {
+  const conv_data *d = n->data;
   const rlt_matrix *m = &d->matrix;
   const rlt_window *w = &d->window;
   char *to = (char *)rows->space + (size_t)i * m->space_stride;
@@ -172,10 +177,16 @@ static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32
       rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
     return 1;
   }
-  bool inner = w->dilation_w == 1 && m->groups == 1 && x >= d->inner_from && x < d->inner_to;
+  bool is_fixed = m->w.family == RLT_FAMILY_FIXED, is_int16 = m->planes == 2;
+  bool inner = w->dilation_w == 1 && m->groups == 1 && !is_int16 && x >= d->inner_from && x < d->inner_to;
   int32_t end = inner ? d->inner_to : x + 1, done = end - x < count ? end - x : count;
   if (inner) copy_patches(w, s, y, x, done, to, (size_t)m->space_stride);
-  else copy_patch(w, s, y, x, to);
+  else copy_patch(w, s, y, x, is_int16 ? rows->extra : to);
+  if (is_fixed && rlt_converts_rows(n, &m->w)) {
+    for (int32_t j = 0; j < done; j++)
+      rlt_convert_row(n, m, rows, i + j, is_int16 ? rows->extra : to + (size_t)j * m->space_stride);
+    return done;
+  }
   for (int32_t j = 0; j < done; j++) rows->at[i + j] = to + (size_t)j * m->space_stride;
   for (int32_t j = 0; j < done && m->w.family == RLT_FAMILY_HYBRID; j++) rows->quant[i + j] = s->quant;
   return done;
@@ -184,12 +195,13 @@ static int32_t fill_pixels(const conv_data *d, const source *s, int32_t y, int32
 static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t count, bool fresh, rlt_rows *rows) {
   const conv_data *d = n->data;
   const rlt_window *w = &d->window;
-  if (fresh && d->matrix.extra_bytes > 0) ((conv_image *)rows->extra)->index = -1;
+  if (fresh && d->matrix.w.family == RLT_FAMILY_HYBRID && d->matrix.extra_bytes > 0)
+    ((conv_image *)rows->extra)->index = -1;
   int32_t pixels = w->out_h * w->out_w;
   int32_t image = first / pixels, y = first % pixels / w->out_w, x = first % w->out_w;
   source s = source_of(n, image, group, rows);
   for (int32_t i = 0; i < count;) {
-    int32_t done = fill_pixels(d, &s, y, x, count - i, i, rows);
+    int32_t done = fill_pixels(n, &s, y, x, count - i, i, rows);
     i += done;
     x += done;
     if (x < w->out_w) continue;

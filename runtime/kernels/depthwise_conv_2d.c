@@ -5,8 +5,10 @@
  * With INT8 weights and float activations (HYBRID) the weights become floats as they are packed, and every image passes
  * through int8 and back before the float loop sees it: LiteRT's result to rounding. */
 #include "common.h"
+#include "depthwise_fixed.h"
 #include "matrix.h"
 #include "quantize_math.h"
+#include "weights.h"
 #include "window.h"
 
 /* A tile has about this many multiply-accumulates. */
@@ -18,6 +20,7 @@
 
 typedef struct depthwise_data {
   rlt_weighted w;
+  rlt_depthwise_fixed fixed; /* FIXED */
   rlt_window window;
   int32_t channels, multiplier; /* of the input; output channels for each of them */
   int32_t taps;
@@ -32,7 +35,12 @@ typedef struct depthwise_data {
 
 static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
 static bool is_int8(const depthwise_data *d) { return d->w.family == RLT_FAMILY_INT8; }
-static size_t element(const depthwise_data *d) { return is_int8(d) ? 1 : sizeof(float); }
+static bool is_fixed(const depthwise_data *d) { return d->w.family == RLT_FAMILY_FIXED; }
+static size_t element(const depthwise_data *d) {
+  return is_fixed(d) ? rlt_type_bytes(d->fixed.type) : (is_int8(d) ? 1 : sizeof(float));
+}
+
+static const rlt_roundings ROUNDINGS = {RLT_ROUND_TIES_UP, RLT_ROUND_SHORT, false};
 
 static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
   const rlt_table *o = &n->def->options;
@@ -55,6 +63,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   d->group_bytes = is_int8(d) ? cr * (2 * sizeof(int32_t) + 2 * sizeof(int16_t) * ((taps + 1) / 2))
                               : cr * sizeof(float) * (taps + 1);
   d->at_zeros = align64((outputs + cr - 1) / cr * d->group_bytes);
+  if (is_fixed(d)) d->at_zeros = align64(rlt_depthwise_fixed_bytes(d->channels * d->multiplier, d->taps));
   d->pack_bytes = align64(d->at_zeros + outputs * element(d));
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
   d->pack_at_run = !n->in[1]->is_const || (bias && !bias->is_const);
@@ -69,7 +78,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   d->rows_per_tile = (int32_t)each;
   n->tiles = d->pack_at_run || d->rows == 0 ? 1 : (d->rows - 1) / d->rows_per_tile + 1;
   n->macs = rlt_saturating_product((uint64_t)d->rows, row_macs);
-  n->loop = is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name;
+  n->loop = is_fixed(d) ? NULL : (is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name);
 
   d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
   d->at_expanded = d->at_pointers + align64(LIST_PIXELS * taps * sizeof(void *));
@@ -102,7 +111,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   d->taps = (int32_t)taps;
   const rlt_table *options = &n->def->options;
   int8_t activation = rlt_fb_i8(options, RLT_SLOT_DepthwiseConv2DOptions_fused_activation_function, RLT_ACT_NONE);
-  RLT_TRY(rlt_check_weighted(p, n, 3, outputs, activation, &d->w));
+  RLT_TRY(rlt_check_product(p, n, 3, outputs, activation, &ROUNDINGS, &d->w));
+  if (is_fixed(d)) d->fixed = (rlt_depthwise_fixed){&d->w.fixed, x->type, rlt_zero_point(x, 0), outputs, d->taps};
   plan(p, n, d);
   return RLT_OK;
 }
@@ -113,6 +123,7 @@ static void pack_f32_group(const rlt_node *n, const depthwise_data *d, int32_t c
   int32_t outputs = d->channels * d->multiplier;
   const float *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
   bool hybrid = d->w.family == RLT_FAMILY_HYBRID, many = n->in[1]->def->quant.n > 1;
+  rlt_weights weights = rlt_weights_of(n->in[1]);
   for (int32_t j = 0; j < cr; j++) {
     int32_t c = c0 + j;
     bool inside = c < outputs;
@@ -120,8 +131,8 @@ static void pack_f32_group(const rlt_node *n, const depthwise_data *d, int32_t c
     for (int32_t t = 0; t < d->taps; t++) {
       size_t at = (size_t)t * (size_t)outputs + (size_t)c;
       float w = 0.0f;
-      if (inside && hybrid) w = (float)((const int8_t *)n->in[1]->data)[at] * rlt_scale(n->in[1], many ? c : 0);
-      if (inside && !hybrid) w = ((const float *)n->in[1]->data)[at];
+      if (inside && hybrid) w = (float)rlt_weight_s8(weights, at) * rlt_scale(n->in[1], many ? c : 0);
+      if (inside && !hybrid) w = rlt_weight_f32(weights, at);
       dst[(size_t)(t + 1) * (size_t)cr + (size_t)j] = w;
     }
   }
@@ -151,11 +162,12 @@ static void pack_into(const rlt_ukernels *u, const rlt_node *n, const depthwise_
   int32_t outputs = d->channels * d->multiplier;
   int32_t cr = is_int8(d) ? u->s8_depthwise->cr : u->f32_depthwise->cr;
   char *group = dst;
-  for (int32_t c = 0; c < outputs; c += cr, group += d->group_bytes) {
+  if (is_fixed(d)) rlt_depthwise_fixed_pack(n, &d->fixed, dst);
+  for (int32_t c = 0; c < outputs && !is_fixed(d); c += cr, group += d->group_bytes) {
     if (is_int8(d)) pack_s8_group(n, d, c, cr, group);
     else pack_f32_group(n, d, c, cr, (float *)(void *)group);
   }
-  int8_t zero = is_int8(d) ? (int8_t)rlt_zero_point(n->in[0], 0) : 0;
+  int32_t zero = element(d) == 1 ? rlt_zero_point(n->in[0], 0) : 0; /* INT16 has none */
   for (uint64_t i = d->at_zeros; i < d->pack_bytes; i++) dst[i] = (char)zero;
 }
 
@@ -194,7 +206,8 @@ static void expand(const depthwise_data *d, const char *from, char *to) {
   for (int32_t c = 0; c < d->channels; c++)
     for (int32_t j = 0; j < d->multiplier; j++) {
       size_t at = (size_t)c * (size_t)d->multiplier + (size_t)j;
-      if (is_int8(d)) to[at] = from[c];
+      if (element(d) == 1) to[at] = from[c];
+      else if (element(d) == 2) ((int16_t *)(void *)to)[at] = ((const int16_t *)(const void *)from)[c];
       else ((float *)(void *)to)[at] = ((const float *)(const void *)from)[c];
     }
 }
@@ -219,7 +232,8 @@ static void call(const work *k, int32_t pixels, size_t tap_step, size_t step, ch
   const depthwise_data *d = k->d;
   int32_t outputs = d->channels * d->multiplier;
   const void *taps = k->taps, *packed = k->packed;
-  if (is_int8(d))
+  if (is_fixed(d)) rlt_depthwise_fixed_run(&d->fixed, packed, pixels, k->taps, tap_step, step, out);
+  else if (is_int8(d))
     k->u->s8_depthwise->run(pixels, outputs, d->taps, taps, tap_step, step, packed, (int8_t *)out, &d->w.q);
   else
     k->u->f32_depthwise->run(pixels, outputs, d->taps, taps, tap_step, step, packed, (float *)(void *)out, d->w.lo,

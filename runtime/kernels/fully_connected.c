@@ -7,6 +7,8 @@ typedef struct fc_data {
   rlt_matrix matrix;
 } fc_data;
 
+static const rlt_roundings ROUNDINGS = {RLT_ROUND_EVEN, RLT_ROUND_WIDE, true};
+
 static rlt_status output_shape(rlt_prep *p, const rlt_node *n, bool keep_dims, int32_t rows, int32_t units) {
   const rlt_tensor *x = n->in[0];
   int32_t dims[RLT_MAX_RANK] = {rows, units};
@@ -35,12 +37,13 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   m->groups = 1;
   m->n = units;
   m->k = k;
-  RLT_TRY(rlt_check_weighted(p, n, 0, units,
-                             rlt_fb_i8(options, RLT_SLOT_FullyConnectedOptions_fused_activation_function, RLT_ACT_NONE),
-                             &m->w));
+  RLT_TRY(rlt_check_product(p, n, 0, units,
+                            rlt_fb_i8(options, RLT_SLOT_FullyConnectedOptions_fused_activation_function, RLT_ACT_NONE),
+                            &ROUNDINGS, &m->w));
+  RLT_TRY(rlt_check_depth(p, n, m));
   bool keep_dims = rlt_fb_bool(options, RLT_SLOT_FullyConnectedOptions_keep_num_dims, false);
   RLT_TRY(output_shape(p, n, keep_dims, m->rows, units));
-  m->builds_rows = m->w.family == RLT_FAMILY_HYBRID;
+  m->builds_rows = rlt_converts_rows(n, &m->w);
   rlt_matrix_plan(p, n, m);
   return RLT_OK;
 }
@@ -61,7 +64,9 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
       rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)n->in[0]->data + at, k, row);
       rows->at[i] = row;
     } else {
-      rows->at[i] = (const char *)n->in[0]->data + at * (m->w.family == RLT_FAMILY_FLOAT ? sizeof(float) : 1);
+      const char *row = (const char *)n->in[0]->data + at * rlt_type_bytes(n->in[0]->type);
+      if (m->builds_rows) rlt_convert_row(n, m, rows, i, row);
+      else rows->at[i] = row;
     }
   }
 }

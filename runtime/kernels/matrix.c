@@ -13,72 +13,7 @@
 static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
 static int32_t ceil_div(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
 
-/* ---- checks ---- */
-
-static rlt_status check_weight_scales(rlt_prep *p, const rlt_tensor *weights, int32_t axis, int32_t channels) {
-  const rlt_quant *q = &weights->def->quant;
-  RLT_REQUIRE(p->err, q->n == 1 || (q->n == channels && q->axis == axis), RLT_BAD_MODEL,
-              "%T has %d scales along axis %d; wanted 1, or %d along axis %d", weights, q->n, q->axis, channels, axis);
-  for (int32_t i = 0; i < q->n && q->zeros.count; i++) {
-    int32_t zero = rlt_zero_point(weights, q->zeros.count == 1 ? 0 : i);
-    RLT_REQUIRE(p->err, zero == 0, RLT_UNSUPPORTED,
-                "int8 weights %T have zero point %d; only symmetric weights (0) are supported", weights, zero);
-  }
-  return RLT_OK;
-}
-
-static rlt_status check_requant_scales(rlt_prep *p, const rlt_node *n) {
-  for (int32_t i = 0; i < n->in[1]->def->quant.n; i++) {
-    float scale = rlt_requant_scale(n, i);
-    RLT_REQUIRE(p->err, scale > 0.0f && scale < 3.0e38f, RLT_BAD_MODEL,
-                "scales of %T, %T and %T give no finite factor for output channel %d", n->in[0], n->in[1], n->out[0],
-                i);
-  }
-  return RLT_OK;
-}
-
-static rlt_status check_bias(rlt_prep *p, const rlt_node *n, int32_t type, int32_t channels) {
-  const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
-  if (!bias) return RLT_OK;
-  RLT_REQUIRE(p->err, bias->type == type, RLT_UNSUPPORTED, "bias %T must be %t here", bias, type);
-  RLT_REQUIRE(p->err, bias->count == (uint64_t)channels, RLT_BAD_MODEL, "bias %T must have %d values", bias, channels);
-  return RLT_OK;
-}
-
 uint64_t rlt_saturating_product(uint64_t a, uint64_t b) { return b > 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b; }
-
-rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
-                              rlt_weighted *w) {
-  const rlt_tensor *x = n->in[0], *weights = n->in[1], *out = n->out[0];
-  RLT_REQUIRE(p->err, x->type == out->type, RLT_UNSUPPORTED, "%T and %T must have the same type", x, out);
-  if (x->type == RLT_TYPE_FLOAT32 && weights->type == RLT_TYPE_FLOAT32) {
-    w->family = RLT_FAMILY_FLOAT;
-  } else if (x->type == RLT_TYPE_FLOAT32 && weights->type == RLT_TYPE_INT8) {
-    w->family = RLT_FAMILY_HYBRID;
-    RLT_TRY(check_weight_scales(p, weights, axis, channels));
-  } else if (x->type == RLT_TYPE_INT8 && weights->type == RLT_TYPE_INT8) {
-    w->family = RLT_FAMILY_INT8;
-    RLT_TRY(check_weight_scales(p, weights, axis, channels));
-    RLT_TRY(rlt_require_quantized(p, x));
-    RLT_TRY(rlt_require_quantized(p, out));
-    RLT_TRY(check_requant_scales(p, n));
-    w->q.zero = rlt_zero_point(out, 0);
-    RLT_TRY(rlt_activation_quantized(p, activation, out, &w->q.lo, &w->q.hi));
-    return check_bias(p, n, RLT_TYPE_INT32, channels);
-  } else {
-    return rlt_fail(p->err, RLT_UNSUPPORTED,
-                    "%T with weights %T: supported are FLOAT32 with FLOAT32 or INT8 weights, and INT8 with INT8", x,
-                    weights);
-  }
-  RLT_TRY(rlt_activation_f32(p, activation, &w->lo, &w->hi));
-  return check_bias(p, n, RLT_TYPE_FLOAT32, channels);
-}
-
-float rlt_requant_scale(const rlt_node *n, int32_t channel) {
-  const rlt_tensor *weights = n->in[1];
-  float scale = rlt_scale(weights, weights->def->quant.n > 1 ? channel : 0);
-  return rlt_scale(n->in[0], 0) * scale / rlt_scale(n->out[0], 0);
-}
 
 /* ---- plan ---- */
 
@@ -115,24 +50,27 @@ static void plan_tiles(rlt_node *n, rlt_matrix *m) {
 void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   const rlt_ukernels *u = p->u;
   bool is_float = m->w.family == RLT_FAMILY_FLOAT;
-  bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
+  bool hybrid = m->w.family == RLT_FAMILY_HYBRID, fixed = m->w.family == RLT_FAMILY_FIXED;
   uint64_t channels = (uint64_t)m->n * (uint64_t)m->groups;
+  uint64_t column = hybrid ? 3 * sizeof(float) : (fixed ? sizeof(rlt_column) : 0);
+  m->planes = n->in[0]->type == RLT_TYPE_INT16 ? 2 : 1;
   m->mr = is_float ? u->f32_gemm->mr : u->s8_gemm->mr;
   m->nr = is_float ? u->f32_gemm->nr : u->s8_gemm->nr;
   m->panels = ceil_div(m->n, m->nr);
   m->panel_bytes = rlt_panel_bytes(u, m->w.family, m->k);
   m->at_columns = align64((uint64_t)m->panels * (uint64_t)m->groups * m->panel_bytes);
-  m->pack_bytes = m->at_columns + (hybrid ? align64(3 * sizeof(float) * channels) : 0);
-  m->space_stride = is_float ? (uint64_t)m->k * sizeof(float) : ((uint64_t)m->k + 15) / 16 * 16;
+  m->pack_bytes = m->at_columns + align64(column * channels);
+  m->space_stride = is_float ? (uint64_t)m->k * sizeof(float) : ((uint64_t)m->k + 15) / 16 * 16 * (uint64_t)m->planes;
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
   m->pack_at_run = !n->in[1]->is_const || (bias && !bias->is_const);
   plan_tiles(n, m);
 
   uint64_t block = (uint64_t)m->row_block, at = m->pack_at_run ? m->pack_bytes : 0;
-  m->at_pointers = at, at += align64(block * sizeof(void *));
-  m->at_quant = at, at += hybrid ? align64(block * sizeof(rlt_row_quant)) : 0;
+  uint64_t planes = (uint64_t)m->planes, tile = (uint64_t)m->mr * (uint64_t)m->nr * sizeof(int32_t);
+  m->at_pointers = at, at += align64(block * planes * sizeof(void *));
+  m->at_quant = at, at += hybrid || fixed ? align64(block * sizeof(rlt_row_quant)) : 0;
   m->at_space = at, at += m->builds_rows ? align64(block * m->space_stride) : 0;
-  m->at_sums = at, at += hybrid ? align64((uint64_t)m->mr * (uint64_t)m->nr * sizeof(int32_t)) : 0;
+  m->at_sums = at, at += hybrid || fixed ? align64(planes * tile) : 0;
   m->at_extra = at, at += align64(m->extra_bytes);
   n->scratch_bytes = at;
   n->packed_bytes = m->pack_at_run ? 0 : m->pack_bytes;
@@ -143,70 +81,98 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
 
 /* ---- packing ---- */
 
-void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst) {
+void rlt_pack_f32_weights(rlt_weights w, uint64_t first, const float *bias, int32_t k, int32_t columns, int32_t nr,
+                          float *dst) {
   for (int32_t j = 0; j < nr; j++) dst[j] = bias && j < columns ? bias[j] : 0.0f;
   dst += nr;
   for (int32_t x = 0; x < k; x++, dst += nr)
-    for (int32_t j = 0; j < nr; j++) dst[j] = j < columns ? w[(size_t)j * (size_t)k + (size_t)x] : 0.0f;
+    for (int32_t j = 0; j < nr; j++)
+      dst[j] = j < columns ? rlt_weight_f32(w, first + (uint64_t)j * (uint64_t)k + (uint64_t)x) : 0.0f;
 }
 
-int32_t rlt_sum_s8(const int8_t *w, int32_t k) {
+void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst) {
+  rlt_pack_f32_weights((rlt_weights){w, RLT_TYPE_FLOAT32}, 0, bias, k, columns, nr, dst);
+}
+
+static int32_t sum_weights(rlt_weights w, uint64_t first, int32_t k) {
   int64_t sum = 0;
-  for (int32_t x = 0; x < k; x++) sum += w[x];
+  for (int32_t x = 0; x < k; x++) sum += rlt_weight_s8(w, first + (uint64_t)x);
   return (int32_t)sum;
 }
 
-void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
-                       int32_t k, int32_t columns, void *dst) {
+int32_t rlt_sum_s8(const int8_t *w, int32_t k) { return sum_weights((rlt_weights){w, RLT_TYPE_INT8}, 0, k); }
+
+void rlt_pack_s8_weights(const rlt_s8_gemm *g, rlt_weights w, uint64_t first, const int32_t *bias, const float *scale,
+                         int32_t offset, int32_t k, int32_t columns, void *dst) {
   int32_t *sums = dst;
   float *scales = (float *)dst + g->nr;
   int8_t *out = (int8_t *)(scales + g->nr);
   for (int32_t j = 0; j < g->nr; j++) {
     bool inside = j < columns;
-    uint32_t sum = inside ? (uint32_t)rlt_sum_s8(w + (size_t)j * (size_t)k, k) : 0;
+    uint32_t sum = inside ? (uint32_t)sum_weights(w, first + (uint64_t)j * (uint64_t)k, k) : 0;
     sums[j] = (int32_t)((inside && bias ? (uint32_t)bias[j] : 0) - (uint32_t)offset * sum);
     scales[j] = inside && scale ? scale[j] : 0.0f;
   }
   for (int32_t x = 0; x < k; x += g->kr)
     for (int32_t j = 0; j < g->nr; j++)
       for (int32_t i = x; i < x + g->kr; i++)
-        *out++ = j < columns && i < k ? w[(size_t)j * (size_t)k + (size_t)i] : (int8_t)0;
+        *out++ = j < columns && i < k ? rlt_weight_s8(w, first + (uint64_t)j * (uint64_t)k + (uint64_t)i) : (int8_t)0;
+}
+
+void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
+                       int32_t k, int32_t columns, void *dst) {
+  rlt_pack_s8_weights(g, (rlt_weights){w, RLT_TYPE_INT8}, 0, bias, scale, offset, k, columns, dst);
 }
 
 /* What the float epilogue needs per column: sum of weights, scale, bias. */
 static void pack_columns(const rlt_node *n, const rlt_matrix *m, void *dst) {
   int32_t channels = m->n * m->groups;
-  const int8_t *w = n->in[1]->data;
+  rlt_weights w = rlt_weights_of(n->in[1]);
   const float *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
   int32_t *sums = dst;
   float *scales = (float *)dst + channels, *biases = scales + channels;
   for (int32_t c = 0; c < channels; c++) {
-    sums[c] = rlt_sum_s8(w + (size_t)c * (size_t)m->k, m->k);
+    sums[c] = sum_weights(w, (uint64_t)c * (uint64_t)m->k, m->k);
     scales[c] = rlt_scale(n->in[1], n->in[1]->def->quant.n > 1 ? c : 0);
     biases[c] = bias ? bias[c] : 0.0f;
+  }
+}
+
+/* What the integer epilogue needs per column; base is all that does not depend on the row. */
+static void pack_fixed_columns(const rlt_node *n, const rlt_matrix *m, rlt_column *dst) {
+  rlt_weights w = rlt_weights_of(n->in[1]);
+  const rlt_tensor *x = n->in[0], *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
+  int64_t zero = rlt_zero_point(x, 0);
+  if (x->type == RLT_TYPE_UINT8) zero -= 128;
+  if (x->type == RLT_TYPE_INT16) zero -= 128; /* of the low half */
+  for (int32_t c = 0; c < m->n * m->groups; c++) {
+    rlt_fixed_column(n, &m->w.fixed, c, &dst[c]);
+    int64_t sum = sum_weights(w, (uint64_t)c * (uint64_t)m->k, m->k);
+    dst[c].base = rlt_bias_at(bias, c) - zero * (sum - (int64_t)m->k * dst[c].weight_zero);
   }
 }
 
 void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix *m, void *dst) {
   bool is_float = m->w.family == RLT_FAMILY_FLOAT, is_int8 = m->w.family == RLT_FAMILY_INT8;
   int32_t nr = m->nr;
-  const char *w = n->in[1]->data;
+  rlt_weights w = rlt_weights_of(n->in[1]);
   const char *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
-  uint64_t element = is_float ? sizeof(float) : 1;
   char *to = dst;
   for (int32_t g = 0; g < m->groups; g++)
     for (int32_t j = 0; j < m->n; j += nr, to += m->panel_bytes) {
       int32_t columns = m->n - j < nr ? m->n - j : nr, c = g * m->n + j;
-      const void *from = w + (uint64_t)c * (uint64_t)m->k * element;
+      uint64_t from = (uint64_t)c * (uint64_t)m->k;
       const void *b = bias && (is_float || is_int8) ? bias + (uint64_t)c * 4 : NULL;
       float scale[RLT_MAX_NR];
       for (int32_t i = 0; i < columns; i++) scale[i] = is_int8 ? rlt_requant_scale(n, c + i) : 1.0f;
       if (is_float) {
-        rlt_pack_f32_panel(from, b, m->k, columns, nr, (float *)(void *)to);
+        rlt_pack_f32_weights(w, from, b, m->k, columns, nr, (float *)(void *)to);
       } else {
         int32_t offset = u->s8_gemm->a_offset + (is_int8 ? rlt_zero_point(n->in[0], 0) : 0);
-        rlt_pack_s8_panel(u->s8_gemm, from, b, scale, offset, m->k, columns, to);
+        rlt_pack_s8_weights(u->s8_gemm, w, from, b, scale, offset, m->k, columns, to);
       }
     }
-  if (m->w.family == RLT_FAMILY_HYBRID) pack_columns(n, m, (char *)dst + m->at_columns);
+  void *columns = (char *)dst + m->at_columns;
+  if (m->w.family == RLT_FAMILY_HYBRID) pack_columns(n, m, columns);
+  if (m->w.family == RLT_FAMILY_FIXED) pack_fixed_columns(n, m, columns);
 }

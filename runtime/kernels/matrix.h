@@ -3,36 +3,44 @@
  * in prepare and in run supplies pointers to rows of k activations; checks of types and scales, packing, cutting into
  * tiles and the epilogues are here.
  *
- *   family      activations   weights               bias      output
- *   FLOAT       FLOAT32       FLOAT32               FLOAT32   FLOAT32
- *   INT8        INT8          INT8, zero point 0    INT32     INT8
- *   HYBRID      FLOAT32       INT8, zero point 0    FLOAT32   FLOAT32; rows are quantized to int8 as they come */
+ *   family      activations   weights                     bias            output
+ *   FLOAT       FLOAT32       FLOAT32, FLOAT16            FLOAT32         FLOAT32
+ *   INT8        INT8          INT8, INT4, zero point 0    INT32           INT8
+ *   HYBRID      FLOAT32       INT8, INT4, zero point 0    FLOAT32         FLOAT32; rows are quantized as they come
+ *   FIXED       UINT8         UINT8                       INT32           UINT8
+ *               INT8          INT4, zero point 0          INT32           INT8
+ *               INT16         INT8, INT4, zero point 0    INT32, INT64    INT16
+ * FIXED rounds as LiteRT's own kernels do (fixed_output.h). UINT8 rows become int8 by subtracting 128; INT16 rows are
+ * split into two of int8, x = 256 high + low + 128, and multiplied one after the other. */
 #ifndef RLT_MATRIX_H
 #define RLT_MATRIX_H
 
 #include "../core/graph.h"
 #include "../simd/ukernels.h"
+#include "fixed_output.h"
+#include "weights.h"
 
-typedef enum rlt_family { RLT_FAMILY_FLOAT, RLT_FAMILY_INT8, RLT_FAMILY_HYBRID } rlt_family;
+typedef enum rlt_family { RLT_FAMILY_FLOAT, RLT_FAMILY_INT8, RLT_FAMILY_HYBRID, RLT_FAMILY_FIXED } rlt_family;
 
 /* What an op with weights computes on, and what its output passes through. */
 typedef struct rlt_weighted {
   rlt_family family;
   float lo, hi;  /* FLOAT, HYBRID */
   rlt_requant q; /* INT8 */
+  rlt_fixed fixed;
 } rlt_weighted;
 
 /* How a row of floats became int8: real = (q - zero) * scale. */
 typedef struct rlt_row_quant {
   float scale;
-  int32_t zero;
+  int32_t zero; /* UINT8: the sum of the row's values less 128 */
 } rlt_row_quant;
 
 /* A block of rows that the op presents. */
 typedef struct rlt_rows {
-  const void **at;      /* one pointer per row, to k float32 (FLOAT) or int8 values */
-  void *space;          /* where rows can be built: row_block rows, each space_stride bytes */
-  rlt_row_quant *quant; /* HYBRID: one per row */
+  const void **at; /* one pointer per row, to k float32 (FLOAT) or int8 values; INT16: then as many to low halves */
+  void *space;     /* where rows can be built: row_block rows, each space_stride bytes */
+  rlt_row_quant *quant; /* HYBRID, UINT8: one per row */
   void *extra;          /* the op's own scratch */
   const rlt_ukernels *u;
 } rlt_rows;
@@ -54,6 +62,7 @@ typedef struct rlt_matrix {
   int32_t panels;                               /* of one group */
   uint64_t panel_bytes, at_columns, pack_bytes; /* packed: panels by group, then HYBRID's columns */
   uint64_t space_stride;
+  int32_t planes;    /* 2 for INT16, else 1 */
   int32_t row_block; /* rows of a tile */
   int32_t col_block; /* panels of a tile */
   int32_t col_tiles; /* 1 when groups > 1 */
@@ -61,8 +70,20 @@ typedef struct rlt_matrix {
   uint64_t at_pointers, at_quant, at_space, at_sums, at_extra; /* parts of scratch, after pack_at_run's */
 } rlt_matrix;
 
+/* UNSUPPORTED where a sum of m->k products of INT16 could overflow its halves. */
+rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, const rlt_matrix *m);
+
+/* What of FIXED depends on the operator: how it rounds. */
+typedef struct rlt_roundings {
+  rlt_rounding int4, wide; /* wide: INT16 with a bias of INT64 */
+  bool is_dense;           /* FULLY_CONNECTED: INT16 without a bias is not wide; one scale, one product */
+} rlt_roundings;
+
 /* Checks types, quantization and bias of inputs (x, weights, bias) -> output 0, for weights whose `channels` output
  * channels lie along `axis`, and reads the fused activation. Errors: BAD_MODEL, UNSUPPORTED. */
+rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
+                             const rlt_roundings *roundings, rlt_weighted *w);
+/* The same without FIXED and with weights of FLOAT32 and INT8 only, for ops that pack by themselves. */
 rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                               rlt_weighted *w);
 
@@ -84,12 +105,24 @@ void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix 
 void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst);
 void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
                        int32_t k, int32_t columns, void *dst);
+/* The same of any weights (weights.h), the first at element `first`. */
+void rlt_pack_f32_weights(rlt_weights w, uint64_t first, const float *bias, int32_t k, int32_t columns, int32_t nr,
+                          float *dst);
+void rlt_pack_s8_weights(const rlt_s8_gemm *g, rlt_weights w, uint64_t first, const int32_t *bias, const float *scale,
+                         int32_t offset, int32_t k, int32_t columns, void *dst);
 uint64_t rlt_panel_bytes(const rlt_ukernels *u, rlt_family family, int32_t k); /* a multiple of 16 */
 int32_t rlt_sum_s8(const int8_t *w, int32_t k);                                /* wraps */
 
 /* Computes tiles [first, last) into output rows that are groups * n values long. */
 void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rlt_fill_rows fill, int32_t first,
                     int32_t last);
+
+/* Whether rows of x are not in memory as the loops want them, for any window. */
+static inline bool rlt_converts_rows(const rlt_node *n, const rlt_weighted *w) {
+  return w->family == RLT_FAMILY_HYBRID || (w->family == RLT_FAMILY_FIXED && n->in[0]->type != RLT_TYPE_INT8);
+}
+/* FIXED: presents row i, whose k values of x's type are at `raw`, which may be the row's own space for UINT8. */
+void rlt_convert_row(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, const void *raw);
 
 /* Quantizes `count` floats to int8 over the range of their values and 0, as XNNPACK's qd8 does. */
 rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out);

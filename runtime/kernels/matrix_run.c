@@ -10,7 +10,8 @@ typedef struct block {
   const rlt_matrix *m;
   const char *packed;
   const rlt_rows *rows;
-  int32_t *sums; /* HYBRID: one micro-tile of int32 */
+  const rlt_node *node;
+  int32_t *sums; /* HYBRID, FIXED: one micro-tile of int32, INT16: two */
   int32_t group, row, count;
   int32_t panel, panel_end;
   void *out;
@@ -30,6 +31,26 @@ static void finish_hybrid(const block *b, int32_t i0, int32_t m, int32_t c0, int
   }
 }
 
+/* The integer epilogue. */
+static void finish_fixed(const block *b, int32_t i0, int32_t m, int32_t c0, int32_t n) {
+  const rlt_matrix *k = b->m;
+  const rlt_column *columns = (const rlt_column *)(const void *)(b->packed + k->at_columns) + c0;
+  int32_t channels = k->n * k->groups, type = b->node->out[0]->type;
+  bool is_wide = rlt_fixed_is_wide(&k->w.fixed), is_uint8 = type == RLT_TYPE_UINT8;
+  const int32_t *low = b->sums + (size_t)k->mr * (size_t)k->nr;
+  for (int32_t i = 0; i < m; i++) {
+    size_t at = (size_t)(b->row + i0 + i) * (size_t)channels + (size_t)c0;
+    int64_t row_sum = is_uint8 ? b->rows->quant[i0 + i].zero : 0;
+    for (int32_t j = 0; j < n; j++) {
+      int64_t sum = b->sums[i * k->nr + j];
+      if (k->planes == 2) sum = sum * 256 + low[i * k->nr + j];
+      sum += columns[j].base - row_sum * columns[j].weight_zero;
+      if (!is_wide) sum = (int32_t)(uint32_t)sum;
+      rlt_store_fixed(type, b->out, at + (size_t)j, rlt_fixed_value(&k->w.fixed, &columns[j], sum));
+    }
+  }
+}
+
 static void run_micro(const block *b, const char *panel, int32_t p, int32_t i, int32_t step) {
   const rlt_matrix *m = b->m;
   bool is_float = m->w.family == RLT_FAMILY_FLOAT;
@@ -45,7 +66,11 @@ static void run_micro(const block *b, const char *panel, int32_t p, int32_t i, i
                        &m->w.q);
   } else {
     b->u->s8_gemm->run_s32(step, columns, m->k, (const int8_t *const *)rows, panel, b->sums, (size_t)nr);
-    finish_hybrid(b, i, step, c, columns);
+    if (m->planes == 2)
+      b->u->s8_gemm->run_s32(step, columns, m->k, (const int8_t *const *)rows + m->row_block, panel,
+                             b->sums + (size_t)m->mr * (size_t)nr, (size_t)nr);
+    if (m->w.family == RLT_FAMILY_HYBRID) finish_hybrid(b, i, step, c, columns);
+    else finish_fixed(b, i, step, c, columns);
   }
 }
 
@@ -74,7 +99,8 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
   }
   rlt_rows rows = {(const void **)(void *)(scratch + m->at_pointers), scratch + m->at_space,
                    (rlt_row_quant *)(void *)(scratch + m->at_quant), scratch + m->at_extra, r->u};
-  block b = {r->u, m, packed, &rows, (int32_t *)(void *)(scratch + m->at_sums), 0, 0, 0, 0, 0, n->out[0]->data};
+  block b = {.u = r->u, .m = m, .packed = packed, .rows = &rows, .node = n, .out = n->out[0]->data};
+  b.sums = (int32_t *)(void *)(scratch + m->at_sums);
   int32_t filled = -1;
   for (int32_t tile = first; tile < last && m->rows > 0; tile++) {
     int32_t row_tile = tile / m->col_tiles, col_tile = tile % m->col_tiles;
@@ -87,6 +113,28 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
       filled = row_tile;
       multiply(&b);
     }
+  }
+}
+
+void rlt_convert_row(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, const void *raw) {
+  int8_t *to = (int8_t *)rows->space + (size_t)i * (size_t)m->space_stride;
+  rows->at[i] = to;
+  if (n->in[0]->type == RLT_TYPE_UINT8) {
+    const uint8_t *from = raw;
+    int32_t sum = 0;
+    for (int32_t k = 0; k < m->k; k++) {
+      to[k] = (int8_t)(from[k] - 128);
+      sum += to[k];
+    }
+    rows->quant[i].zero = sum;
+    return;
+  }
+  const int16_t *from = raw;
+  int8_t *low = to + m->space_stride / 2;
+  rows->at[m->row_block + i] = low;
+  for (int32_t k = 0; k < m->k; k++) {
+    to[k] = (int8_t)(from[k] >> 8);
+    low[k] = (int8_t)((from[k] & 255) - 128);
   }
 }
 

@@ -43,13 +43,14 @@ class Arg:
 
 @dataclass
 class Out:
-    """An output. Its declared shape matters only where shapes are data."""
+    """An output. Without a shape it is declared with the one the operator gives it: LiteRT chooses
+    its path by what the file declares."""
 
     type: str = "FLOAT32"
     scale: Any = None
     zero: Any = 0
     axis: int = 0
-    shape: tuple[int, ...] = (1,)
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -107,16 +108,32 @@ def single_op(
             shape = arg.value.shape
             values.append(graph.add_input(f"x{i}", arg.type, shape, quant=_quant(arg)))
             feeds.append(arg.value)
+    outs = [outs] if isinstance(outs, Out) else outs
     results = [
-        ir.Value(f"y{i}", out.type, out.shape, quant=_quant(out))
-        for i, out in enumerate([outs] if isinstance(outs, Out) else outs)
+        ir.Value(f"y{i}", out.type, (1,) if out.shape is None else out.shape, quant=_quant(out))
+        for i, out in enumerate(outs)
     ]
     custom = {} if custom_options is None else {"custom_code": op, "custom_options": custom_options}
     node = graph.add_node("CUSTOM" if custom else op, values, results, options, **custom)
     node.intermediates = list(intermediates)
     graph.outputs = list(results)
     with mock.patch("converter.writer.verify"):  # some are wrong on purpose
-        return OpModel(op, write_tflite(ir.Model([graph])), feeds)
+        content = write_tflite(ir.Model([graph]))
+        if any(out.shape is None for out in outs):
+            for value, out, shape in zip(results, outs, shapes_of(content), strict=False):
+                value.shape = value.shape if out.shape is not None else shape
+            content = write_tflite(ir.Model([graph]))
+    return OpModel(op, content, feeds)
+
+
+def shapes_of(content: bytes) -> list[tuple[int, ...]]:
+    """Shapes of the outputs, as this runtime knows them before it runs; [] where it refuses."""
+    try:
+        mine = runtime.Interpreter(model_content=content)
+        mine.allocate_tensors()
+    except runtime.RilletError:
+        return []
+    return [tuple(int(d) for d in detail["shape"]) for detail in mine.get_output_details()]
 
 
 def _run(interpreter: Any, feeds: list[np.ndarray]) -> list[np.ndarray]:

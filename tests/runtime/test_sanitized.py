@@ -21,6 +21,7 @@ SUITES = [
     "shape_ops",
     "slices",
     "matrix_ops",
+    "matrix_types",
     "plan",
     "recurrent_lstm",
     "recurrent_rnn",

@@ -18,8 +18,6 @@ from converter import ir, read_tflite, write_tflite
 # What this runtime does not run yet, and words of the reason. The list may only get shorter.
 REFUSED = {
     "deeplabv3_mnv2_pascal_quant": "UINT8",
-    "mobilenet_v1_0.25_128_quant": "UINT8",
-    "nmp": "is computed, and the shape that depends on it",
 }
 
 MODELS = zoo_files("models/tflite/*.tflite")
