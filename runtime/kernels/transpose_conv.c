@@ -128,10 +128,13 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   return prepare_any(p, n, (const int32_t[]){2, 1, 3}, padding, activation, window);
 }
 
-/* What stride and a window make of an axis of `in`; -1: too much. */
+/* What stride and a window make of an axis of `in`, by MediaPipe's rule: of the sizes that SAME takes to `in`, the one
+ * that leaves as much for its last step as the input leaves for its own; -1: too much. */
 static int32_t grown(int32_t in, int32_t kernel, int32_t stride, int32_t padding) {
-  int64_t out = padding == RLT_PADDING_SAME ? (int64_t)in * stride : (int64_t)(in - 1) * stride + kernel;
-  return in > 0 && stride > 0 && out <= INT32_MAX / 4 ? (int32_t)out : -1;
+  if (in <= 0 || stride <= 0) return -1;
+  int32_t rest = (in - 1) % stride + 1, last = padding == RLT_PADDING_SAME && rest < kernel ? rest : kernel;
+  int64_t out = (int64_t)(in - 1) * stride + last;
+  return out <= INT32_MAX / 4 ? (int32_t)out : -1;
 }
 
 /* Options: padding, stride_width, stride_height. */

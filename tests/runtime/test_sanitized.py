@@ -33,6 +33,7 @@ SUITES = [
     "detection",
     "dynamic_ops",
     "spatial",
+    "spatial_custom",
     "spatial_matmul",
     "spatial_norms",
     "spatial_products",

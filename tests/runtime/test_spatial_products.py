@@ -49,11 +49,12 @@ def transpose_conv(
     bias: bool = True,
     per_channel: bool = True,
     computed_weights: bool = False,
+    size_rule: Any = grown,
 ) -> OpModel:
     rng = np.random.default_rng(sum(shape) + outputs)
     out_shape = (
         shape[0],
-        *(grown(shape[1 + i], kernel[i], stride[i], padding) for i in range(2)),
+        *(size_rule(shape[1 + i], kernel[i], stride[i], padding) for i in range(2)),
         outputs,
     )
     options = {
@@ -192,11 +193,17 @@ def test_transpose_conv_of_special_values() -> None:
 # ---- Convolution2DTransposeBias ----
 
 
+def mediapipe_size(size: int, kernel: int, stride: int, padding: str) -> int:
+    rest = (size - 1) % stride + 1
+    return (size - 1) * stride + (min(kernel, rest) if padding == "SAME" else kernel)
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_mediapipe_transpose_conv_is_the_builtin_one(name: str, padding: str) -> None:
     shape, outputs, kernel, stride = SHAPES[name]
-    builtin = transpose_conv(shape, outputs, kernel, stride, padding=padding)
+    sizes = {"size_rule": mediapipe_size, "padding": padding}
+    builtin = transpose_conv(shape, outputs, kernel, stride, **sizes)
     rng = np.random.default_rng(sum(shape) + outputs)
     x = rng.normal(0, 1.5, shape).astype(np.float32)
     weights = rng.normal(0, 0.3, (outputs, *kernel, shape[3])).astype(np.float32)
