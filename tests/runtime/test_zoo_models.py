@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Public models: each runs and agrees with LiteRT, or is refused in words for a known reason."""
+"""Public models: each runs and agrees with LiteRT."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ from zoo import zoo_files
 import runtime
 from converter import ir, read_tflite, write_tflite
 
-# What this runtime does not run yet, and words of the reason. The list may only get shorter.
-REFUSED = {
-    "deeplabv3_mnv2_pascal_quant": "UINT8",
-}
-
 MODELS = zoo_files("models/tflite/*.tflite")
-RUNS = [path for path in MODELS if path.stem not in REFUSED]
 
 
 def in_builtin_operators(path: Path) -> bytes:
@@ -68,7 +62,7 @@ def error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("isa", [None, "scalar"])
 def test_agrees_with_litert(path, isa, monkeypatch):
     if isa:
@@ -85,7 +79,7 @@ def test_agrees_with_litert(path, isa, monkeypatch):
             assert (a != b).mean() <= 1e-3
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_the_arena_is_near_the_least_possible(path):
     interpreter = runtime.Interpreter(path)
     interpreter.allocate_tensors()
@@ -95,7 +89,7 @@ def test_the_arena_is_near_the_least_possible(path):
     assert memory["arena"] <= 1.1 * memory["peak_live"] + scratch + 64
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_memory_reuse_and_threads_do_not_change_a_bit(path):
     expected = outputs(runtime.Interpreter(path))
     apart = outputs(runtime.Interpreter(path, experimental_preserve_all_tensors=True))
@@ -103,12 +97,3 @@ def test_memory_reuse_and_threads_do_not_change_a_bit(path):
     for a, b, c in zip(expected, apart, threaded, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in MODELS if p.stem in REFUSED], ids=lambda path: path.stem
-)
-def test_refused_in_words(path):
-    with pytest.raises(runtime.RilletError, match=REFUSED[path.stem]) as caught:
-        runtime.Interpreter(path).allocate_tensors()
-    assert caught.value.status == "UNSUPPORTED"
