@@ -9,11 +9,13 @@ import mmap
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import _binding as c
+from ._custom import CustomOps
 from .errors import RilletError
 
 # TensorType -> NumPy's type, or None where NumPy has none. Packed 4-bit integers are shown as int8.
@@ -57,12 +59,16 @@ class Model:
     Args:
       model_path: file to map into memory; it must not change while the model lives.
       model_content: the model's bytes instead of a path (copied if they could change).
+      custom_ops: custom_code -> function; see `Interpreter`.
 
     Raises RilletError with status BAD_MODEL, UNSUPPORTED or LIMIT.
     """
 
     def __init__(
-        self, model_path: str | os.PathLike[str] | None = None, model_content: Any = None
+        self,
+        model_path: str | os.PathLike[str] | None = None,
+        model_content: Any = None,
+        custom_ops: Mapping[str, Any] | None = None,
     ) -> None:
         if (model_path is None) == (model_content is None):
             raise RilletError("give either model_path or model_content")
@@ -73,6 +79,7 @@ class Model:
         if self.bytes.flags.writeable:  # what was verified must not change afterwards
             self.bytes = self.bytes.copy()
         address, size = self.bytes.ctypes.data, self.bytes.nbytes
+        self.custom = CustomOps(custom_ops or {}, DTYPES)
         need = ctypes.c_size_t()
         self.pointer = ctypes.c_void_p()
         try:
@@ -81,7 +88,8 @@ class Model:
             block = self.structure.ctypes.data
             c.call(
                 "rlt_open",
-                *(address, size, None, None, 0, block, need.value, ctypes.byref(self.pointer)),
+                *(address, size, None, self.custom.table, self.custom.count),
+                *(block, need.value, ctypes.byref(self.pointer)),
             )
         except RilletError as error:
             raise RilletError(f"{origin}: {error}", error.status) from None

@@ -64,6 +64,7 @@ class Session:
         self.model, self.subgraph = model, subgraph
         self.node_ns = np.zeros(model.node_count(subgraph), np.uint64)
         self.invokes = 0
+        self._it = ctypes.c_void_p()
         self._guard = _OneAtATime()
         self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
         self._views: list[weakref.ref[_Memory]] = []
@@ -94,7 +95,6 @@ class Session:
         self._state_of = state_of  # which owns memory that this session uses
         size = lib.rlt_create_size(model.pointer, ctypes.byref(options))
         self._state = aligned_block(size)
-        self._it = ctypes.c_void_p()
         c.call(
             "rlt_create",
             model.pointer,
@@ -112,6 +112,17 @@ class Session:
                 node_ns[node] += ns
 
         return add
+
+    def _call(self, name: str) -> None:
+        """A call in which custom operators run: what one of them raised is raised here."""
+        self.model.custom.take_raised()
+        try:
+            c.call(name, self._it)
+        except RilletError as error:
+            raised = self.model.custom.take_raised()
+            if raised is None:
+                raise
+            raise raised from error
 
     def _refuse_views(self, doing: str) -> None:
         self._views = [ref for ref in self._views if ref() is not None]
@@ -182,7 +193,7 @@ class Session:
 
     def _prepare(self) -> None:
         if not self._planned:
-            c.call("rlt_prepare", self._it)
+            self._call("rlt_prepare")
             self._planned = True
 
     def _bind(self, sizes: c.Sizes) -> None:
@@ -321,7 +332,7 @@ class Session:
                     " resize_tensor_input()",
                     "BAD_STATE",
                 )
-            c.call("rlt_invoke", self._it)
+            self._call("rlt_invoke")
             self.invokes += 1
 
     def reset_variables(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Interpreter:
       model: a `Model` to share with other interpreters, instead of a path or bytes.
       isa: the highest instruction set to use ("scalar", "avx2", ...); by default what the
         environment variable RILLET_ISA says, else the best there is.
+      custom_ops: operators of your own, custom_code -> fn, or (fn, shapes).
+        ``fn(*inputs, options=bytes)`` gets arrays, None for one left out, and returns an array or a
+        tuple of them, of exactly the outputs' dtypes and shapes: those the file declares, or the
+        list that ``shapes(*input_shapes, options=bytes)`` returns. What it raises reaches the
+        caller of `invoke`.
       Other experimental keywords are ignored, with a warning where they ask for something.
 
     Raises:
@@ -68,6 +73,7 @@ class Interpreter:
         profile: bool = False,
         model: Model | None = None,
         isa: str | None = None,
+        custom_ops: Mapping[str, Any] | None = None,
     ) -> None:
         _warn_of_ignored(
             experimental_delegates=experimental_delegates,
@@ -87,7 +93,9 @@ class Interpreter:
         if num_threads is not None and num_threads < 1:
             raise RilletError(f"num_threads should be >= 1, it is {num_threads}")
         if model is None:
-            model = Model(model_path, model_content)
+            model = Model(model_path, model_content, custom_ops)
+        elif custom_ops is not None:
+            raise RilletError("give custom_ops to the Model, which is shared")
         elif model_path is not None or model_content is not None:
             raise RilletError("give one of model, model_path and model_content")
         self._model = model
@@ -105,7 +113,13 @@ class Interpreter:
     def _session_of(self, subgraph: int) -> Session:
         if subgraph not in self._sessions:
             self._sessions[subgraph] = Session(
-                self._model, subgraph, self._threads, self._preserve, self._timed, isa=self._isa
+                self._model,
+                subgraph,
+                self._threads,
+                self._preserve,
+                self._timed,
+                state_of=next(iter(self._sessions.values()), None),
+                isa=self._isa,
             )
         return self._sessions[subgraph]
 

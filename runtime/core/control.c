@@ -80,7 +80,7 @@ static rlt_status prepare_if(rlt_prep *p, rlt_node *n) {
 
 static rlt_status run_if(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)first, (void)last;
-  bool yes;
+  bool yes = false;
   RLT_TRY(read_condition(r, n->in[0], &yes));
   int32_t branch = n->def->calls[yes ? 0 : 1];
   RLT_TRY(rlt_call(r, n, branch, n->in + 1, n->def->n_inputs - 1));
@@ -112,7 +112,7 @@ static rlt_status prepare_while(rlt_prep *p, rlt_node *n) {
 static rlt_status run_while(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)first, (void)last;
   int32_t count = n->def->n_inputs, condition = n->def->calls[0], body = n->def->calls[1];
-  bool again;
+  bool again = false;
   for (int32_t i = 0; i < count; i++) RLT_TRY(copy_value(r, n->out[i], n->in[i]));
   for (;;) {
     RLT_TRY(rlt_call(r, n, condition, n->out, count));

@@ -101,10 +101,16 @@ rlt_status rlt_fail(rlt_error *err, rlt_status status, const char *format, ...) 
 }
 
 rlt_status rlt_at_node(rlt_error *err, const rlt_subgraph_def *g, int32_t subgraph, int32_t node) {
+  if (err->node >= 0) return err->status; /* the node of a called subgraph says where */
   char said[sizeof err->text];
   __builtin_memcpy(said, err->text, sizeof said);
   const rlt_node_def *n = &g->nodes[node];
   writer w = whole_text(err);
+  if (subgraph > 0) {
+    put_string(&w, "subgraph ");
+    put_signed(&w, subgraph);
+    put_string(&w, " ");
+  }
   put_string(&w, "node ");
   put_signed(&w, node);
   put_string(&w, " ");

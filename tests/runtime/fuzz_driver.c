@@ -176,6 +176,7 @@ static void grow_blocks(const uint8_t *data, size_t size) {
   const rlt_model *m = NULL;
   rlt_interpreter *it = NULL;
   rlt_error err;
+  rlt_options options = {.threads = 1, .grow = grow};
   rlt_sizes sizes;
   size_t need;
   expect(rlt_open_size(data, size, &need, &err) == RLT_OK, "open_size");
@@ -184,11 +185,11 @@ static void grow_blocks(const uint8_t *data, size_t size) {
     expect(judged(rlt_open(data, size, NULL, NULL, 0, structure, n, &m, &err), &err) == RLT_NO_MEMORY,
            "open took too little");
   expect(rlt_open(data, size, NULL, NULL, 0, structure, need, &m, &err) == RLT_OK, "open");
-  need = rlt_create_size(m, NULL);
+  need = rlt_create_size(m, &options);
   void *state = block(need);
   for (size_t n = 0; n < need; n += 16)
-    expect(judged(rlt_create(m, NULL, state, n, &it, &err), &err) == RLT_NO_MEMORY, "create took too little");
-  expect(rlt_create(m, NULL, state, need, &it, &err) == RLT_OK, "create");
+    expect(judged(rlt_create(m, &options, state, n, &it, &err), &err) == RLT_NO_MEMORY, "create took too little");
+  expect(rlt_create(m, &options, state, need, &it, &err) == RLT_OK, "create");
   expect(rlt_get_sizes(it, &sizes) == RLT_BAD_STATE, "sizes before prepare");
   expect(judged(rlt_bind(it, NULL, 0, false, NULL, 0, &err), &err) == RLT_BAD_STATE, "bind before prepare");
   expect(judged(rlt_invoke(it, &err), &err) == RLT_BAD_STATE, "invoke before prepare");
@@ -211,6 +212,7 @@ static void grow_blocks(const uint8_t *data, size_t size) {
   fill_inputs(m, it);
   expect(rlt_invoke(it, &err) == RLT_OK && read_outputs(m, it) == first, "packed by the first, run by the second");
   counts[RLT_OK]++;
+  free_region();
   free(prepared);
   free(arena);
   free(state);
