@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * EMBEDDING_LOOKUP (rows of a table, dequantized where the output is float) and EMBEDDING_LOOKUP_SPARSE (weighted sums
- * of rows). */
+ * EMBEDDING_LOOKUP (rows of a table, dequantized where the output is float), EMBEDDING_LOOKUP_SPARSE (weighted sums
+ * of rows) and HASHTABLE_LOOKUP (rows by their keys). */
 #include "move.h"
 
 /* ---- EMBEDDING_LOOKUP ---- */
@@ -135,6 +135,47 @@ static rlt_status run_sparse(const rlt_run *r, const rlt_node *n, int32_t first,
   return RLT_OK;
 }
 
+/* ---- HASHTABLE_LOOKUP: rows by sorted keys; zeros, and no hit, where a key is not there ---- */
+
+static rlt_status prepare_hashtable(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_check_arity(p, n, 3, 3, 2));
+  const rlt_tensor *wanted = n->in[0], *keys = n->in[1], *table = n->in[2];
+  int32_t dims[RLT_MAX_RANK];
+  for (int32_t i = 0; i < 2; i++) RLT_TRY(rlt_check_type(p, n->in[i], RLT_BIT(RLT_TYPE_INT32), "INT32"));
+  RLT_TRY(rlt_check_moved(p, table, n->out[0]));
+  RLT_TRY(rlt_check_type(p, n->out[1], RLT_BIT(RLT_TYPE_UINT8), "UINT8"));
+  bool fits = wanted->rank == 1 && keys->rank == 1 && table->rank >= 1 && keys->dims[0] == table->dims[0];
+  RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T and %T are no keys of rows of %T", wanted, keys, table);
+  dims[0] = wanted->dims[0];
+  for (int32_t d = 1; d < table->rank; d++) dims[d] = table->dims[d];
+  RLT_TRY(rlt_set_shape(p, n->out[1], 1, dims));
+  return rlt_set_shape(p, n->out[0], table->rank, dims);
+}
+
+static rlt_status run_hashtable(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)r, (void)first, (void)last;
+  const rlt_tensor *table = n->in[2];
+  const int32_t *wanted = n->in[0]->data, *keys = n->in[1]->data;
+  uint64_t bytes = (uint64_t)rlt_span(table, 1, table->rank) * rlt_type_bytes(table->type);
+  for (int64_t i = 0; i < n->in[0]->dims[0]; i++) {
+    int64_t from = 0, to = n->in[1]->dims[0];
+    while (from < to) {
+      int64_t middle = from + (to - from) / 2;
+      if (keys[middle] < wanted[i]) {
+        from = middle + 1;
+      } else {
+        to = middle;
+      }
+    }
+    bool hit = from < n->in[1]->dims[0] && keys[from] == wanted[i];
+    uint8_t *row = (uint8_t *)n->out[0]->data + (uint64_t)i * bytes;
+    ((uint8_t *)n->out[1]->data)[i] = hit;
+    if (hit) rlt_copy(row, (const uint8_t *)table->data + (uint64_t)from * bytes, bytes);
+    if (!hit && bytes) __builtin_memset(row, 0, (size_t)bytes);
+  }
+  return RLT_OK;
+}
+
 const rlt_kernel rlt_kernel_embedding_lookup = {
     .name = "EMBEDDING_LOOKUP", .max_version = 4, .prepare = prepare_lookup, .run = run_lookup};
 const rlt_kernel rlt_kernel_embedding_lookup_sparse = {.name = "EMBEDDING_LOOKUP_SPARSE",
@@ -142,3 +183,5 @@ const rlt_kernel rlt_kernel_embedding_lookup_sparse = {.name = "EMBEDDING_LOOKUP
                                                        .max_version = 1,
                                                        .prepare = prepare_sparse,
                                                        .run = run_sparse};
+const rlt_kernel rlt_kernel_hashtable_lookup = {
+    .name = "HASHTABLE_LOOKUP", .max_version = 1, .prepare = prepare_hashtable, .run = run_hashtable};

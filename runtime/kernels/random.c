@@ -101,16 +101,18 @@ static rlt_status run_random(const rlt_run *r, const rlt_node *n, int32_t first,
 static rlt_status prepare_multinomial(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 2, 2, 1));
   const rlt_tensor *logits = n->in[0];
-  int32_t samples, count;
   RLT_TRY(rlt_check_type(p, logits, RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32"));
+  RLT_TRY(rlt_check_type(p, n->in[1], RLT_BIT(RLT_TYPE_INT32), "INT32"));
   RLT_TRY(rlt_check_type(p, n->out[0], RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
-  RLT_TRY(rlt_const_ints(p, n->in[1], 1, &samples, &count));
-  RLT_REQUIRE(p->err, count == 1 && samples >= 0, RLT_BAD_MODEL, "%T must be one number, not below 0", n->in[1]);
+  const int32_t *samples = rlt_const_data(n->in[1]);
+  RLT_REQUIRE(p->err, n->in[1]->count == 1 && (!samples || *samples >= 0), RLT_BAD_MODEL,
+              "%T must be one number, not below 0", n->in[1]);
   RLT_REQUIRE(p->err, logits->rank == 2 && logits->dims[1] > 0, RLT_BAD_MODEL, "%T must be rows of some classes",
               logits);
   seed(n->data, n);
   n->scratch_bytes = (uint64_t)logits->dims[1] * sizeof(double);
-  return rlt_set_shape(p, n->out[0], 2, (int32_t[]){logits->dims[0], samples});
+  if (!samples) rlt_open_shape(n->out[0]);
+  return samples ? rlt_set_shape(p, n->out[0], 2, (int32_t[]){logits->dims[0], *samples}) : RLT_OK;
 }
 
 static bool is_finite(float x) { return (rlt_f32_bits(x) & 0x7fffffffu) < 0x7f800000u; }
@@ -144,6 +146,9 @@ static int64_t class_of(const double *sums, int64_t classes, double value) {
 static rlt_status run_multinomial(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)first, (void)last;
   const rlt_tensor *logits = n->in[0], *y = n->out[0];
+  if (y->by_run) {
+    RLT_TRY(rlt_set_output(r, n->out[0], 2, (int32_t[]){logits->dims[0], *(const int32_t *)n->in[1]->data}));
+  }
   philox *g = n->data, own = *g;
   double *sums = r->scratch;
   int64_t classes = logits->dims[1], samples = y->dims[1];

@@ -108,7 +108,7 @@ FIVE = [np.ones((1, 5, 4), np.float32), np.ones((1, 5, 6), np.float32), np.ones(
 REFUSED: list[tuple[str, OpModel, str]] = [
     (
         "options",
-        single_op("TFLite_Detection_PostProcess", FIVE, [Out()] * 4, custom_options=b""),
+        single_op("TFLite_Detection_PostProcess", FIVE, [Out(shape=(1,))] * 4, custom_options=b""),
         "no FlexBuffer",
     ),
     ("detections", detection(FIVE, max_detections=0), "max_detections"),

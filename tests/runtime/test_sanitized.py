@@ -32,6 +32,7 @@ SUITES = [
     "misc_ops",
     "detection",
     "dynamic_ops",
+    "stablehlo_ops",
     "spatial",
     "spatial_custom",
     "spatial_matmul",
