@@ -160,6 +160,8 @@ rlt_status rlt_prepare_node(rlt_prep *p, rlt_frame *f, int32_t node) {
     return RLT_OK;
   }
   RLT_TRY(status);
+  for (int32_t i = 0; i < n->def->n_outputs; i++) is_const = is_const && !n->out[i]->by_run;
+  for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->is_const = is_const;
   n->when = is_const ? RLT_AT_BIND : RLT_AT_INVOKE;
   if (late) mark_late(n, true);
   return !late && can_run_now(n) ? run_now(p, n) : RLT_OK;

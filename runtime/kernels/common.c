@@ -40,32 +40,6 @@ void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values) {
   for (int32_t i = 0; i < cap && (uint64_t)i < t->count; i++) values[i] = int_at(t->type, t->data, i);
 }
 
-rlt_status rlt_declared_shape(rlt_prep *p, rlt_tensor *out, const rlt_tensor *why) {
-  (void)p, (void)out, (void)why;
-  return RLT_LATER;
-}
-
-rlt_status rlt_read_shape(rlt_prep *p, rlt_tensor *y, const rlt_tensor *shape, int32_t *rank, int32_t *dims) {
-  if (shape->count == 0 || rlt_const_data(shape)) return rlt_const_ints(p, shape, RLT_MAX_RANK, dims, rank);
-  RLT_TRY(rlt_check_type(p, shape, RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
-  RLT_TRY(rlt_declared_shape(p, y, shape));
-  RLT_REQUIRE(p->err, shape->count == (uint64_t)y->rank, RLT_BAD_MODEL, "%T is no shape for %T", shape, y);
-  *rank = y->rank;
-  for (int32_t d = 0; d < y->rank; d++) dims[d] = y->dims[d];
-  return RLT_OK;
-}
-
-rlt_status rlt_check_shape(rlt_error *err, const rlt_tensor *shape, const rlt_tensor *y) {
-  int32_t dims[RLT_MAX_RANK] = {0};
-  if (shape->count == 0 || rlt_const_data(shape)) return RLT_OK;
-  rlt_read_ints(shape, RLT_MAX_RANK, dims);
-  for (int32_t d = 0; d < y->rank; d++) {
-    RLT_REQUIRE(err, dims[d] == y->dims[d], RLT_BAD_VALUE, "dimension %d of the computed shape is %d, %T is declared",
-                d, dims[d], y);
-  }
-  return RLT_OK;
-}
-
 /* ---- activations ---- */
 
 rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float *hi) {

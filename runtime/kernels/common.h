@@ -23,19 +23,10 @@ rlt_status rlt_check_type(rlt_prep *p, const rlt_tensor *t, uint64_t mask, const
 rlt_status rlt_check_same_type(rlt_prep *p, const rlt_tensor *a, const rlt_tensor *b);
 /* axis in [-rank, rank) is made non-negative. BAD_MODEL otherwise. */
 rlt_status rlt_check_axis(rlt_prep *p, int32_t *axis, int32_t rank);
-/* Copies a constant INT32 or INT64 tensor of at most `cap` values. UNSUPPORTED if computed: prepare needs its values.
- */
+/* Copies an INT32 or INT64 tensor of at most `cap` values that prepare needs. LATER where they are not there yet. */
 rlt_status rlt_const_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count);
 /* Copies INT32 or INT64 values at run time: at most `cap`, clamped to int32. */
 void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values);
-/* A shape that only run time's values tell is taken from what the file declares for the output; the kernel's run has
- * to check it. UNSUPPORTED if the declaration is open (-1). `why` is the input that is not constant. */
-rlt_status rlt_declared_shape(rlt_prep *p, rlt_tensor *out, const rlt_tensor *why);
-
-/* The shape that tensor `shape` holds: a constant, or where it is computed the one declared for y, which the kernel's
- * run then has to check by rlt_check_shape (BAD_VALUE). */
-rlt_status rlt_read_shape(rlt_prep *p, rlt_tensor *y, const rlt_tensor *shape, int32_t *rank, int32_t *dims);
-rlt_status rlt_check_shape(rlt_error *err, const rlt_tensor *shape, const rlt_tensor *y);
 
 /* ---- activations -------------------------------------------------------------------------------------------- */
 

@@ -21,24 +21,9 @@ static rlt_status read_size(rlt_prep *p, rlt_node *n) {
   int32_t values[2], count;
   RLT_TRY(rlt_check_type(p, size, RLT_BIT(RLT_TYPE_INT32), "INT32"));
   RLT_REQUIRE(p->err, size->count == 2, RLT_BAD_MODEL, "%T must hold height and width", size);
-  if (rlt_const_data(size)) {
-    RLT_TRY(rlt_const_ints(p, size, 2, values, &count));
-    RLT_REQUIRE(p->err, values[0] > 0 && values[1] > 0, RLT_BAD_MODEL, "it resizes to %d x %d", values[0], values[1]);
-    return rlt_set_shape(p, y, 4, (int32_t[]){x->dims[0], values[0], values[1], x->dims[3]});
-  }
-  RLT_TRY(rlt_declared_shape(p, y, size));
-  bool fits = y->rank == 4 && y->dims[0] == x->dims[0] && y->dims[3] == x->dims[3] && y->dims[1] > 0 && y->dims[2] > 0;
-  RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T is declared, and is no resized form of %T", y, x);
-  return RLT_OK;
-}
-
-/* A computed size is the declared one. */
-static rlt_status check_size(rlt_error *err, const rlt_node *n) {
-  int32_t values[2] = {0, 0};
-  rlt_read_ints(n->in[1], 2, values);
-  RLT_REQUIRE(err, values[0] == n->out[0]->dims[1] && values[1] == n->out[0]->dims[2], RLT_BAD_VALUE,
-              "the computed size is %d x %d, %T is declared", values[0], values[1], n->out[0]);
-  return RLT_OK;
+  RLT_TRY(rlt_const_ints(p, size, 2, values, &count));
+  RLT_REQUIRE(p->err, values[0] > 0 && values[1] > 0, RLT_BAD_MODEL, "it resizes to %d x %d", values[0], values[1]);
+  return rlt_set_shape(p, y, 4, (int32_t[]){x->dims[0], values[0], values[1], x->dims[3]});
 }
 
 static rlt_status prepare_any(rlt_prep *p, rlt_node *n, bool align_corners, bool half_pixel_centers) {
@@ -227,7 +212,6 @@ static void nearest_rows(const rlt_node *n, int64_t begin, int64_t end) {
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const resize_data *k = n->data;
   int64_t begin, end;
-  RLT_TRY(check_size(r->err, n));
   if (n->out[0]->count == 0) return RLT_OK;
   rlt_part(n, (int64_t)n->out[0]->dims[0] * k->out_h, first, last, &begin, &end);
   if (n->def->op == RLT_OP_RESIZE_NEAREST_NEIGHBOR) nearest_rows(n, begin, end);

@@ -112,7 +112,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   const rlt_tensor *weights = n->in[1], *x = n->in[2];
   RLT_TRY(check_shapes(p, x, weights));
   RLT_TRY(rlt_check_type(p, n->in[0], RLT_BIT(RLT_TYPE_INT32), "INT32"));
-  RLT_TRY(rlt_read_shape(p, n->out[0], n->in[0], &rank, shape));
+  RLT_TRY(rlt_const_ints(p, n->in[0], RLT_MAX_RANK, shape, &rank));
   bool fits = rank == 4 && shape[0] == x->dims[0] && shape[1] > 0 && shape[2] > 0 && shape[3] == weights->dims[0];
   RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T holds no output shape for %T with weights %T", n->in[0], x, weights);
   rlt_window window = {.in_h = shape[1],
@@ -326,7 +326,6 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   bool is_float = d->w.family == RLT_FAMILY_FLOAT, hybrid = d->w.family == RLT_FAMILY_HYBRID;
   size_t element = d->w.family == RLT_FAMILY_INT8 ? 1 : sizeof(float);
   work k = {.u = r->u, .d = d, .packed = n->packed, .product = scratch + d->at_product, .row = scratch + d->at_row};
-  if (n->def->op == RLT_OP_TRANSPOSE_CONV) RLT_TRY(rlt_check_shape(r->err, n->in[0], n->out[0]));
   if (n->out[0]->count == 0) return RLT_OK;
   if (d->pack_at_run) {
     pack_into(r->u, n, scratch);

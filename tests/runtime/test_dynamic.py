@@ -141,6 +141,33 @@ def test_the_file_bounds_what_it_declares():
     assert interpreter.memory()["region"] == 0
 
 
+def test_what_is_bounded_needs_no_memory_that_grows():
+    """WHERE has at most as many rows as there are values; what follows takes them on."""
+    sub = models.Sub("main")
+    x = sub.input((3, 4))
+    rows = sub.op("WHERE", [x], ((1, 2), "INT64", (-1, 2)))
+    doubled = sub.op("CAST", [rows], ((1, 2), "FLOAT32", (-1, 2)))
+    data = np.float32([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 0, 4]])
+    for feed in (data, np.zeros((3, 4), np.float32), np.ones((3, 4), np.float32)):
+        (found,) = check(sub, [doubled], feed)
+        np.testing.assert_array_equal(found, np.argwhere(feed))
+    interpreter = runtime.Interpreter(model_content=models.serialize(sub.graph))
+    run(interpreter, data)
+    assert extents(interpreter) == [BOUNDED, BOUNDED]
+    assert interpreter.memory()["region"] == 0
+
+
+def test_sizes_that_follow_from_constants_alone():
+    sub = models.Sub("main")
+    x = sub.input((1, 2))
+    rows = sub.op("WHERE", [np.array([True, False, True])], ((1, 1), "INT64", (-1, 1)))
+    cast = sub.op("CAST", [rows], ((1, 1), "FLOAT32", (-1, 1)))
+    (found,) = check(
+        sub, [sub.op("ADD", [cast, x], ((1, 2), "FLOAT32", (-1, 2)))], np.ones((1, 2), "f")
+    )
+    np.testing.assert_array_equal(found, [[1, 1], [3, 3]])
+
+
 def test_without_memory_that_grows_such_models_are_refused():
     content = models.serialize(computed_reshape().graph)
     session = runtime.Interpreter(model_content=content)._session
