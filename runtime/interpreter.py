@@ -297,6 +297,15 @@ class Interpreter:
         sizes = self._session.sizes()
         return {name: int(getattr(sizes, name)) for name, *_ in sizes._fields_}
 
+    def extent(self) -> str:
+        """How much is known of the main graph's sizes before it runs: "static" (all), "bounded"
+        (what `memory` says is the most), or "unbounded" (an invoke may take more memory).
+        """
+        self._session.plan()
+        tensors = range(self._model.tensor_count(0))
+        known = ("static", "bounded", "unbounded")
+        return known[max((self._session.info(tensor).extent for tensor in tensors), default=0)]
+
     def nodes(self) -> list[dict[str, Any]]:
         """Per node: index, op, version, inputs and outputs (tensor indices, -1 for one left out),
         and after memory or allocate_tensors the inner loop chosen, multiply-accumulates, scratch

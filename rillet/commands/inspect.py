@@ -92,6 +92,7 @@ def _needs(args: argparse.Namespace) -> dict[str, Any]:
         return {"runs": False, "why": f"{error.status}: {error}"}
     isa = args.isa or os.environ.get("RILLET_ISA") or runtime.best_isa()
     needs: dict[str, Any] = {"runs": True, "isa": isa, "threads": args.threads, **memory}
+    needs["extent"] = interpreter.extent()
     needs["scratch"] = args.threads * max((node["scratch"] for node in nodes), default=0)
     needs["macs"] = sum(node["macs"] for node in nodes)
     if args.kernels:
@@ -138,6 +139,10 @@ def _runtime(needs: dict[str, Any]) -> list[str]:
         f" and at most {needs['scratch']:,} scratch",
         f"  and {needs['structure'] + needs['state']:,} bytes for its structure and state",
     ]
+    if needs["extent"] == "bounded":
+        lines.append("  some tensors turn out smaller when it runs")
+    elif needs["extent"] == "unbounded":
+        lines.append("  and more when it runs, for tensors whose size only their values tell")
     if "kernels" in needs:
         rows = [
             [k["index"], k["op"], k["loop"], f"{k['macs']:,}", f"{k['packed']:,}"]

@@ -105,7 +105,7 @@ typedef struct rlt_sizes {
   uint64_t model;     /* the file, used in place */
   uint64_t structure; /* rlt_open's block */
   uint64_t state;     /* rlt_create's block */
-  uint64_t prepared;  /* packed weights and tables; the same for all interpreters with the same ISA */
+  uint64_t prepared;  /* packed weights and tables; the same for interpreters with the same ISA and shapes */
   uint64_t arena;     /* activations and scratch */
   uint64_t peak_live; /* the least any plan could need: largest sum of tensors alive at one node */
   uint64_t region;    /* given by rlt_options.grow so far */
@@ -207,7 +207,7 @@ RLT_API rlt_status rlt_resize_input(rlt_interpreter *it, int32_t tensor, int32_t
 /* Obeys the memory plan a file may carry (OfflineMemoryAllocation) while its shapes are the file's. */
 RLT_API rlt_status rlt_prepare(rlt_interpreter *it, rlt_error *err);
 RLT_API rlt_status rlt_get_sizes(const rlt_interpreter *it, rlt_sizes *sizes);
-/* prepared_is_packed: the block was filled by another interpreter of the same model and ISA. */
+/* prepared_is_packed: the block was filled by another interpreter of the same subgraph, ISA and input shapes. */
 RLT_API rlt_status rlt_bind(rlt_interpreter *it, void *prepared, size_t prepared_size, bool prepared_is_packed,
                             void *arena, size_t arena_size, rlt_error *err);
 RLT_API rlt_status rlt_get_tensor_info(const rlt_interpreter *it, int32_t subgraph, int32_t tensor,

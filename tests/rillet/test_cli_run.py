@@ -193,6 +193,19 @@ def test_inspect_tells_every_block_without_allocating_it(
         assert re.search(rf"{name} +{exact[name]:,} bytes", text)
 
 
+def test_inspect_says_where_sizes_are_not_known(rillet, image: str, tmp_path: Path) -> None:
+    graph = converter.ir.Graph("where")
+    x, y = graph.add_input("x", "BOOL", (5,)), converter.ir.Value("y", "INT64", (1, 1))
+    y.shape_signature = (-1, 1)
+    graph.add_node("WHERE", [x], [y])
+    graph.outputs = [y]
+    model = written(converter.ir.Model([graph]), tmp_path / "where.tflite")
+    for path, extents in ((image, {"static"}), (model, {"bounded", "unbounded"})):
+        needs = rillet("inspect", path, "--json").json["runtime"]
+        assert needs["extent"] in extents
+        assert ("when it runs" in rillet("inspect", path).out) == (needs["extent"] != "static")
+
+
 def test_inspect_refuses_an_unknown_instruction_set(rillet, image: str) -> None:
     outcome = rillet("inspect", image, "--isa", "frobnicate")
     assert outcome.code == errors.MISTAKE and "frobnicate" in outcome.err
