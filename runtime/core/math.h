@@ -175,6 +175,7 @@ float rlt_sin(float x);
 float rlt_cos(float x);
 /* The angle of (x, y) in [-pi, pi], by the rules of C's atan2. */
 float rlt_atan2(float y, float x);
+double rlt_atan2_64(double y, double x); /* 4 ULP */
 /* Of an angle in [-pi / 4, pi / 4]: 1 ULP. */
 double rlt_sin_reduced64(double r);
 double rlt_cos_reduced64(double r);

@@ -77,16 +77,18 @@ static double atan_reduced(double t) {
   return t - t * z * p;
 }
 
-float rlt_atan2(float y, float x) {
-  if (x != x || y != y) return nan_f32();
-  double up = (double)rlt_abs(y), along = (double)rlt_abs(x);
+double rlt_atan2_64(double y, double x) {
+  if (x != x || y != y) return x + y;
+  double up = y < 0.0 ? -y : y, along = x < 0.0 ? -x : x;
   double least = up < along ? up : along, most = up < along ? along : up;
   double t = least == most ? (most > 0.0 ? 1.0 : 0.0) : least / most; /* of two infinities, too */
   double angle = t > 0.41421356 ? PI / 4 + atan_reduced((t - 1.0) / (t + 1.0)) : atan_reduced(t);
   if (up > along) angle = HALF_PI - angle;
-  if (rlt_f32_bits(x) >> 31) angle = PI - angle;
-  return rlt_copysign((float)angle, y);
+  if (rlt_f64_bits(x) >> 63) angle = PI - angle;
+  return rlt_f64_bits(y) >> 63 ? -angle : angle;
 }
+
+float rlt_atan2(float y, float x) { return (float)rlt_atan2_64((double)y, (double)x); }
 
 /* Half of erfc(z), z = -x / sqrt(2). Below 3 by the series of erf, erf z = 2 / sqrt(pi) e^-z^2 sum 2^n z^(2n+1) / (1 3
  * 5 ...), else by the continued fraction of erfc. */

@@ -51,6 +51,7 @@ ROWS_OF(and, bool, uint8_t, u != 0 && v != 0)
 REAL_ROWS(f32, float)
 REAL_ROWS(f64, double)
 ROWS_OF(atan2, f32, float, rlt_atan2(u, v))
+ROWS_OF(atan2, f64, double, rlt_atan2_64(u, v))
 
 /* ---- one row per op: its loop for every type ---- */
 
@@ -94,7 +95,7 @@ typedef struct plain_rows {
 #define ALL(name) name##_i8, name##_i16, name##_i32, name##_i64, name##_u8, name##_u16, name##_u32, name##_u64
 #define REALS(name) name##_f32, name##_f64
 static const plain_rows ROWS[] = {
-    {RLT_OP_ATAN2, true, {[F32] = atan2_f32}},
+    {RLT_OP_ATAN2, true, {[F32] = atan2_f32, [F64] = atan2_f64}},
     {RLT_OP_BITWISE_XOR, true, {ALL(xor)}},
     {RLT_OP_RIGHT_SHIFT, true, {ALL(shift_right)}},
     {RLT_OP_STABLEHLO_ADD, false, {ALL(add), or_bool, REALS(add)}},

@@ -35,6 +35,15 @@ def test_atan2_is_close_to_exact(rng: Any) -> None:
     np.testing.assert_array_equal(row, run(single_op("ATAN2", [y, np.tile(x[0], (50, 1))])))
 
 
+def test_atan2_in_double_precision(rng: Any) -> None:
+    y, x = rng.normal(0, 1, (2, 5000)) * 10 ** rng.uniform(-9, 9, (2, 5000))
+    y[:5], x[:5] = [0.0, -0.0, np.inf, np.nan, 1], [-1.0, -1.0, -np.inf, 1, -0.0]
+    model = single_op("ATAN2", [y, x])
+    np.testing.assert_allclose(run(model), np.arctan2(y, x), rtol=8e-16)
+    np.testing.assert_allclose(run(model), litert(model), rtol=8e-16)
+    np.testing.assert_array_equal(np.signbit(run(model)[:2]), [False, True])
+
+
 def test_atan2_of_special_values() -> None:
     values = np.float32([np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, 1e-45, -1e-45, 3e38, 2])
     y, x = (grid.ravel() for grid in np.meshgrid(values, values))
