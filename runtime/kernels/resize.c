@@ -13,6 +13,11 @@ typedef struct resize_data {
 
 #define MAX_SIZE (1 << 24) /* positions are float32 */
 
+/* What LiteRT's own kernels compute, because XNNPACK does not take it. */
+static bool is_plain(const rlt_tensor *x) {
+  return x->type == RLT_TYPE_INT16 || (x->type != RLT_TYPE_FLOAT32 && x->def->quant.n == 0);
+}
+
 /* ---- prepare ---- */
 
 static rlt_status read_size(rlt_prep *p, rlt_node *n) {
@@ -58,7 +63,7 @@ static rlt_status prepare_bilinear(rlt_prep *p, rlt_node *n) {
   bool half = rlt_fb_bool(o, RLT_SLOT_ResizeBilinearOptions_half_pixel_centers, false);
   RLT_REQUIRE(p->err, !align || !half, RLT_BAD_MODEL, "align_corners and half_pixel_centers exclude each other");
   RLT_TRY(prepare_any(p, n, align, half));
-  if (x->type == RLT_TYPE_INT16) return RLT_OK;
+  if (is_plain(x)) return RLT_OK;
   k->few_columns = k->in_w - k->in_w / 3 > k->out_w;
   k->at_sums = ((uint64_t)k->out_w * sizeof(rlt_place) + 63) & ~(uint64_t)63;
   n->scratch_bytes = k->at_sums + (k->few_columns ? 0 : (uint64_t)(k->in_w * (int64_t)x->dims[3]) * sizeof(float));
@@ -137,8 +142,9 @@ static void bilinear_rows(const rlt_run *r, const rlt_node *n, int64_t begin, in
   }
 }
 
-/* ---- bilinear, INT16: positions in multiples of 2^-10 ---- */
+/* ---- bilinear by LiteRT's own kernels: INT16, and bytes without a scale ---- */
 
+/* Positions in multiples of 2^-10. */
 static void locate_q10(const resize_data *k, int32_t i, int32_t in, int32_t out, int32_t *before, int32_t *after,
                        int64_t *part) {
   int64_t less = k->align_corners && out > 1 ? 1 : 0, wide = out - less;
@@ -150,27 +156,46 @@ static void locate_q10(const resize_data *k, int32_t i, int32_t in, int32_t out,
   *part = position - 1024 * (int64_t)*before;
 }
 
-static void bilinear_rows_i16(const rlt_node *n, int64_t begin, int64_t end) {
-  const resize_data *k = n->data;
-  int64_t channels = n->in[0]->dims[3];
-  for (int64_t row = begin; row < end; row++) {
-    const int16_t *image = (const int16_t *)n->in[0]->data + row / k->out_h * k->in_h * k->in_w * channels;
-    int16_t *y = (int16_t *)n->out[0]->data + row * k->out_w * channels;
-    int32_t top, bottom, left, right;
-    int64_t v, h;
-    locate_q10(k, (int32_t)(row % k->out_h), k->in_h, k->out_h, &top, &bottom, &v);
-    const int16_t *upper = image + (int64_t)top * k->in_w * channels,
-                  *lower = image + (int64_t)bottom * k->in_w * channels;
-    for (int32_t i = 0; i < k->out_w; i++) {
-      locate_q10(k, i, k->in_w, k->out_w, &left, &right, &h);
-      for (int64_t c = 0; c < channels; c++) {
-        int64_t a = left * channels + c, b = right * channels + c;
-        int64_t sum = (1024 - h) * (upper[a] * (1024 - v) + lower[a] * v) + h * (upper[b] * (1024 - v) + lower[b] * v);
-        *y++ = (int16_t)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
-      }
-    }
-  }
+/* UINT8: positions in float32. */
+static void locate_f32(const resize_data *k, int32_t i, int32_t in, int32_t out, int32_t *before, int32_t *after,
+                       float *part) {
+  int32_t less = k->align_corners && out > 1 ? 1 : 0;
+  float scale = (float)(in - less) / (float)(out - less);
+  float position = k->half_pixel_centers ? ((float)i + 0.5f) * scale - 0.5f : (float)i * scale;
+  int32_t first = (int32_t)rlt_floor(position), second = (int32_t)rlt_ceil(position);
+  *before = rlt_clamp_i32(first, 0, in - 1);
+  *after = rlt_clamp_i32(second, 0, in - 1);
+  *part = position - (float)*before;
 }
+
+#define PLAIN_ROWS(suffix, type, part_type, locate_part, expression)                        \
+  static void plain_rows_##suffix(const rlt_node *n, int64_t begin, int64_t end) {          \
+    const resize_data *k = n->data;                                                         \
+    int64_t channels = n->in[0]->dims[3], in_row = k->in_w * channels;                      \
+    for (int64_t row = begin; row < end; row++) {                                           \
+      const type *image = (const type *)n->in[0]->data + row / k->out_h * k->in_h * in_row; \
+      type *y = (type *)n->out[0]->data + row * k->out_w * channels;                        \
+      int32_t top, bottom, left, right;                                                     \
+      part_type v, h;                                                                       \
+      locate_part(k, (int32_t)(row % k->out_h), k->in_h, k->out_h, &top, &bottom, &v);      \
+      const type *upper = image + top * in_row, *lower = image + bottom * in_row;           \
+      for (int32_t i = 0; i < k->out_w; i++) {                                              \
+        locate_part(k, i, k->in_w, k->out_w, &left, &right, &h);                            \
+        for (int64_t c = 0; c < channels; c++) {                                            \
+          const int64_t a = left * channels + c, b = right * channels + c;                  \
+          *y++ = (type)(expression);                                                        \
+        }                                                                                   \
+      }                                                                                     \
+    }                                                                                       \
+  }
+static inline int64_t rounded_q20(int64_t sum) { return (sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20); }
+#define Q20 \
+  rounded_q20((1024 - h) * (upper[a] * (1024 - v) + lower[a] * v) + h * (upper[b] * (1024 - v) + lower[b] * v))
+PLAIN_ROWS(i16, int16_t, int64_t, locate_q10, Q20)
+PLAIN_ROWS(i8, int8_t, int64_t, locate_q10, Q20)
+PLAIN_ROWS(u8, uint8_t, float, locate_f32,
+           (float)upper[a] * ((1.0f - v) * (1.0f - h)) + (float)upper[b] * ((1.0f - v) * h) +
+               (float)lower[a] * (v * (1.0f - h)) + (float)lower[b] * (v * h) + 0.5f)
 
 /* ---- nearest ---- */
 
@@ -215,8 +240,10 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   if (n->out[0]->count == 0) return RLT_OK;
   rlt_part(n, (int64_t)n->out[0]->dims[0] * k->out_h, first, last, &begin, &end);
   if (n->def->op == RLT_OP_RESIZE_NEAREST_NEIGHBOR) nearest_rows(n, begin, end);
-  else if (n->in[0]->type == RLT_TYPE_INT16) bilinear_rows_i16(n, begin, end);
-  else bilinear_rows(r, n, begin, end);
+  else if (!is_plain(n->in[0])) bilinear_rows(r, n, begin, end);
+  else if (n->in[0]->type == RLT_TYPE_INT16) plain_rows_i16(n, begin, end);
+  else if (n->in[0]->type == RLT_TYPE_INT8) plain_rows_i8(n, begin, end);
+  else plain_rows_u8(n, begin, end);
   return RLT_OK;
 }
 

@@ -16,6 +16,8 @@ REFUSED = read_rows("refused.txt")
 BUILDERS = builders()
 # Drawn from a generator of its own: only shapes and types can agree.
 RANDOM = {"RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "MULTINOMIAL"}
+# LiteRT's result is zeros or unrelated to the operands (docs/numerics.md).
+WRONG_IN_LITERT = {("BATCH_MATMUL", "FLOAT32 INT8q computed")}
 
 
 def refusal(case: Case) -> str | None:
@@ -61,7 +63,7 @@ def test_the_lists_are_what_running_tells() -> None:
 def test_what_both_run_agrees(op: str) -> None:
     apart = {}
     for case in ACCEPTED:
-        if case[0] != op or case in REFUSED:
+        if case[0] != op or case in REFUSED or case in WRONG_IN_LITERT:
             continue
         model = BUILDERS[case]()
         for mine, wanted in zip(outputs("rillet", model), outputs("litert", model), strict=True):

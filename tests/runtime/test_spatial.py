@@ -72,6 +72,22 @@ def test_resized_integers_equal_litert(op: str, dtype: str, mode: str, rng: Any)
         seen += found.size
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["INT8", "UINT8"])
+def test_bytes_without_a_scale_equal_litert(dtype: str, mode: str, rng: Any) -> None:
+    """XNNPACK does not take them; LiteRT's own kernels round otherwise."""
+    seen = 0
+    while seen < ENOUGH:
+        height, width, *size = (int(v) for v in rng.integers(2, 40, 4))
+        size = [min(size[0], 4 * height), min(size[1], 4 * width)]
+        x = draw(rng, dtype, (2, height, width, int(rng.choice([1, 3, 7, 16]))))
+        out = Out(dtype, shape=(2, *size, x.shape[3]))
+        model = single_op("RESIZE_BILINEAR", [x, const(size)], out, **MODES[mode])
+        found = same_bits(model, litert(model))
+        np.testing.assert_array_equal(found, litert(model))
+        seen += found.size
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from(["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"]),
