@@ -14,6 +14,7 @@ static rlt_status place(rlt_frame *f, rlt_tensor *t, rlt_error *err) {
 rlt_status rlt_set_output(const rlt_run *r, rlt_tensor *t, int32_t rank, const int32_t *dims) {
   rlt_interpreter *it = r->frame->it;
   rlt_prep p = {it->u, &it->model->limits, r->err, it->options.threads, r->frame};
+  t->data = NULL;
   RLT_TRY(rlt_set_shape(&p, t, rank, dims));
   return place(r->frame, t, r->err);
 }
@@ -23,7 +24,10 @@ static rlt_status prepare_again(rlt_prep *p, rlt_node *n) {
   rlt_node before = *n;
   for (int32_t i = 0; i < n->def->n_inputs; i++)
     if (n->in[i]) n->in[i]->is_here = n->in[i]->data != NULL;
-  for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->by_run = false;
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    n->out[i]->by_run = false;
+    n->out[i]->data = NULL; /* it may be smaller than what the shape will say, should this fail half-way */
+  }
   rlt_reset_node(n);
   rlt_status status = n->def->kernel->prepare(p, n);
   n->when = RLT_LATE;

@@ -106,6 +106,21 @@ def test_a_shape_that_fits_nothing_is_said_and_leaves_the_interpreter_usable():
         assert run(interpreter, x, np.int32([4, 6]))[0].shape == (4, 3)
 
 
+def test_outputs_of_a_run_that_failed_are_not_there():
+    sub = models.Sub("main")
+    shape, value = sub.input((1,), "INT32"), sub.input((1,))
+    filled = sub.op("FILL", [shape, value], ((1,), "FLOAT32", (-1,)))
+    interpreter = runtime.Interpreter(model_content=models.serialize(sub.ends(filled)))
+    output = interpreter.get_output_details()[0]["index"]
+    run(interpreter, np.int32([5]), np.float32([1]))
+    with pytest.raises(RilletError, match="max_region_bytes|max_tensor_bytes") as caught:
+        run(interpreter, np.int32([2**31 - 1]), np.float32([1]))
+    assert caught.value.status == "LIMIT"
+    with pytest.raises(RilletError, match="unallocated"):
+        interpreter.get_tensor(output)
+    assert run(interpreter, np.int32([3]), np.float32([2]))[0].tolist() == [2, 2, 2]
+
+
 def test_outputs_that_move_are_read_where_they_are():
     sub = models.Sub("main")
     shape, value = sub.input((1,), "INT32"), sub.input((1,))
