@@ -314,7 +314,7 @@ REFUSED: list[tuple[str, OpModel, str]] = [
     ("slopes", single_op("PRELU", [F, np.ones((4, 2, 3), np.float32)]), "slopes for more"),
     ("mixed types", single_op("ADD", [F, F.astype(np.int32)], Out()), "same type"),
     ("shapes", single_op("MUL", [F, np.ones((2, 4), np.float32)]), "broadcast"),
-    ("no scale", single_op("ADD", [I8, I8]), "no quantization"),
+    ("no scale", single_op("ADD", [I8, I8], Out("INT8", shape=(2, 3))), "no quantization"),
     ("activation", single_op("ADD", [F, F], fused_activation_function="TANH"), "activation"),
     ("type", single_op("SQRT", [F.astype(np.int32)]), "no kernel for INT32"),
     ("output type", single_op("RELU", [F], Out("INT32")), "same type"),
