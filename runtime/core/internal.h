@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "bytes.h"
+#include "float_mode.h"
 #include "graph.h"
 
 typedef struct rlt_subgraph_def {

@@ -110,7 +110,10 @@ static rlt_status run_now(rlt_prep *p, rlt_node *n) {
   _Alignas(RLT_BLOCK_ALIGN) uint8_t scratch[RLT_BLOCK_ALIGN * 16];
   rlt_run r = {p->u, scratch, p->err, p->frame};
   for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->data = n->out[i]->slot;
-  RLT_TRY(n->def->kernel->run(&r, n, 0, n->tiles));
+  uint32_t mode = rlt_float_mode_enter();
+  rlt_status status = n->def->kernel->run(&r, n, 0, n->tiles);
+  rlt_float_mode_leave(mode);
+  if (status != RLT_OK) return status;
   for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->is_known = true;
   n->when = RLT_AT_PREPARE;
   return RLT_OK;

@@ -40,7 +40,9 @@ static void run_tiles(void *ctx, int32_t first, int32_t last, int32_t thread) {
   rlt_error unheard;
   uint64_t scratch = rlt_align(p->node->scratch_bytes, RLT_BLOCK_ALIGN) * (uint32_t)thread;
   rlt_run r = {p->frame->it->u, p->node->scratch + scratch, thread == 0 ? p->err : &unheard, p->frame};
+  uint32_t mode = rlt_float_mode_enter();
   rlt_status status = p->node->def->kernel->run(&r, p->node, first, last);
+  rlt_float_mode_leave(mode);
   int32_t ok = RLT_OK;
   if (status != RLT_OK) atomic_compare_exchange_strong(&p->status, &ok, (int32_t)status);
 }
