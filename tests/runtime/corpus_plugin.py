@@ -23,7 +23,7 @@ class KeptSession(interpreter.Session):
         data = model.bytes.tobytes()
         name = hashlib.sha256(data).hexdigest()[:16]
         self.path = Path(os.environ["RILLET_CORPUS"], name)
-        self.plain = len(data) in SIZES and self.subgraph == 0
+        self.plain = len(data) in SIZES and self.subgraph == 0 and model.custom.count == 0
         if self.plain:
             self.path.with_suffix(".tflite").write_bytes(data)
 

@@ -32,6 +32,12 @@ static void *block(size_t size) {
   return p;
 }
 
+/* For tensors without a bound: never freed, as the programs are short. */
+static void *grow(void *ctx, uint64_t size) {
+  (void)ctx;
+  return block((size_t)size);
+}
+
 static bytes read_file(const char *path) {
   FILE *file = fopen(path, "rb");
   if (!file) fprintf(stderr, "cannot open %s\n", path), exit(2);
@@ -51,7 +57,7 @@ static rlt_status open_model(opened *o, const char *path, const rlt_options *opt
   rlt_status status = rlt_open_size(o->file.data, o->file.size, &need, &err);
   if (status != RLT_OK) return status;
   o->structure = block(need);
-  status = rlt_open(o->file.data, o->file.size, NULL, o->structure, need, &o->model, &err);
+  status = rlt_open(o->file.data, o->file.size, NULL, NULL, 0, o->structure, need, &o->model, &err);
   if (status != RLT_OK) return status;
   need = rlt_create_size(o->model, options);
   o->state = block(need);
@@ -139,7 +145,7 @@ static void print_loops(const rlt_options *options, const char *model) {
 }
 
 int main(int argc, char **argv) {
-  rlt_options options = {.threads = 1};
+  rlt_options options = {.threads = 1, .grow = grow};
   if (argc > 2 && strcmp(argv[2], "best")) options.isa = argv[2];
   if (argc == 2 && !strcmp(argv[1], "isa")) {
     puts(rlt_best_isa());

@@ -36,8 +36,8 @@ function text(at) {
 // Offsets of wasm32's struct fields, of include/rillet.h.
 const OPTIONS = { bytes: 128, threads: 0, isa: 16 };
 const ERROR = { bytes: 336, text: 16 };
-const SIZES = { bytes: 48, prepared: 24, arena: 32 };
-const TENSOR = { bytes: 128, size: 80 };
+const SIZES = { bytes: 64, prepared: 24, arena: 32 };
+const TENSOR = { bytes: 192, size: 80 };
 const NODE = { bytes: 64, op: 0, loop: 24 };
 
 class Failed extends Error {}
@@ -55,7 +55,7 @@ function open(path) {
   check(api.rlt_open_size(data, bytes.length, word, err));
   let need = view().getUint32(word, true);
   const structure = block(need);
-  check(api.rlt_open(data, bytes.length, 0, structure, need, word, err));
+  check(api.rlt_open(data, bytes.length, 0, 0, 0, structure, need, word, err));
   const model = view().getUint32(word, true);
   const options = block(OPTIONS.bytes);
   view().setInt32(options + OPTIONS.threads, 1, true);
