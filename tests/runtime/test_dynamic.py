@@ -113,7 +113,7 @@ def test_outputs_of_a_run_that_failed_are_not_there():
     interpreter = runtime.Interpreter(model_content=models.serialize(sub.ends(filled)))
     output = interpreter.get_output_details()[0]["index"]
     run(interpreter, np.int32([5]), np.float32([1]))
-    with pytest.raises(RilletError, match="max_region_bytes|max_tensor_bytes") as caught:
+    with pytest.raises(RilletError, match=r"max_region_bytes|max_tensor_bytes") as caught:
         run(interpreter, np.int32([2**31 - 1]), np.float32([1]))
     assert caught.value.status == "LIMIT"
     with pytest.raises(RilletError, match="unallocated"):
