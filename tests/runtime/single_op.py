@@ -127,16 +127,6 @@ def single_op(
 
 
 def shapes_of(content: bytes) -> list[tuple[int, ...]]:
-<<<<<<< /tmp/w/tests/runtime/single_op.py
-    """Shapes of the outputs, as this runtime knows them before it runs; [] where it refuses. LiteRT
-    is not asked: it ends the process on some models that are wrong on purpose."""
-    try:
-        interpreter = runtime.Interpreter(model_content=content)
-        interpreter.allocate_tensors()
-    except runtime.RilletError:
-        return []
-    return [tuple(map(int, d["shape"])) for d in interpreter.get_output_details()]
-=======
     """Shapes of the outputs, as this runtime knows them before it runs; [] where it refuses."""
     try:
         mine = runtime.Interpreter(model_content=content)
@@ -144,7 +134,6 @@ def shapes_of(content: bytes) -> list[tuple[int, ...]]:
     except runtime.RilletError:
         return []
     return [tuple(int(d) for d in detail["shape"]) for detail in mine.get_output_details()]
->>>>>>> /tmp/mn
 
 
 def _run(interpreter: Any, feeds: list[np.ndarray]) -> list[np.ndarray]:
