@@ -48,6 +48,8 @@ def test_float_models_of_the_zoo(kind: str) -> None:
         assert len(content) < 0.9 * path.stat().st_size  # of float16 files too
         outputs = run(LiteRT, content, data[0])
         assert all(np.isfinite(array.astype(np.float64)).all() for array in outputs)
-        worst = min(e.snr_db for e in quantize.report(model, small, data).outputs)
+        # Noise finds nobody to segment: a mask of zeros has no signal to weigh the error against.
+        errors = quantize.report(model, small, data).outputs
+        worst = min((e.snr_db for e in errors if e.mean > 1e-4), default=np.inf)
         print(f"{path.name} {kind}: {len(content):,} bytes, {worst:.1f} dB")
         assert worst > {"float16": 25, "dynamic_int8": 0, "static_int8": -3}[kind]
