@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ADD, SUB, MUL, DIV, SQUARED_DIFFERENCE and PRELU over INT8 and UINT8, by the formulas of LiteRT's default x86-64 path
- * (docs/numerics.md): a short form for scales within its bounds, a long one for all others. */
+ * ADD, SUB, MUL, DIV, SQUARED_DIFFERENCE and PRELU over INT8, UINT8 and INT16, by the formulas of LiteRT's default
+ * x86-64 path (docs/numerics.md): a short form for scales within its bounds, a long one for all others. */
 #include "binary.h"
 
 static inline int32_t fit(const rlt_binary *k, int32_t x) {
@@ -78,6 +78,7 @@ static void short_row(const void *ctx, int64_t out, const int64_t *in, int64_t n
   RLT_BINARY_ROW(squared_difference_##suffix, type, type, squared_difference(k, u, v))
 ROWS(i8, int8_t)
 ROWS(u8, uint8_t)
+ROWS(i16, int16_t)
 
 typedef struct quantized_rows {
   rlt_row long_add, long_sub, long_mul, squared_difference, prelu, div;
@@ -85,6 +86,8 @@ typedef struct quantized_rows {
 
 static const quantized_rows SIGNED = {long_add_i8, long_sub_i8, long_mul_i8, squared_difference_i8, prelu_i8, div_i8};
 static const quantized_rows UNSIGNED = {long_add_u8, long_sub_u8, long_mul_u8, squared_difference_u8, prelu_u8, div_u8};
+static const quantized_rows SHORT = {long_add_i16,           long_sub_i16, long_mul_i16,
+                                     squared_difference_i16, prelu_i16,    div_i16};
 
 /* Fixed-point factors that bring a and b to twice the larger of their scales, and the result to the output's. */
 static void long_form(rlt_binary *k, float a_scale, float b_scale, float out_scale, int32_t left_shift) {
@@ -140,15 +143,80 @@ static bool has_quantized_form(int32_t op) {
   }
 }
 
+/* INT16 whose scales are powers of two: the finer input is shifted to the output's scale, and that is the result's only
+ * rounding. left_shift is the first input's, a_long.shift the second's; at most one is above 0. */
+static int32_t shifted_sum(const rlt_binary *k, int32_t u, int32_t v, int32_t sign) {
+  return fit(k, rlt_rounding_shift(u, k->left_shift) + sign * rlt_rounding_shift(v, k->a_long.shift));
+}
+RLT_BINARY_ROW(shifted_add, int16_t, int16_t, shifted_sum(k, u, v, 1))
+RLT_BINARY_ROW(shifted_sub, int16_t, int16_t, shifted_sum(k, u, v, -1))
+
+/* Exponent of a power of two; INT32_MAX for other numbers. */
+static int32_t exact_log2(float x) {
+  uint32_t bits = rlt_f32_bits(x);
+  return bits & 0x7fffffu ? INT32_MAX : (int32_t)(bits >> 23) - 127;
+}
+
+static bool asks_for_shifts(const rlt_node *n) {
+  const rlt_table *o = &n->def->options;
+  if (n->def->op == RLT_OP_ADD) return rlt_fb_bool(o, RLT_SLOT_AddOptions_pot_scale_int16, true);
+  return rlt_fb_bool(o, RLT_SLOT_SubOptions_pot_scale_int16, true);
+}
+
+static bool shifted_form(rlt_binary *k, float a_scale, float b_scale, float out_scale, bool subtract) {
+  int32_t a = exact_log2(a_scale), b = exact_log2(b_scale), y = exact_log2(out_scale);
+  if (a == INT32_MAX || b == INT32_MAX || y == INT32_MAX) return false;
+  if (y - a < 0 || y - a > 15 || y - b < 0 || y - b > 15 || (y > a && y > b)) return false;
+  k->left_shift = y - a;
+  k->a_long.shift = y - b;
+  k->row = subtract ? shifted_sub : shifted_add;
+  return true;
+}
+
+/* INT16 by the long forms, or where the file asks for it by shifts alone. */
+static rlt_status prepare_i16(rlt_prep *p, rlt_node *n, int32_t activation) {
+  rlt_binary *k = n->data;
+  const rlt_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
+  float a_scale = rlt_scale(a, 0), b_scale = rlt_scale(b, 0), out_scale = rlt_scale(y, 0);
+  RLT_TRY(rlt_activation_away(p, activation, y, &k->q_lo, &k->q_hi));
+  k->in_bytes = k->out_bytes = 2;
+  k->terms = (rlt_byte_terms){0};
+  bool zeros = rlt_zero_point(a, 0) == 0 && rlt_zero_point(b, 0) == 0 && rlt_zero_point(y, 0) == 0;
+  RLT_REQUIRE(p->err, zeros, RLT_UNSUPPORTED, "%T, %T and %T must have zero point 0", a, b, y);
+  switch (n->def->op) {
+    case RLT_OP_MUL:
+      k->out_long = rlt_make_multiplier((double)(a_scale * b_scale / out_scale));
+      k->row = SHORT.long_mul;
+      return RLT_OK;
+    case RLT_OP_DIV:
+      k->out_long = rlt_make_multiplier((double)(a_scale / (b_scale * out_scale)));
+      k->row = SHORT.div;
+      return RLT_OK;
+    case RLT_OP_PRELU:
+      k->a_long = rlt_make_multiplier((double)(a_scale / out_scale));
+      k->b_long = rlt_make_multiplier((double)(a_scale * b_scale / out_scale));
+      k->row = SHORT.prelu;
+      return RLT_OK;
+    default:
+      if (asks_for_shifts(n) && shifted_form(k, a_scale, b_scale, out_scale, n->def->op == RLT_OP_SUB)) return RLT_OK;
+      long_form(k, a_scale, b_scale, out_scale, 15);
+      k->row = n->def->op == RLT_OP_SUB ? SHORT.long_sub : SHORT.long_add;
+      return RLT_OK;
+  }
+}
+
 rlt_status rlt_binary_quantized(rlt_prep *p, rlt_node *n, int32_t activation) {
   rlt_binary *k = n->data;
   const rlt_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
+  bool short_ints = a->type == RLT_TYPE_INT16;
+  bool has_form = has_quantized_form(n->def->op) && n->def->op != RLT_OP_SQUARED_DIFFERENCE;
   bool eight_bits = a->type == RLT_TYPE_INT8 || a->type == RLT_TYPE_UINT8;
-  RLT_REQUIRE(p->err, has_quantized_form(n->def->op) && eight_bits, RLT_UNSUPPORTED, "%T: this op has no kernel for %t",
-              a, a->type);
+  RLT_REQUIRE(p->err, eight_bits ? has_quantized_form(n->def->op) : (short_ints && has_form), RLT_UNSUPPORTED,
+              "%T: this op has no kernel for %t", a, a->type);
   RLT_TRY(rlt_require_quantized(p, a));
   RLT_TRY(rlt_require_quantized(p, b));
   RLT_TRY(rlt_require_quantized(p, y));
+  if (short_ints) return prepare_i16(p, n, activation);
   RLT_TRY(rlt_activation_quantized(p, activation, y, &k->q_lo, &k->q_hi));
   k->in_bytes = k->out_bytes = 1;
   k->terms.a_zero = rlt_zero_point(a, 0);

@@ -12,6 +12,8 @@
   }
 
 PLAIN(neg_i32, int32_t, (int32_t)(0u - (uint32_t)v))
+PLAIN(neg_i8, int8_t, (int8_t)(0 - v))
+PLAIN(neg_i16, int16_t, (int16_t)(0 - v))
 PLAIN(neg_i64, int64_t, (int64_t)(0u - (uint64_t)v))
 PLAIN(sin_f32, float, rlt_sin(v))
 PLAIN(cos_f32, float, rlt_cos(v))
@@ -53,6 +55,8 @@ static const unary_row ROWS[] = {
     REAL(SIGN),
     REAL(GELU),
     PLAIN_ROW(NEG, INT32, neg_i32),
+    PLAIN_ROW(NEG, INT8, neg_i8),
+    PLAIN_ROW(NEG, INT16, neg_i16),
     PLAIN_ROW(NEG, INT64, neg_i64),
     PLAIN_ROW(ABS, INT32, abs_i32),
     PLAIN_ROW(SIN, FLOAT32, sin_f32),
@@ -76,12 +80,15 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   rlt_unary *k = n->data;
   k->alpha = n->def->op == RLT_OP_LEAKY_RELU ? rlt_fb_f32(&n->def->options, RLT_SLOT_LeakyReluOptions_alpha, 0.0f) : 0;
   k->element_bytes = rlt_type_bytes(x->type);
-  const unary_row *row = find_row(n->def->op, x->type);
+  bool scaled = rlt_type_bytes(x->type) <= 2 && x->def->quant.n > 0; /* other integers' scales mean nothing here */
+  const unary_row *row = scaled ? NULL : find_row(n->def->op, x->type);
   n->loop = row && row->plain ? NULL : p->u->loops->name;
   if (row) {
     bool by_tanh = n->def->op == RLT_OP_GELU && rlt_unary_gelu_by_tanh(n);
     k->plain = row->plain;
     k->real = row->plain ? NULL : p->u->loops->unary[by_tanh ? RLT_LOOP_GELU_BY_TANH : row->real];
+  } else if (x->type == RLT_TYPE_INT16) {
+    RLT_TRY(rlt_unary_prepare_short(p, n, k->alpha, &k->short_ints));
   } else {
     RLT_TRY(rlt_unary_fill_table(p, n, k->alpha, k->table));
   }
@@ -101,6 +108,8 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
     k->real((const float *)(const void *)x, (float *)(void *)y, end - begin, k->alpha);
   } else if (k->plain) {
     k->plain(x, y, end - begin);
+  } else if (n->in[0]->type == RLT_TYPE_INT16) {
+    rlt_unary_run_short(&k->short_ints, (const int16_t *)(const void *)x, (int16_t *)(void *)y, end - begin);
   } else {
     r->u->loops->look_up(k->table, x, y, end - begin);
   }

@@ -166,6 +166,12 @@ static int32_t hard_swish(const table_spec *s, int32_t q) {
   return rlt_clamp_i32(y, s->lo, s->hi);
 }
 
+static int32_t negative(const table_spec *s, int32_t q) {
+  int32_t x = rlt_multiply(q - s->in_zero, rlt_make_multiplier((double)(s->in_scale / s->out_scale)));
+  int64_t y = (int64_t)s->out_zero - x;
+  return y < s->lo ? s->lo : (y > s->hi ? s->hi : (int32_t)y);
+}
+
 static int32_t entry(int32_t op, const table_spec *s, int32_t q) {
   switch (op) {
     case RLT_OP_RELU:
@@ -190,6 +196,8 @@ static int32_t entry(int32_t op, const table_spec *s, int32_t q) {
       return through_lut(s, q, real_log);
     case RLT_OP_ABS:
       return absolute(s, q);
+    case RLT_OP_NEG:
+      return negative(s, q);
     case RLT_OP_GELU:
       return through_lut(s, q, s->by_tanh ? real_gelu_by_tanh : real_gelu);
     case RLT_OP_RSQRT:
@@ -214,6 +222,7 @@ static bool has_entry(int32_t op) {
     case RLT_OP_EXP:
     case RLT_OP_LOG:
     case RLT_OP_ABS:
+    case RLT_OP_NEG:
     case RLT_OP_GELU:
     case RLT_OP_RSQRT:
     case RLT_OP_SQRT:

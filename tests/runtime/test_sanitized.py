@@ -22,6 +22,7 @@ SUITES = [
     "slices",
     "matrix_ops",
     "matrix_types",
+    "short_ints",
     "plan",
     "control_flow",
     "custom_ops",
