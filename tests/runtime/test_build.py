@@ -73,8 +73,13 @@ def test_an_unknown_machine_is_named(builder, monkeypatch):
 
 
 def test_wheel_tags(builder):
-    machines = {name: builder.wheel_machine(name) for name in builder.TARGETS}
-    assert machines == {"x86_64": "x86_64", "aarch64": "aarch64", "armv7": "armv7l"}
+    with_python = [name for name, target in builder.TARGETS.items() if target.wheel]
+    machines = {name: builder.wheel_machine(name) for name in with_python}
+    assert machines == {
+        "x86_64": "x86_64", "aarch64": "aarch64", "armv7": "armv7l", "armv6": "armv6l"
+    }  # fmt: skip
+    with pytest.raises(builder.BuildError, match="wasm32 has no Python"):
+        builder.wheel_machine("wasm32")
 
 
 @pytest.mark.parametrize("language", ["c", "c++"])
