@@ -78,16 +78,31 @@ static void quantized_constants(reduce_data *k, const rlt_node *n) {
   k->hi = (float)rlt_type_max(y->type);
 }
 
+/* The ratio of the scales over the count: the quotient is of integers, truncated. */
+static void short_constants(reduce_data *k, const rlt_node *n) {
+  const rlt_tensor *x = n->in[0], *y = n->out[0];
+  rlt_multiplier m = rlt_make_multiplier((double)rlt_scale(x, 0) / (double)rlt_scale(y, 0));
+  int32_t shift = k->reduced_count > 1 ? 31 - __builtin_clz((uint32_t)k->reduced_count) : 0;
+  if (shift > 31 + m.shift) shift = 31 + m.shift;
+  if (k->reduced_count > 0) m.value = (int32_t)(((int64_t)m.value << shift) / k->reduced_count);
+  k->mean_factor = (rlt_multiplier){m.value, m.shift - shift};
+  k->scale = rlt_scale(x, 0) / rlt_scale(y, 0);
+  k->x_zero = rlt_zero_point(x, 0);
+  k->y_zero = rlt_zero_point(y, 0);
+}
+
 static rlt_status check_quantization(rlt_prep *p, rlt_node *n) {
   reduce_data *k = n->data;
   const rlt_tensor *x = n->in[0], *y = n->out[0];
-  if (x->type != RLT_TYPE_INT8 && x->type != RLT_TYPE_UINT8) return RLT_OK;
+  bool short_ints = x->type == RLT_TYPE_INT16;
+  if (x->type != RLT_TYPE_INT8 && x->type != RLT_TYPE_UINT8 && !short_ints) return RLT_OK;
   if (n->def->op != RLT_OP_MEAN && n->def->op != RLT_OP_SUM) return rlt_require_same_quantization(p, x, y);
   RLT_TRY(rlt_require_quantized(p, x));
   RLT_TRY(rlt_require_quantized(p, y));
-  RLT_REQUIRE(p->err, k->reduced_count <= INT32_MAX / 256, RLT_UNSUPPORTED,
+  RLT_REQUIRE(p->err, k->reduced_count <= INT32_MAX / (short_ints ? 65536 : 256), RLT_UNSUPPORTED,
               "%T: a sum of so many values overflows 32 bits", x);
-  quantized_constants(k, n);
+  if (short_ints) short_constants(k, n);
+  else quantized_constants(k, n);
   return RLT_OK;
 }
 

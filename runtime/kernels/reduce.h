@@ -32,6 +32,8 @@ typedef struct reduce_data {
   int64_t reduced_count; /* elements that make one output */
   int64_t units;
   float scale, offset, lo, hi; /* quantized MEAN and SUM */
+  rlt_multiplier mean_factor;  /* INT16 MEAN */
+  int32_t x_zero, y_zero;
 } reduce_data;
 
 /* NULL: there is none. */

@@ -86,6 +86,19 @@ BYTE_SUMS(u8, uint8_t)
 FINISH(sum_i8, int8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
 FINISH(sum_u8, uint8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offset, k->lo, k->hi))
 
+/* INT16: from the sum less its zero points. */
+static int16_t short_mean(const reduce_data *k, int64_t s) {
+  int64_t y = k->y_zero + rlt_multiply((int32_t)(s - k->reduced_count * k->x_zero), k->mean_factor);
+  return (int16_t)(y < INT16_MIN ? INT16_MIN : (y > INT16_MAX ? INT16_MAX : y));
+}
+static int16_t short_sum(const reduce_data *k, int64_t s) {
+  float y = (float)s * k->scale - (float)k->x_zero * k->scale * (float)k->reduced_count;
+  int64_t rounded = rlt_f64_round_away((double)rlt_clamp_f32(y, -1e6f, 1e6f)) + k->y_zero;
+  return (int16_t)(rounded < INT16_MIN ? INT16_MIN : (rounded > INT16_MAX ? INT16_MAX : rounded));
+}
+ACCUMULATE(sum_i16, int16_t, uint64_t, 0, s + (uint64_t)v)
+FINISH(sum_i16, int16_t, uint64_t, k->is_mean ? short_mean(k, (int64_t)s) : short_sum(k, (int64_t)s))
+
 ACCUMULATE(sum_i32, int32_t, uint64_t, 0, s + (uint64_t)v)
 ACCUMULATE(sum_i64, int64_t, uint64_t, 0, s + (uint64_t)v)
 ACCUMULATE(prod_i32, int32_t, uint64_t, 1, s *(uint64_t)v)
@@ -111,11 +124,13 @@ static const reduce_form FORMS[] = {
     FORM(MEAN, FLOAT32, sum_f32, sum_f32),
     FORM(MEAN, INT8, sum_i8, sum_i8),
     FORM(MEAN, UINT8, sum_u8, sum_u8),
+    FORM(MEAN, INT16, sum_i16, sum_i16),
     FORM(MEAN, INT32, sum_i32, sum_i32),
     FORM(MEAN, INT64, sum_i64, sum_i64),
     FORM(SUM, FLOAT32, sum_f32, sum_f32),
     FORM(SUM, INT8, sum_i8, sum_i8),
     FORM(SUM, UINT8, sum_u8, sum_u8),
+    FORM(SUM, INT16, sum_i16, sum_i16),
     FORM(SUM, INT32, sum_i32, sum_i32),
     FORM(SUM, INT64, sum_i64, sum_i64),
     FORM(REDUCE_PROD, FLOAT32, prod_f32, sum_f32),

@@ -2,12 +2,14 @@
  * SOFTMAX and LOG_SOFTMAX over the last dimension. */
 #include "common.h"
 #include "quantize_math.h"
+#include "softmax_short.h"
 
 typedef struct softmax_data {
   float beta;
   float in_scale, out_scale;
   int32_t out_zero;
-  float table[256]; /* e^(-beta * scale * (255 - i)) */
+  float table[256];             /* e^(-beta * scale * (255 - i)) */
+  rlt_softmax_short short_ints; /* INT16 */
 } softmax_data;
 
 static void softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n, float beta) {
@@ -75,6 +77,14 @@ static rlt_status prepare_common(rlt_prep *p, rlt_node *n) {
   return rlt_set_shape(p, n->out[0], x->rank, x->dims);
 }
 
+static rlt_status prepare_short(rlt_prep *p, const rlt_node *n, softmax_data *k) {
+  const rlt_tensor *x = n->in[0], *y = n->out[0];
+  RLT_REQUIRE(p->err, rlt_zero_point(x, 0) == 0 && rlt_zero_point(y, 0) == 0 && rlt_scale(y, 0) == 1.0f / 32768,
+              RLT_UNSUPPORTED, "%T and %T must have zero point 0, and the output scale 2^-15", x, y);
+  rlt_softmax_short_fill(&k->short_ints, rlt_scale(x, 0), k->beta);
+  return RLT_OK;
+}
+
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(prepare_common(p, n));
   softmax_data *k = n->data;
@@ -82,11 +92,13 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   bool logarithm = n->def->op == RLT_OP_LOG_SOFTMAX;
   k->beta = logarithm ? 1.0f : rlt_fb_f32(&n->def->options, RLT_SLOT_SoftmaxOptions_beta, 0.0f);
   RLT_REQUIRE(p->err, k->beta >= 0.0f && k->beta < 1e30f, RLT_UNSUPPORTED, "beta must be finite and not negative");
-  RLT_TRY(rlt_check_type(p, x, RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_UINT8),
-                         "FLOAT32, INT8 or UINT8"));
+  const uint64_t types = RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_UINT8);
+  if (logarithm) RLT_TRY(rlt_check_type(p, x, types, "FLOAT32, INT8 or UINT8"));
+  else RLT_TRY(rlt_check_type(p, x, types | RLT_BIT(RLT_TYPE_INT16), "FLOAT32, INT8, UINT8 or INT16"));
   if (x->type == RLT_TYPE_FLOAT32) return RLT_OK;
   RLT_TRY(rlt_require_quantized(p, x));
   RLT_TRY(rlt_require_quantized(p, y));
+  if (x->type == RLT_TYPE_INT16) return prepare_short(p, n, k);
   fill_table(k, x, y);
   return RLT_OK;
 }
@@ -110,6 +122,8 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size, k->beta);
     } else if (x->type == RLT_TYPE_INT8) {
       softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
+    } else if (x->type == RLT_TYPE_INT16) {
+      rlt_softmax_short_row(&k->short_ints, (const int16_t *)x->data + at, (int16_t *)y + at, size);
     } else {
       softmax_u8(k, (const uint8_t *)x->data + at, (uint8_t *)y + at, size);
     }

@@ -6,6 +6,7 @@
 
 #include "common.h"
 #include "quantize_math.h"
+#include "samples.h"
 
 /* How an INT16 quantized tensor is computed. */
 typedef enum rlt_short_form {
@@ -23,7 +24,7 @@ typedef struct rlt_unary_short {
   int32_t factor, shift;       /* logistic and tanh: to steps of the table */
   rlt_multiplier above, below; /* SLOPES */
   bool above_negated, below_negated;
-  int16_t samples[513];
+  int16_t samples[RLT_SAMPLES];
 } rlt_unary_short;
 
 typedef struct rlt_unary {

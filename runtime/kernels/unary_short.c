@@ -76,56 +76,35 @@ static rlt_status prepare_sigmoid(rlt_prep *p, const rlt_node *n, rlt_unary_shor
   return RLT_OK;
 }
 
-/* ---- functions by 513 samples with lines between them ---- */
-
-#define UNDEFINED 1e30 /* becomes the largest value the output can have, negated the least */
+/* ---- functions by samples ---- */
 
 static double real_exp(double x) { return rlt_exp64(x); }
-static double real_log(double x) { return x > 0.0 ? rlt_log64(x) : -UNDEFINED; }
-static double real_inverse_root(double x) { return x > 0.0 ? 1.0 / (double)rlt_sqrt((float)x) : UNDEFINED; }
+static double real_log(double x) { return x > 0.0 ? rlt_log64(x) : -RLT_NO_VALUE; }
+static double real_inverse_root(double x) { return x > 0.0 ? 1.0 / (double)rlt_sqrt((float)x) : RLT_NO_VALUE; }
 static double real_gelu(double x) { return x * rlt_normal_below64(x); }
 static double real_gelu_by_tanh(double x) {
   return 0.5 * x * (1.0 + rlt_tanh64(0.797884560802865 * (x + 0.044715 * x * x * x)));
 }
 
-static float away(float x) {
-  x = rlt_clamp_f32(x, -1e9f, 1e9f);
-  return (float)rlt_f64_round_away((double)x);
-}
-
-static int16_t sample(float x) { return (int16_t)rlt_clamp_f32(x, -32768.0f, 32767.0f); }
-
-static float defined(double y, float least, float most) {
-  if (y >= UNDEFINED) return most;
-  return y <= -UNDEFINED ? least : (float)y;
-}
-
-/* Each sample is moved by half the error that the line makes in the middle of its step. */
 static void fill_samples(const rlt_node *n, double (*function)(double), int16_t *samples) {
   const rlt_tensor *x = n->in[0], *y = n->out[0];
   float x_scale = rlt_scale(x, 0), y_scale = rlt_scale(y, 0);
-  float least = x_scale * (float)(INT16_MIN - rlt_zero_point(x, 0));
-  float most = x_scale * (float)(INT16_MAX - rlt_zero_point(x, 0));
-  float y_least = y_scale * (float)(INT16_MIN - rlt_zero_point(y, 0));
-  float y_most = y_scale * (float)(INT16_MAX - rlt_zero_point(y, 0));
-  float step = (most - least) / 512.0f, half = step / 2.0f, inverse = 65536.0f / (y_most - y_least);
-  for (int32_t i = 0; i < 512; i++) {
-    float here = defined(function((double)(least + (float)i * step)), y_least, y_most);
-    float middle = defined(function((double)(least + (float)i * step + half)), y_least, y_most);
-    float next = defined(function((double)(least + (float)(i + 1) * step)), y_least, y_most);
-    float value = away(here * inverse);
-    float line = away((next * inverse + value) / 2.0f);
-    samples[i] = sample(value - away((line - away(middle * inverse)) / 2.0f));
-  }
-  samples[512] = sample(away(defined(function((double)most), y_least, y_most) * inverse));
-}
-
-static int16_t look_up(const int16_t *samples, int32_t x) {
-  int32_t i = 256 + (x >> 7), offset = x & 127, base = samples[i];
-  return (int16_t)(base + (((samples[i + 1] - base) * offset + 64) >> 7));
+  int32_t x_zero = rlt_zero_point(x, 0), y_zero = rlt_zero_point(y, 0);
+  rlt_sampled f = {.function = function, .single = true};
+  f.least = x_scale * (float)(INT16_MIN - x_zero);
+  f.most = x_scale * (float)(INT16_MAX - x_zero);
+  f.y_least = y_scale * (float)(INT16_MIN - y_zero);
+  f.y_most = y_scale * (float)(INT16_MAX - y_zero);
+  rlt_fill_samples(&f, samples);
 }
 
 /* ---- one slope above zero, another below ---- */
+
+/* 6.0 in the output's integers. */
+static int32_t six_of(float scale, int32_t zero) {
+  float steps = rlt_clamp_f32(6.0f / scale, 0.0f, 1e6f);
+  return rlt_clamp_i32((int32_t)rlt_f64_round_away((double)steps) + zero, 0, INT16_MAX);
+}
 
 static void prepare_slopes(const rlt_node *n, float alpha, rlt_unary_short *k) {
   float x_scale = rlt_scale(n->in[0], 0), y_scale = rlt_scale(n->out[0], 0), ratio = x_scale / y_scale;
@@ -138,7 +117,7 @@ static void prepare_slopes(const rlt_node *n, float alpha, rlt_unary_short *k) {
   k->above_negated = above < 0.0f;
   k->below_negated = below < 0.0f;
   k->hi = INT16_MAX;
-  if (n->def->op == RLT_OP_RELU6) k->hi = rlt_clamp_i32((int32_t)away(6.0f / y_scale) + k->y_zero, 0, INT16_MAX);
+  if (n->def->op == RLT_OP_RELU6) k->hi = six_of(y_scale, k->y_zero);
 }
 
 static int16_t slopes(const rlt_unary_short *k, int32_t x) {
@@ -200,7 +179,7 @@ void rlt_unary_run_short(const rlt_unary_short *k, const int16_t *x, int16_t *y,
       for (int64_t i = 0; i < n; i++) y[i] = (int16_t)table_tanh(k, x[i]);
       break;
     case RLT_SHORT_SAMPLES:
-      for (int64_t i = 0; i < n; i++) y[i] = look_up(k->samples, x[i]);
+      for (int64_t i = 0; i < n; i++) y[i] = rlt_look_up_sample(k->samples, x[i]);
       break;
     default:
       for (int64_t i = 0; i < n; i++) y[i] = slopes(k, x[i] - k->x_zero);

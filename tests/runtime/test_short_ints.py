@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from single_op import Arg, OpModel, Out, integers, litert, run, single_op
+from single_op import Arg, OpModel, Out, const, integers, litert, run, single_op
 
 from runtime import RilletError
 
@@ -72,6 +72,41 @@ def unary(op: str, out_scale: float | None = None, **options: Any) -> Any:
     return build
 
 
+def softmax(rng: Rng) -> OpModel:
+    x = np.clip(rng.normal(0, 9000, (100, int(rng.integers(1, 300)))), -32768, 32767)
+    beta = float(rng.choice([1, 0.5, 2]))
+    arg = Arg(x.astype(np.int16), power(rng, -5, -2))
+    return single_op("SOFTMAX", [arg], Out("INT16", 1 / 32768), beta=beta)
+
+
+def reduction(op: str) -> Any:
+    def build(rng: Rng) -> OpModel:
+        shape, axes = [((50, 40, 9), [1]), ((7, 3000), [0]), ((3, 5, 7, 100), [0, 2])][
+            int(rng.integers(3))
+        ]
+        count = float(np.prod([shape[axis] for axis in axes]))
+        scale = power(rng, -4, -2)
+        spread = count**0.5 if op == "SUM" else count**-0.5
+        out = Out("INT16", scale * (1 if rng.random() < 0.3 else spread * power(rng, -0.5, 0.3)))
+        return single_op(op, [Arg(integers(rng, "INT16", shape), scale), const(axes)], out)
+
+    return build
+
+
+def pool(op: str) -> Any:
+    def build(rng: Rng) -> OpModel:
+        x = Arg(integers(rng, "INT16", (2, 14, 15, 33)), power(rng, -4, -2))
+        window = {name: int(rng.integers(1, 5)) for name in ("filter_height", "filter_width")}
+        stride = {name: int(rng.integers(1, 3)) for name in ("stride_h", "stride_w")}
+        padding = {"padding": str(rng.choice(["SAME", "VALID"]))}
+        activation = {"fused_activation_function": str(rng.choice(ACTIVATIONS))}
+        return single_op(
+            op, [x], Out("INT16", x.scale), **window, **stride, **padding, **activation
+        )
+
+    return build
+
+
 BUILDERS = {
     "ADD": binary("ADD"),
     "SUB": binary("SUB"),
@@ -83,6 +118,11 @@ BUILDERS = {
     "TANH": unary("TANH", 1 / 32768),
     **{op: unary(op) for op in ("RELU", "RELU6", "LEAKY_RELU", "ABS")},
     **{op: unary(op) for op in ("EXP", "LOG", "GELU", "RSQRT")},
+    "SOFTMAX": softmax,
+    "MEAN": reduction("MEAN"),
+    "SUM": reduction("SUM"),
+    "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
+    "MAX_POOL_2D": pool("MAX_POOL_2D"),
 }
 
 
