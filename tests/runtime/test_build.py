@@ -20,14 +20,15 @@ def builder():
     return module
 
 
-@pytest.mark.parametrize("target", ["x86_64", "aarch64", "armv7"])
+@pytest.mark.parametrize("target", ["x86_64", "aarch64", "armv7", "armv6", "wasm32"])
 def test_sources_are_common_ones_and_the_target_s_own_loops(builder, target):
     files = [str(path.relative_to(ROOT / "runtime")) for path in builder.sources(target)]
-    assert {"core/model.c", "platform/posix.c", "simd/scalar.c"} <= set(files)
+    assert {"core/model.c", "simd/scalar.c"} <= set(files)
+    assert ("platform/posix.c" in files) == (target != "wasm32")
     assert len(set(files)) == len(files)
     overlays = {w for f in files if f.startswith("simd/") for w in Path(f).stem.split("_")}
     assert overlays & set(builder.ISA_FLAGS) <= set(builder.TARGETS[target].isas)
-    assert target != "x86_64" or {"avx2", "avx512"} <= overlays
+    assert set(builder.TARGETS[target].isas) <= overlays
 
 
 def test_an_unchanged_build_compiles_nothing(builder, tmp_path, monkeypatch):
@@ -73,13 +74,19 @@ def test_an_unknown_machine_is_named(builder, monkeypatch):
 
 
 def test_wheel_tags(builder):
-    with_python = [name for name, target in builder.TARGETS.items() if target.wheel]
-    machines = {name: builder.wheel_machine(name) for name in with_python}
-    assert machines == {
-        "x86_64": "x86_64", "aarch64": "aarch64", "armv7": "armv7l", "armv6": "armv6l"
-    }  # fmt: skip
+    machines = {n: builder.wheel_machine(n) for n, row in builder.TARGETS.items() if row.wheel}
+    same = {"x86_64": "x86_64", "aarch64": "aarch64"}
+    assert machines == {**same, "armv7": "armv7l", "armv6": "armv6l"}
     with pytest.raises(builder.BuildError, match="wasm32 has no Python"):
         builder.wheel_machine("wasm32")
+
+
+def test_a_static_program_is_linked_with_musl(builder):
+    wanted = {"x86_64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl"}
+    wanted |= {"armv7": "arm-linux-musleabihf", "armv6": "arm-linux-musleabihf"}
+    for target, triple in wanted.items():
+        flags = builder.compiler(target, False, static=True)[1]
+        assert flags[flags.index("-target") + 1] == triple and "-static" in flags
 
 
 @pytest.mark.parametrize("language", ["c", "c++"])
