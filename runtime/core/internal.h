@@ -137,8 +137,13 @@ rlt_status rlt_read_ends(rlt_reading *r, const rlt_table *table,
 rlt_status rlt_check_outputs(rlt_reading *r, const rlt_subgraph_def *g); /* after the nodes: something computes them */
 /* The bytes of a buffer, which lie in a vector or, in files over 2 GB, at an offset of the file; NULL where empty. */
 rlt_status rlt_read_buffer(rlt_reading *r, uint32_t index, const uint8_t **data, uint64_t *bytes);
-/* Bytes a misaligned constant needs in the block; 0 where it can be used in place. */
+/* Bytes a misaligned or sparse constant needs in the block; 0 where it can be used in place. */
 uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor);
+/* sparse.c: writes the values of a sparse constant into t->bytes zeros. */
+rlt_status rlt_densify(rlt_reading *r, const rlt_table *sparsity, const uint8_t *values, uint64_t bytes,
+                       const rlt_tensor_def *t, uint8_t *to);
+/* Whether a tensor's constant is sparse, and dense bytes of its shape. */
+bool rlt_is_sparse(const rlt_table *tensor);
 
 /* ---- offline_plan.c: the plan a file may carry ---- */
 rlt_status rlt_read_offline_plan(rlt_reading *r, const rlt_table *root, rlt_model *m);

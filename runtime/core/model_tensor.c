@@ -34,10 +34,27 @@ static bool misaligned(const uint8_t *data, int32_t type) {
   return element > 1 && (uintptr_t)data % (element < 8 ? element : 8) != 0;
 }
 
+bool rlt_is_sparse(const rlt_table *tensor) {
+  rlt_table sparsity;
+  return rlt_fb_table(tensor, RLT_SLOT_Tensor_sparsity, &sparsity) && sparsity.pos;
+}
+
+/* Of the shape that the file declares; 0 for one that is refused later. */
+static uint64_t dense_bytes(const rlt_table *tensor) {
+  rlt_vector shape;
+  rlt_size size;
+  int32_t dims[RLT_MAX_RANK];
+  if (!rlt_fb_vector(tensor, RLT_SLOT_Tensor_shape, 4, &shape) || shape.count > RLT_MAX_RANK) return 0;
+  for (uint32_t i = 0; i < shape.count; i++) dims[i] = rlt_vec_i32(&shape, i);
+  return rlt_tensor_size(rlt_fb_i8(tensor, RLT_SLOT_Tensor_type, 0), (int32_t)shape.count, dims, &size) ? size.bytes
+                                                                                                        : 0;
+}
+
 uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor) {
   const uint8_t *data;
   uint64_t bytes;
   uint32_t index = rlt_fb_u32(tensor, RLT_SLOT_Tensor_buffer, 0);
+  if (rlt_is_sparse(tensor)) return dense_bytes(tensor);
   if (rlt_read_buffer(r, index, &data, &bytes) != RLT_OK || !data) return 0;
   return misaligned(data, rlt_fb_i8(tensor, RLT_SLOT_Tensor_type, 0)) ? bytes : 0;
 }
@@ -134,10 +151,23 @@ static rlt_status read_quantization(rlt_reading *r, const rlt_table *table, rlt_
   return RLT_OK;
 }
 
+static rlt_status read_sparse(rlt_reading *r, const rlt_table *table, const uint8_t *data, uint64_t bytes,
+                              rlt_tensor_def *out) {
+  rlt_table sparsity;
+  RLT_REQUIRE(r->err, rlt_type_bytes(out->type) > 0 && !out->is_variable && out->rank > 0, RLT_UNSUPPORTED,
+              "it is sparse and of type %t, or a variable, or a scalar; convert with dense weights", out->type);
+  uint8_t *dense = rlt_take(&r->block, out->bytes);
+  if (out->bytes > 0) __builtin_memset(dense, 0, (size_t)out->bytes);
+  out->data = dense;
+  return rlt_fb_table(table, RLT_SLOT_Tensor_sparsity, &sparsity) ? rlt_densify(r, &sparsity, data, bytes, out, dense)
+                                                                  : broken(r, "sparsity");
+}
+
 static rlt_status read_constant(rlt_reading *r, const rlt_table *table, rlt_tensor_def *out) {
   const uint8_t *data;
   uint64_t bytes;
   RLT_TRY(rlt_read_buffer(r, rlt_fb_u32(table, RLT_SLOT_Tensor_buffer, 0), &data, &bytes));
+  if (rlt_is_sparse(table)) return read_sparse(r, table, data, bytes, out);
   if (!data) return RLT_OK;
   RLT_REQUIRE(r->err, !out->is_variable, RLT_UNSUPPORTED, "it is a variable with an initial value in the file");
   if (rlt_type_bytes(out->type) || out->bytes) {
@@ -165,8 +195,6 @@ rlt_status rlt_read_tensor(rlt_reading *r, const rlt_table *table, int32_t index
     status = rlt_fail(r->err, RLT_UNSUPPORTED, "its type has number %d, which is newer than this runtime", out->type);
   if (status == RLT_OK) status = read_shape(r, table, out);
   if (status == RLT_OK && !rlt_fb_table(table, RLT_SLOT_Tensor_sparsity, &sparsity)) status = broken(r, "sparsity");
-  if (status == RLT_OK && sparsity.pos)
-    status = rlt_fail(r->err, RLT_UNSUPPORTED, "sparse constants are not supported; convert with dense weights");
   if (status == RLT_OK && rlt_fb_u32(table, RLT_SLOT_Tensor_external_buffer, 0))
     status = rlt_fail(r->err, RLT_UNSUPPORTED, "its values lie in another file; put all weights into the model");
   if (status == RLT_OK) status = read_quantization(r, table, out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * RESHAPE, SQUEEZE and EXPAND_DIMS: the same elements under another shape, in place where the plan allows. */
+ * RESHAPE, SQUEEZE, EXPAND_DIMS and DENSIFY (sparse constants are dense once the file is read): the same elements
+ * under another shape, in place where the plan allows. */
 #include "move.h"
 
 static rlt_status finish(rlt_prep *p, rlt_node *n, int32_t rank, const int32_t *dims) {
@@ -110,6 +111,12 @@ static rlt_status prepare_expand_dims(rlt_prep *p, rlt_node *n) {
   return finish(p, n, x->rank + 1, dims);
 }
 
+static rlt_status prepare_densify(rlt_prep *p, rlt_node *n) {
+  RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
+  return finish(p, n, n->in[0]->rank, n->in[0]->dims);
+}
+
 const rlt_kernel rlt_kernel_reshape = {"RESHAPE", 0, 1, false, prepare_reshape, NULL, run};
 const rlt_kernel rlt_kernel_squeeze = {"SQUEEZE", 0, 2, false, prepare_squeeze, NULL, run};
 const rlt_kernel rlt_kernel_expand_dims = {"EXPAND_DIMS", 0, 1, false, prepare_expand_dims, NULL, run};
+const rlt_kernel rlt_kernel_densify = {"DENSIFY", 0, 1, false, prepare_densify, NULL, run};

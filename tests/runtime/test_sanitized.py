@@ -23,6 +23,7 @@ SUITES = [
     "matrix_ops",
     "matrix_types",
     "short_ints",
+    "sparse",
     "plan",
     "control_flow",
     "custom_ops",
