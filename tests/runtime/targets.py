@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -42,6 +43,10 @@ class Machine:
     def flushes(self) -> bool:
         """Whether it takes denormal floats for zero."""
         return self.target == "armv7"
+
+    def fuses(self, isa: str = "best") -> bool:
+        """Whether its float products round once after multiplying and adding."""
+        return isa != "scalar" and self.isa not in ("scalar", "wasm")
 
     @property
     def lacks_growth(self) -> bool:
@@ -110,7 +115,12 @@ class Case:
     @functools.cached_property
     def expected(self) -> list[np.ndarray] | str:
         """Outputs on this machine, or the status of the error that running ends with."""
-        return self.outputs(flush=False)
+        return self.outputs()
+
+    @functools.cached_property
+    def unfused(self) -> list[np.ndarray] | str:
+        """The same, with the scalar loops, which do not fuse multiplication and addition."""
+        return self.outputs("scalar")
 
     @property
     def is_plain(self) -> bool:
@@ -119,9 +129,12 @@ class Case:
         details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
         return all(np.dtype(detail["dtype"]).kind in "biufc" for detail in details)
 
-    def outputs(self, flush: bool) -> list[np.ndarray] | str:
-        """The same, with denormal inputs taken for zero if asked."""
-        interpreter = runtime.Interpreter(self.model)
+    def outputs(self, isa: str = "", flush: bool = False) -> list[np.ndarray] | str:
+        """The same on an instruction set of this machine, with denormal inputs taken for zero if
+        asked.
+        """
+        with mock.patch.dict(os.environ, {"RILLET_ISA": isa} if isa else {}):
+            interpreter = runtime.Interpreter(self.model)
         interpreter.allocate_tensors()
         data, at = self.inputs.read_bytes(), 0
         for detail in interpreter.get_input_details():
@@ -129,7 +142,7 @@ class Case:
             part = data[at : at + view.nbytes]
             view[...] = np.frombuffer(part, view.dtype).reshape(view.shape)
             if flush and view.dtype == np.float32:
-                view[np.abs(view) < np.finfo(np.float32).tiny] = 0.0
+                view[np.abs(view) < np.finfo(np.float32).tiny] *= 0.0
             at += view.nbytes
             del view
         try:
