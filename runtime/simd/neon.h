@@ -29,6 +29,17 @@ static inline int32x4_t neon_mlal_high_n(int32x4_t sum, int16x8_t a, int16_t b) 
 #endif
 }
 
+/* Eight bytes as 16 bits each. Compilers for armv7 would copy the bytes to the stack first, word by word. */
+static inline int16x8_t neon_widen(const int8_t *from) {
+#if defined(__aarch64__)
+  return vmovl_s8(vld1_s8(from));
+#else
+  int8x8_t bytes;
+  __asm__("vld1.8 {%P0}, [%1]" : "=w"(bytes) : "r"(from), "m"(*(const int8_t (*)[8])from));
+  return vmovl_s8(bytes);
+#endif
+}
+
 /* rlt_clamp_f32 */
 static inline float32x4_t neon_clamp(float32x4_t x, float32x4_t lo, float32x4_t hi) {
   x = vbslq_f32(vcltq_f32(x, lo), lo, x);
