@@ -15,6 +15,29 @@ static void real_row(const void *ctx, int64_t out, const int64_t *in, int64_t n)
           k->hi);
 }
 
+/* FLOAT16 through the same loop, a block at a time. */
+#define BLOCK 256
+static void widen(const uint16_t *x, int64_t step, int64_t n, float *y) {
+  for (int64_t i = 0; i < (step ? n : 1); i++) y[i] = rlt_f16_to_f32(x[i * step]);
+}
+static void half_row(const void *ctx, int64_t out, const int64_t *in, int64_t n) {
+  const rlt_binary_run *run = (const rlt_binary_run *)ctx;
+  const rlt_binary *k = run->k;
+  int32_t inner = k->walk.rank - 1;
+  int64_t a_step = k->walk.step[0][inner], b_step = k->walk.step[1][inner];
+  const uint16_t *a = (const uint16_t *)(const void *)run->a + in[0];
+  const uint16_t *b = (const uint16_t *)(const void *)run->b + in[1];
+  uint16_t *y = (uint16_t *)(void *)run->y + out;
+  float u[BLOCK], v[BLOCK], w[BLOCK];
+  for (int64_t at = 0; at < n; at += BLOCK) {
+    int64_t count = n - at < BLOCK ? n - at : BLOCK;
+    widen(a + at * a_step, a_step, count, u);
+    widen(b + at * b_step, b_step, count, v);
+    k->loop(u, a_step, v, b_step, w, count, k->lo, k->hi);
+    for (int64_t i = 0; i < count; i++) y[at + i] = rlt_f32_to_f16(w[i]);
+  }
+}
+
 RLT_BINARY_ROW(pow_f32, float, float, rlt_pow(u, v))
 RLT_BINARY_ROW(floor_div_f32, float, float, rlt_floor(u / v))
 
@@ -37,6 +60,9 @@ RLT_BINARY_ROW(floor_mod_f32, float, float, floor_mod_of(u, v))
   INT_ROW(squared_difference, suffix, type,                               \
           (type)(((unsigned_type)u - (unsigned_type)v) * ((unsigned_type)u - (unsigned_type)v)))
 WRAPPING_ROWS(i32, int32_t, uint32_t)
+INT_ROW(add, i16, int16_t, (int16_t)(u + v))
+INT_ROW(mul, i16, int16_t, (int16_t)(u * v))
+INT_ROW(mul, u32, uint32_t, u *v)
 WRAPPING_ROWS(i64, int64_t, uint64_t)
 
 #define ORDER_ROWS(suffix, type)                \
@@ -53,24 +79,27 @@ ORDER_ROWS(i64, int64_t)
   static inline type truncated_##suffix(type u, type v, bool *bad) {              \
     if (v == 0) *bad = true;                                                      \
     if (v == 0) return 0;                                                         \
-    return v == -1 ? (type)(0 - (unsigned_type)u) : u / v;                        \
+    return v == -1 ? (type)(0 - (unsigned_type)u) : (type)(u / v);                \
   }                                                                               \
   static inline type modulo_##suffix(type u, type v, bool *bad) {                 \
     if (v == 0) *bad = true;                                                      \
     if (v == 0 || v == -1) return 0;                                              \
-    type rest = u % v;                                                            \
-    return rest != 0 && (rest < 0) != (v < 0) ? rest + v : rest;                  \
+    type rest = (type)(u % v);                                                    \
+    return (type)(rest != 0 && (rest < 0) != (v < 0) ? rest + v : rest);          \
   }                                                                               \
   static inline type floored_##suffix(type u, type v, bool *bad) {                \
     type quotient = truncated_##suffix(u, v, bad);                                \
     if (v == 0 || v == -1) return quotient;                                       \
-    return u % v != 0 && (u < 0) != (v < 0) ? quotient - 1 : quotient;            \
+    return (type)(u % v != 0 && (u < 0) != (v < 0) ? quotient - 1 : quotient);    \
   }                                                                               \
-  INT_ROW(div, suffix, type, truncated_##suffix(u, v, run_->divided_by_zero))     \
   INT_ROW(floor_div, suffix, type, floored_##suffix(u, v, run_->divided_by_zero)) \
   INT_ROW(floor_mod, suffix, type, modulo_##suffix(u, v, run_->divided_by_zero))
+DIVISION_FUNCTIONS(i8, int8_t, uint32_t)
+DIVISION_FUNCTIONS(i16, int16_t, uint32_t)
 DIVISION_FUNCTIONS(i32, int32_t, uint32_t)
 DIVISION_FUNCTIONS(i64, int64_t, uint64_t)
+INT_ROW(div, i32, int32_t, truncated_i32(u, v, run_->divided_by_zero))
+INT_ROW(div, i64, int64_t, truncated_i64(u, v, run_->divided_by_zero))
 
 /* u^v by squaring, wrapping around; a negative v leaves 1, -1 or 0. */
 static inline int32_t pow_of(int32_t u, int32_t v, bool *bad) {
@@ -102,36 +131,51 @@ typedef struct binary_row {
 
 static const binary_row ROWS[] = {
     {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_ADD, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_ADD, RLT_TYPE_INT32, 4, add_i32, add_clamped_i32},
     {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, NULL},
+    {RLT_OP_ADD, RLT_TYPE_INT16, 2, add_i16, NULL},
     {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_SUB, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_SUB, RLT_TYPE_INT32, 4, sub_i32, sub_clamped_i32},
     {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, NULL},
     {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_MUL, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_MUL, RLT_TYPE_INT32, 4, mul_i32, mul_clamped_i32},
     {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, NULL},
+    {RLT_OP_MUL, RLT_TYPE_UINT32, 4, mul_u32, NULL},
+    {RLT_OP_MUL, RLT_TYPE_INT16, 2, mul_i16, NULL},
     {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_DIV, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, NULL},
     {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_FLOAT32, 4, floor_div_f32, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_INT32, 4, floor_div_i32, NULL},
+    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT16, 2, floor_div_i16, NULL},
+    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT8, 1, floor_div_i8, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_INT64, 8, floor_div_i64, NULL},
     {RLT_OP_FLOOR_MOD, RLT_TYPE_FLOAT32, 4, floor_mod_f32, NULL},
     {RLT_OP_FLOOR_MOD, RLT_TYPE_INT32, 4, floor_mod_i32, NULL},
+    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT16, 2, floor_mod_i16, NULL},
+    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT8, 1, floor_mod_i8, NULL},
     {RLT_OP_FLOOR_MOD, RLT_TYPE_INT64, 8, floor_mod_i64, NULL},
     {RLT_OP_POW, RLT_TYPE_FLOAT32, 4, pow_f32, NULL},
     {RLT_OP_POW, RLT_TYPE_INT32, 4, pow_i32, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT32, 4, squared_difference_i32, NULL},
     {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT64, 8, squared_difference_i64, NULL},
     {RLT_OP_PRELU, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_PRELU, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT8, 1, maximum_i8, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_UINT8, 1, maximum_u8, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT16, 2, maximum_i16, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT32, 4, maximum_i32, NULL},
     {RLT_OP_MAXIMUM, RLT_TYPE_INT64, 8, maximum_i64, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
+    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_INT8, 1, minimum_i8, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_UINT8, 1, minimum_u8, NULL},
     {RLT_OP_MINIMUM, RLT_TYPE_INT16, 2, minimum_i16, NULL},
@@ -191,17 +235,23 @@ static rlt_binary_op loop_of(int32_t op) {
   }
 }
 
+/* Ops whose results depend on what the scales are: rows of small integers are for plain ones. */
+static bool means_scales(int32_t op) {
+  return op == RLT_OP_ADD || op == RLT_OP_MUL || op == RLT_OP_FLOOR_DIV || op == RLT_OP_FLOOR_MOD;
+}
+
 static rlt_status choose_row(rlt_prep *p, rlt_node *n, int32_t activation) {
   rlt_binary *k = n->data;
   int32_t type = n->in[0]->type;
   for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
     if (ROWS[i].op != n->def->op || ROWS[i].type != type) continue;
+    if (ROWS[i].bytes <= 2 && n->in[0]->def->quant.n > 0 && means_scales(n->def->op)) continue;
     k->row = ROWS[i].row;
     k->loop = p->u->loops->binary[loop_of(n->def->op)];
-    n->loop = k->row == real_row ? p->u->loops->name : NULL;
+    n->loop = k->row == real_row || k->row == half_row ? p->u->loops->name : NULL;
     k->in_bytes = k->out_bytes = ROWS[i].bytes;
     RLT_TRY(rlt_activation_f32(p, activation, &k->lo, &k->hi));
-    if (type == RLT_TYPE_FLOAT32) return RLT_OK;
+    if (type == RLT_TYPE_FLOAT32 || type == RLT_TYPE_FLOAT16) return RLT_OK;
     RLT_TRY(rlt_activation_i32(p, activation, &k->q_lo, &k->q_hi));
     if (activation != RLT_ACT_NONE) {
       k->row = ROWS[i].clamped;

@@ -7,11 +7,12 @@
 #define CAST_TYPES                                                                                              \
   (RLT_BIT(RLT_TYPE_FLOAT32) | RLT_BIT(RLT_TYPE_FLOAT16) | RLT_BIT(RLT_TYPE_FLOAT64) | RLT_BIT(RLT_TYPE_INT8) | \
    RLT_BIT(RLT_TYPE_UINT8) | RLT_BIT(RLT_TYPE_INT16) | RLT_BIT(RLT_TYPE_UINT16) | RLT_BIT(RLT_TYPE_INT32) |     \
-   RLT_BIT(RLT_TYPE_UINT32) | RLT_BIT(RLT_TYPE_INT64) | RLT_BIT(RLT_TYPE_BOOL))
-#define CAST_NAMES "FLOAT32, FLOAT16, FLOAT64, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64 or BOOL"
+   RLT_BIT(RLT_TYPE_UINT32) | RLT_BIT(RLT_TYPE_INT64) | RLT_BIT(RLT_TYPE_BOOL) | RLT_BIT(RLT_TYPE_COMPLEX64))
+#define CAST_NAMES "FLOAT32, FLOAT16, FLOAT64, INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, BOOL or COMPLEX64"
 
 static bool is_real(int32_t type) {
-  return type == RLT_TYPE_FLOAT32 || type == RLT_TYPE_FLOAT16 || type == RLT_TYPE_FLOAT64;
+  return type == RLT_TYPE_FLOAT32 || type == RLT_TYPE_FLOAT16 || type == RLT_TYPE_FLOAT64 ||
+         type == RLT_TYPE_BFLOAT16 || type == RLT_TYPE_COMPLEX64;
 }
 
 static double load_real(int32_t type, const void *x, int64_t i) {
@@ -20,6 +21,10 @@ static double load_real(int32_t type, const void *x, int64_t i) {
       return (double)((const float *)x)[i];
     case RLT_TYPE_FLOAT64:
       return ((const double *)x)[i];
+    case RLT_TYPE_BFLOAT16:
+      return (double)rlt_bits_f32((uint32_t)((const uint16_t *)x)[i] << 16);
+    case RLT_TYPE_COMPLEX64: /* the real part */
+      return (double)((const float *)x)[2 * i];
     default:
       return (double)rlt_f16_to_f32(((const uint16_t *)x)[i]);
   }
@@ -72,6 +77,10 @@ static void store_int(int32_t type, void *y, int64_t i, int64_t v) {
     case RLT_TYPE_FLOAT64:
       ((double *)y)[i] = (double)v;
       break;
+    case RLT_TYPE_COMPLEX64:
+      ((float *)y)[2 * i] = (float)v;
+      ((float *)y)[2 * i + 1] = 0.0f;
+      break;
     default:
       ((uint16_t *)y)[i] = rlt_f32_to_f16((float)v);
       break;
@@ -88,6 +97,10 @@ static void store_real(int32_t type, void *y, int64_t i, double v) {
       return;
     case RLT_TYPE_FLOAT64:
       ((double *)y)[i] = v;
+      return;
+    case RLT_TYPE_COMPLEX64:
+      ((float *)y)[2 * i] = (float)v;
+      ((float *)y)[2 * i + 1] = 0.0f;
       return;
     case RLT_TYPE_FLOAT16:
       ((uint16_t *)y)[i] = rlt_f32_to_f16((float)v);
@@ -124,7 +137,7 @@ static void store_real(int32_t type, void *y, int64_t i, double v) {
 
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
-  RLT_TRY(rlt_check_type(p, n->in[0], CAST_TYPES, CAST_NAMES));
+  RLT_TRY(rlt_check_type(p, n->in[0], CAST_TYPES | RLT_BIT(RLT_TYPE_BFLOAT16), CAST_NAMES " (or BFLOAT16)"));
   RLT_TRY(rlt_check_type(p, n->out[0], CAST_TYPES, CAST_NAMES));
   n->tiles = rlt_flat_tiles(n->in[0]->count);
   n->in_place = n->in[0]->type == n->out[0]->type ? 0 : -1;
@@ -142,6 +155,10 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
     for (int64_t i = begin; i < end; i++) ((float *)y)[i] = rlt_f16_to_f32(((const uint16_t *)x)[i]);
   } else if (from == RLT_TYPE_UINT8 && to == RLT_TYPE_FLOAT32) {
     for (int64_t i = begin; i < end; i++) ((float *)y)[i] = (float)((const uint8_t *)x)[i];
+  } else if (from == to) {
+    uint64_t bytes = rlt_type_bytes(from);
+    rlt_copy((char *)y + (uint64_t)begin * bytes, (const char *)x + (uint64_t)begin * bytes,
+             (uint64_t)(end - begin) * bytes);
   } else if (is_real(from)) {
     for (int64_t i = begin; i < end; i++) store_real(to, y, i, load_real(from, x, i));
   } else {

@@ -9,15 +9,16 @@ static inline int32_t level(int32_t x, int32_t zero, rlt_multiplier m) { return 
 #define SCALED(name, suffix, type, operation)           \
   RLT_BINARY_ROW(name##_scaled_##suffix, type, uint8_t, \
                  level(u, k->terms.a_zero, k->a_long) operation level(v, k->terms.b_zero, k->b_long))
-#define ALL(name, operation)            \
-  PLAIN(name, f32, float, operation)    \
-  PLAIN(name, i32, int32_t, operation)  \
-  PLAIN(name, i64, int64_t, operation)  \
-  PLAIN(name, i8, int8_t, operation)    \
-  PLAIN(name, i16, int16_t, operation)  \
-  PLAIN(name, u8, uint8_t, operation)   \
-  SCALED(name, i8, int8_t, operation)   \
-  SCALED(name, i16, int16_t, operation) \
+#define ALL(name, operation)                                                                   \
+  PLAIN(name, f32, float, operation)                                                           \
+  PLAIN(name, i32, int32_t, operation)                                                         \
+  RLT_BINARY_ROW(name##_f16, uint16_t, uint8_t, rlt_f16_to_f32(u) operation rlt_f16_to_f32(v)) \
+  PLAIN(name, i64, int64_t, operation)                                                         \
+  PLAIN(name, i8, int8_t, operation)                                                           \
+  PLAIN(name, i16, int16_t, operation)                                                         \
+  PLAIN(name, u8, uint8_t, operation)                                                          \
+  SCALED(name, i8, int8_t, operation)                                                          \
+  SCALED(name, i16, int16_t, operation)                                                        \
   SCALED(name, u8, uint8_t, operation)
 
 ALL(equal, ==)
@@ -31,11 +32,11 @@ RLT_BINARY_ROW(logical_or, uint8_t, uint8_t, (u != 0) | (v != 0))
 
 typedef struct compare_rows {
   int32_t op;
-  rlt_row f32, i32, i64, i8, i16, u8, scaled_i8, scaled_i16, scaled_u8;
+  rlt_row f32, f16, i32, i64, i8, i16, u8, scaled_i8, scaled_i16, scaled_u8;
 } compare_rows;
 
-#define ROW(op, name)                                                       \
-  {RLT_OP_##op, name##_f32, name##_i32,       name##_i64,        name##_i8, \
+#define ROW(op, name)                                                                        \
+  {RLT_OP_##op, name##_f32, name##_f16,       name##_i32,        name##_i64,      name##_i8, \
    name##_i16,  name##_u8,  name##_scaled_i8, name##_scaled_i16, name##_scaled_u8}
 static const compare_rows ROWS[] = {ROW(EQUAL, equal),     ROW(NOT_EQUAL, not_equal),
                                     ROW(GREATER, greater), ROW(GREATER_EQUAL, greater_equal),
@@ -72,6 +73,9 @@ static rlt_status prepare_compare(rlt_prep *p, rlt_node *n) {
     case RLT_TYPE_FLOAT32:
       k->row = rows->f32;
       break;
+    case RLT_TYPE_FLOAT16:
+      k->row = rows->f16;
+      break;
     case RLT_TYPE_INT32:
       k->row = rows->i32;
       break;
@@ -91,7 +95,8 @@ static rlt_status prepare_compare(rlt_prep *p, rlt_node *n) {
       k->row = rows->u8;
       break;
     default:
-      return rlt_check_type(p, a, RLT_BIT(RLT_TYPE_FLOAT32), "FLOAT32, INT32, INT64, INT8, INT16, UINT8 or BOOL");
+      return rlt_check_type(p, a, RLT_BIT(RLT_TYPE_FLOAT32),
+                            "FLOAT32, FLOAT16, INT32, INT64, INT8, INT16, UINT8 or BOOL");
   }
   return rlt_binary_shapes(p, n);
 }

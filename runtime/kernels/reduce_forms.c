@@ -96,6 +96,15 @@ static int16_t short_sum(const reduce_data *k, int64_t s) {
   int64_t rounded = rlt_f64_round_away((double)rlt_clamp_f32(y, -1e6f, 1e6f)) + k->y_zero;
   return (int16_t)(rounded < INT16_MIN ? INT16_MIN : (rounded > INT16_MAX ? INT16_MAX : rounded));
 }
+/* FLOAT16: sums in float64, extremes in float32, where NaN stays. */
+ACCUMULATE(sum_f16, uint16_t, double, 0.0, s + (double)rlt_f16_to_f32(v))
+FINISH(sum_f16, uint16_t, double, rlt_f32_to_f16((float)(k->is_mean ? s / (double)k->reduced_count : s)))
+static inline float larger_half(float s, float v) { return v > s || v != v ? v : s; }
+static inline float smaller_half(float s, float v) { return v < s || v != v ? v : s; }
+ACCUMULATE(max_f16, uint16_t, float, -__builtin_inff(), larger_half(s, rlt_f16_to_f32(v)))
+ACCUMULATE(min_f16, uint16_t, float, __builtin_inff(), smaller_half(s, rlt_f16_to_f32(v)))
+FINISH(same_f16, uint16_t, float, rlt_f32_to_f16(s))
+
 ACCUMULATE(sum_i16, int16_t, uint64_t, 0, s + (uint64_t)v)
 FINISH(sum_i16, int16_t, uint64_t, k->is_mean ? short_mean(k, (int64_t)s) : short_sum(k, (int64_t)s))
 
@@ -124,12 +133,14 @@ static const reduce_form FORMS[] = {
     FORM(MEAN, FLOAT32, sum_f32, sum_f32),
     FORM(MEAN, INT8, sum_i8, sum_i8),
     FORM(MEAN, UINT8, sum_u8, sum_u8),
+    FORM(MEAN, FLOAT16, sum_f16, sum_f16),
     FORM(MEAN, INT16, sum_i16, sum_i16),
     FORM(MEAN, INT32, sum_i32, sum_i32),
     FORM(MEAN, INT64, sum_i64, sum_i64),
     FORM(SUM, FLOAT32, sum_f32, sum_f32),
     FORM(SUM, INT8, sum_i8, sum_i8),
     FORM(SUM, UINT8, sum_u8, sum_u8),
+    FORM(SUM, FLOAT16, sum_f16, sum_f16),
     FORM(SUM, INT16, sum_i16, sum_i16),
     FORM(SUM, INT32, sum_i32, sum_i32),
     FORM(SUM, INT64, sum_i64, sum_i64),
@@ -137,12 +148,14 @@ static const reduce_form FORMS[] = {
     FORM(REDUCE_PROD, INT32, prod_i32, sum_i32),
     FORM(REDUCE_PROD, INT64, prod_i64, sum_i64),
     FORM(REDUCE_MAX, FLOAT32, max_f32, same_f32),
+    FORM(REDUCE_MAX, FLOAT16, max_f16, same_f16),
     FORM(REDUCE_MAX, INT8, max_i8, same_i8),
     FORM(REDUCE_MAX, UINT8, max_u8, same_u8),
     FORM(REDUCE_MAX, INT16, max_i16, same_i16),
     FORM(REDUCE_MAX, INT32, max_i32, same_i32),
     FORM(REDUCE_MAX, INT64, max_i64, same_i64),
     FORM(REDUCE_MIN, FLOAT32, min_f32, same_f32),
+    FORM(REDUCE_MIN, FLOAT16, min_f16, same_f16),
     FORM(REDUCE_MIN, INT8, min_i8, same_i8),
     FORM(REDUCE_MIN, UINT8, min_u8, same_u8),
     FORM(REDUCE_MIN, INT16, min_i16, same_i16),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unary.h"
 
+#define BLOCK 512 /* FLOAT16 values converted together */
+
 /* ---- what is no loop of an ISA; integers through unsigned types, because negating the least one wraps around ---- */
 
 #define PLAIN(name, type, expression)                       \
@@ -81,7 +83,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   k->alpha = n->def->op == RLT_OP_LEAKY_RELU ? rlt_fb_f32(&n->def->options, RLT_SLOT_LeakyReluOptions_alpha, 0.0f) : 0;
   k->element_bytes = rlt_type_bytes(x->type);
   bool scaled = rlt_type_bytes(x->type) <= 2 && x->def->quant.n > 0; /* other integers' scales mean nothing here */
-  const unary_row *row = scaled ? NULL : find_row(n->def->op, x->type);
+  bool is_half = x->type == RLT_TYPE_FLOAT16;                        /* computed in float32, rounded at the end */
+  const unary_row *row = scaled ? NULL : find_row(n->def->op, is_half ? RLT_TYPE_FLOAT32 : x->type);
   n->loop = row && row->plain ? NULL : p->u->loops->name;
   if (row) {
     bool by_tanh = n->def->op == RLT_OP_GELU && rlt_unary_gelu_by_tanh(n);
@@ -98,13 +101,27 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   return RLT_OK;
 }
 
+/* FLOAT16 through the loop of FLOAT32, a block at a time. */
+static void run_half(const rlt_run *r, const rlt_unary *k, const uint16_t *x, uint16_t *y, int64_t n) {
+  float from[BLOCK], to[BLOCK];
+  for (int64_t at = 0; at < n; at += BLOCK) {
+    int64_t count = n - at < BLOCK ? n - at : BLOCK;
+    r->u->loops->f16_to_f32(x + at, from, count);
+    if (k->real) k->real(from, to, count, k->alpha);
+    else k->plain(from, to, count);
+    for (int64_t i = 0; i < count; i++) y[at + i] = rlt_f32_to_f16(to[i]);
+  }
+}
+
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const rlt_unary *k = n->data;
   int64_t begin, end;
   rlt_part(n, (int64_t)n->out[0]->count, first, last, &begin, &end);
   const uint8_t *x = (const uint8_t *)n->in[0]->data + (uint64_t)begin * k->element_bytes;
   uint8_t *y = (uint8_t *)n->out[0]->data + (uint64_t)begin * k->element_bytes;
-  if (k->real) {
+  if (n->in[0]->type == RLT_TYPE_FLOAT16) {
+    run_half(r, k, (const uint16_t *)(const void *)x, (uint16_t *)(void *)y, end - begin);
+  } else if (k->real) {
     k->real((const float *)(const void *)x, (float *)(void *)y, end - begin, k->alpha);
   } else if (k->plain) {
     k->plain(x, y, end - begin);

@@ -24,6 +24,7 @@ SUITES = [
     "matrix_types",
     "short_ints",
     "sparse",
+    "half",
     "plan",
     "control_flow",
     "custom_ops",
