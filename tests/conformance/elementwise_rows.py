@@ -59,6 +59,10 @@ def complex_parts(op, type_):
     return of(op, [tensor(type_)], out("FLOAT32" if type_ == "COMPLEX64" else "FLOAT64"))
 
 
+def _other_scale(op, type_):
+    return {"scale": 0.1} if type_ == "INT8q" and op in ("ADD", "SUB", "MUL", "DIV") else {}
+
+
 @row(
     "ADD SUB MUL DIV FLOOR_DIV FLOOR_MOD POW MAXIMUM MINIMUM SQUARED_DIFFERENCE ATAN2 BITWISE_XOR "
     "RIGHT_SHIFT LOGICAL_AND LOGICAL_OR",
@@ -70,9 +74,7 @@ def binary(op, type_):
     if op == "DIV" and b.scale is not None:
         b.value = np.maximum(b.value, b.zero + 1)
     more = {"pot_scale_int16": False} if op in ("ADD", "SUB") else {}
-    return of(
-        op, [a, b], _result(op, type_, **({"scale": 0.1} if type_ == "INT8q" else {})), **more
-    )
+    return of(op, [a, b], _result(op, type_, **_other_scale(op, type_)), **more)
 
 
 @row(

@@ -174,7 +174,7 @@ def if_(op, type_):
     y = ir.Value("y", arg.type, arg.value.shape, quant=x.quant)
     main.add_node(op, [condition, x], [y], {"then_subgraph_index": 1, "else_subgraph_index": 2})
     main.outputs = [y]
-    graphs = [main, _branch("then", "RESHAPE", arg), _branch("else", "ZEROS_LIKE", arg)]
+    graphs = [main, _branch("then", "RESHAPE", arg), _branch("else", "RESHAPE", arg)]
     return _model(graphs, [np.array(True), arg.value], op)
 
 
