@@ -288,9 +288,9 @@ rlt_status rlt_binary_run_tiles(const rlt_run *r, const rlt_node *n, int32_t fir
 #define KERNEL(symbol, op, version) \
   const rlt_kernel rlt_kernel_##symbol = {#op, sizeof(rlt_binary), version, false, prepare, NULL, rlt_binary_run_tiles};
 
-KERNEL(add, ADD, 5)
+KERNEL(add, ADD, 6)
 KERNEL(sub, SUB, 5)
-KERNEL(mul, MUL, 7)
+KERNEL(mul, MUL, 8)
 KERNEL(div, DIV, 2)
 KERNEL(floor_div, FLOOR_DIV, 3)
 KERNEL(floor_mod, FLOOR_MOD, 2)

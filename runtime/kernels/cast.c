@@ -167,4 +167,4 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_cast = {"CAST", 0, 7, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_cast = {"CAST", 0, 9, false, prepare, NULL, run};

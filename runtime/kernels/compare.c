@@ -114,8 +114,8 @@ static rlt_status prepare_logical(rlt_prep *p, rlt_node *n) {
 #define KERNEL(symbol, op, version, prepare) \
   const rlt_kernel rlt_kernel_##symbol = {#op, sizeof(rlt_binary), version, false, prepare, NULL, rlt_binary_run_tiles};
 
-KERNEL(equal, EQUAL, 4, prepare_compare)
-KERNEL(not_equal, NOT_EQUAL, 3, prepare_compare)
+KERNEL(equal, EQUAL, 5, prepare_compare)
+KERNEL(not_equal, NOT_EQUAL, 4, prepare_compare)
 KERNEL(greater, GREATER, 2, prepare_compare)
 KERNEL(greater_equal, GREATER_EQUAL, 3, prepare_compare)
 KERNEL(less, LESS, 3, prepare_compare)

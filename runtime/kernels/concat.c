@@ -111,5 +111,5 @@ static rlt_status prepare_pack(rlt_prep *p, rlt_node *n) {
 }
 
 const rlt_kernel rlt_kernel_concatenation = {
-    "CONCATENATION", sizeof(int64_t), 4, false, prepare_concatenation, NULL, run};
-const rlt_kernel rlt_kernel_pack = {"PACK", sizeof(int64_t), 4, false, prepare_pack, NULL, run};
+    "CONCATENATION", sizeof(int64_t), 7, false, prepare_concatenation, NULL, run};
+const rlt_kernel rlt_kernel_pack = {"PACK", sizeof(int64_t), 5, false, prepare_pack, NULL, run};

@@ -119,8 +119,8 @@ static rlt_status prepare_tile(rlt_prep *p, rlt_node *n) {
 
 const rlt_kernel rlt_kernel_shape = {"SHAPE", 0, 1, false, prepare_shape, NULL, run_shape};
 const rlt_kernel rlt_kernel_rank = {"RANK", 0, 1, false, prepare_shape, NULL, run_shape};
-const rlt_kernel rlt_kernel_fill = {"FILL", 0, 4, false, prepare_fill, NULL, run_fill};
+const rlt_kernel rlt_kernel_fill = {"FILL", 0, 5, false, prepare_fill, NULL, run_fill};
 const rlt_kernel rlt_kernel_zeros_like = {"ZEROS_LIKE", 0, 1, false, prepare_zeros_like, NULL, run_zeros_like};
-const rlt_kernel rlt_kernel_broadcast_to = {"BROADCAST_TO", sizeof(rlt_strided), 3, false, prepare_broadcast_to,
+const rlt_kernel rlt_kernel_broadcast_to = {"BROADCAST_TO", sizeof(rlt_strided), 4, false, prepare_broadcast_to,
                                             NULL,           rlt_run_strided};
 const rlt_kernel rlt_kernel_tile = {"TILE", sizeof(rlt_strided), 3, false, prepare_tile, NULL, rlt_run_strided};

@@ -106,6 +106,6 @@ static rlt_status run_gather_nd(const rlt_run *r, const rlt_node *n, int32_t fir
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_gather = {"GATHER", sizeof(gather_data), 7, false, prepare_gather, NULL, run_gather};
-const rlt_kernel rlt_kernel_gather_nd = {"GATHER_ND", sizeof(gather_data), 5, false, prepare_gather_nd,
+const rlt_kernel rlt_kernel_gather = {"GATHER", sizeof(gather_data), 8, false, prepare_gather, NULL, run_gather};
+const rlt_kernel rlt_kernel_gather_nd = {"GATHER_ND", sizeof(gather_data), 6, false, prepare_gather_nd,
                                          NULL,        run_gather_nd};

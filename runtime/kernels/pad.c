@@ -117,6 +117,6 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_pad = {"PAD", sizeof(pad_data), 4, false, prepare, NULL, run};
-const rlt_kernel rlt_kernel_padv2 = {"PADV2", sizeof(pad_data), 4, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_pad = {"PAD", sizeof(pad_data), 6, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_padv2 = {"PADV2", sizeof(pad_data), 6, false, prepare, NULL, run};
 const rlt_kernel rlt_kernel_mirror_pad = {"MIRROR_PAD", sizeof(pad_data), 3, false, prepare, NULL, run};

@@ -194,7 +194,7 @@ static rlt_status run_dequantize(const rlt_run *r, const rlt_node *n, int32_t fi
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_quantize = {"QUANTIZE", sizeof(quantize_data), 4, false, prepare_quantize,
+const rlt_kernel rlt_kernel_quantize = {"QUANTIZE", sizeof(quantize_data), 6, false, prepare_quantize,
                                         NULL,       run_quantize};
-const rlt_kernel rlt_kernel_dequantize = {"DEQUANTIZE", sizeof(quantize_data), 6, false, prepare_dequantize,
+const rlt_kernel rlt_kernel_dequantize = {"DEQUANTIZE", sizeof(quantize_data), 9, false, prepare_dequantize,
                                           NULL,         run_dequantize};

@@ -28,4 +28,4 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   return rlt_set_shape(p, n->out[0], x->rank, x->dims);
 }
 
-const rlt_kernel rlt_kernel_reverse_v2 = {"REVERSE_V2", sizeof(rlt_strided), 3, false, prepare, NULL, rlt_run_strided};
+const rlt_kernel rlt_kernel_reverse_v2 = {"REVERSE_V2", sizeof(rlt_strided), 4, false, prepare, NULL, rlt_run_strided};

@@ -155,6 +155,6 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_slice = {"SLICE", sizeof(rlt_strided), 6, false, prepare, NULL, rlt_run_strided};
+const rlt_kernel rlt_kernel_slice = {"SLICE", sizeof(rlt_strided), 8, false, prepare, NULL, rlt_run_strided};
 const rlt_kernel rlt_kernel_strided_slice = {"STRIDED_SLICE", sizeof(rlt_strided), 8, false, prepare, NULL,
                                              rlt_run_strided};

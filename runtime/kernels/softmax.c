@@ -131,5 +131,5 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_softmax = {"SOFTMAX", sizeof(softmax_data), 3, false, prepare, NULL, run};
+const rlt_kernel rlt_kernel_softmax = {"SOFTMAX", sizeof(softmax_data), 4, false, prepare, NULL, run};
 const rlt_kernel rlt_kernel_log_softmax = {"LOG_SOFTMAX", sizeof(softmax_data), 2, false, prepare, NULL, run};

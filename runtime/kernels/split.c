@@ -109,6 +109,6 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_split = {"SPLIT", sizeof(int64_t), 4, false, prepare_split, NULL, run};
-const rlt_kernel rlt_kernel_split_v = {"SPLIT_V", sizeof(int64_t), 2, false, prepare_split_v, NULL, run};
-const rlt_kernel rlt_kernel_unpack = {"UNPACK", sizeof(int64_t), 4, false, prepare_unpack, NULL, run};
+const rlt_kernel rlt_kernel_split = {"SPLIT", sizeof(int64_t), 5, false, prepare_split, NULL, run};
+const rlt_kernel rlt_kernel_split_v = {"SPLIT_V", sizeof(int64_t), 3, false, prepare_split_v, NULL, run};
+const rlt_kernel rlt_kernel_unpack = {"UNPACK", sizeof(int64_t), 6, false, prepare_unpack, NULL, run};

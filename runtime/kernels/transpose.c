@@ -27,4 +27,4 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   return rlt_set_shape(p, n->out[0], x->rank, dims);
 }
 
-const rlt_kernel rlt_kernel_transpose = {"TRANSPOSE", sizeof(rlt_strided), 6, false, prepare, NULL, rlt_run_strided};
+const rlt_kernel rlt_kernel_transpose = {"TRANSPOSE", sizeof(rlt_strided), 9, false, prepare, NULL, rlt_run_strided};

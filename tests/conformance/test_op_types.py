@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from conformance.op_types import HERE, ROOT, Case, ask, builders, litert_version, outputs, read_rows
@@ -10,6 +12,7 @@ from conformance.tables import UNLISTED
 from single_op import error
 
 import runtime
+from converter.op_versions import op_version
 
 ACCEPTED = read_rows("accepted.txt")
 REFUSED = read_rows("refused.txt")
@@ -42,6 +45,17 @@ def test_nothing_else_is_refused(op: str) -> None:
     cases = [case for case in ACCEPTED if case[0] == op]
     refused = {case[1]: refusal(case) for case in cases if case not in REFUSED}
     assert {types: why for types, why in refused.items() if why} == {}
+
+
+@pytest.mark.parametrize("op", sorted({op for op, _ in ACCEPTED} - {op for op, _ in REFUSED}))
+def test_the_highest_version_opens(op: str) -> None:
+    """What newer versions add are types, and those are refused one by one."""
+    types, version = next((t, int(v)) for (o, t), v in ACCEPTED.items() if o == op)
+    with mock.patch(
+        "converter.writer.op_version", lambda n: version if n.op == op else op_version(n)
+    ):
+        model = BUILDERS[op, types]()
+    assert outputs("rillet", model)
 
 
 @pytest.mark.conformance
