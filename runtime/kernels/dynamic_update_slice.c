@@ -44,4 +44,4 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
 }
 
 const rlt_kernel rlt_kernel_dynamic_update_slice = {
-    .name = "DYNAMIC_UPDATE_SLICE", .max_version = 5, .prepare = prepare, .run = run};
+    .name = "DYNAMIC_UPDATE_SLICE", .max_version = 6, .prepare = prepare, .run = run};

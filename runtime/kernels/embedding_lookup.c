@@ -177,7 +177,7 @@ static rlt_status run_hashtable(const rlt_run *r, const rlt_node *n, int32_t fir
 }
 
 const rlt_kernel rlt_kernel_embedding_lookup = {
-    .name = "EMBEDDING_LOOKUP", .max_version = 4, .prepare = prepare_lookup, .run = run_lookup};
+    .name = "EMBEDDING_LOOKUP", .max_version = 5, .prepare = prepare_lookup, .run = run_lookup};
 const rlt_kernel rlt_kernel_embedding_lookup_sparse = {.name = "EMBEDDING_LOOKUP_SPARSE",
                                                        .data_size = sizeof(int32_t),
                                                        .max_version = 1,
