@@ -17,13 +17,14 @@ static int32_t clamp_i16(int32_t x) { return x < INT16_MIN ? INT16_MIN : (x > IN
 
 void rlt_softmax_short_row(const rlt_softmax_short *k, const int16_t *x, int16_t *y, int64_t n) {
   int32_t most = x[0];
-  uint32_t sum = 0; /* 15 fraction bits; wraps beyond 65536 values of 1 */
+  int64_t total = 0;
   for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
   for (int64_t i = 0; i < n; i++) {
     int64_t step = (int64_t)rlt_multiply(x[i] - most, k->to_steps) + 32767;
     y[i] = rlt_look_up_sample(k->exponentials, step < INT16_MIN ? INT16_MIN : (int32_t)step);
-    sum += (uint32_t)y[i];
+    total += y[i];
   }
+  uint32_t sum = (uint32_t)total; /* 15 fraction bits; wraps beyond 65536 values of 1 */
   if (sum == 0) return;
   int32_t zeros = __builtin_clz(sum), shift = 31 - zeros;
   int64_t raised = zeros > 0 ? (int64_t)sum << (zeros - 1) : (int64_t)(sum >> 1);
