@@ -16,6 +16,7 @@ __all__ = ["driver"]  # a fixture
 HERE = Path(__file__).parent
 LARGEST = 6000  # bytes; larger models hold weights rather than structure
 NO_OPERATORS = ["core_fuzz", "op_fuzz", "packaging", "build", "threads", "zoo_models", "plan"]
+NO_OPERATORS += ["targets", "memory", "sanitized"]
 
 
 @pytest.mark.slow
