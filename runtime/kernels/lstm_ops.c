@@ -46,7 +46,7 @@ static rlt_status prepare_one(rlt_prep *p, rlt_node *n, rlt_lstm *l, const rlt_t
 
 static rlt_status prepare_sequence(rlt_prep *p, rlt_node *n) {
   const rlt_table *o = &n->def->options;
-  const rlt_tensor *x;
+  const rlt_tensor *x = NULL;
   RLT_TRY(check_inputs(p, n, 3, &x));
   rlt_lstm *l = n->data;
   l->in = full_inputs;
@@ -88,7 +88,7 @@ static rlt_status prepare_lstm(rlt_prep *p, rlt_node *n) {
   const rlt_table *o = &n->def->options;
   int8_t kind = rlt_fb_i8(o, RLT_SLOT_LSTMOptions_kernel_type, RLT_LSTM_KERNEL_TYPE_FULL);
   rlt_lstm_data *d = n->data;
-  const rlt_tensor *x;
+  const rlt_tensor *x = NULL;
   d->is_basic = kind == RLT_LSTM_KERNEL_TYPE_BASIC;
   if (d->is_basic) return rlt_lstm_basic_prepare(p, n, &d->basic);
   RLT_REQUIRE(p->err, kind == RLT_LSTM_KERNEL_TYPE_FULL, RLT_UNSUPPORTED,

@@ -139,7 +139,7 @@ static int32_t grown(int32_t in, int32_t kernel, int32_t stride, int32_t padding
 
 /* Options: padding, stride_width, stride_height. */
 static rlt_status prepare_with_bias(rlt_prep *p, rlt_node *n) {
-  int32_t padding, stride_w = rlt_options_field(n, 1), stride_h = rlt_options_field(n, 2);
+  int32_t padding = 0, stride_w = rlt_options_field(n, 1), stride_h = rlt_options_field(n, 2);
   RLT_TRY(rlt_check_arity(p, n, 3, 3, 1));
   const rlt_tensor *x = n->in[0], *weights = n->in[1];
   RLT_TRY(check_shapes(p, x, weights));
