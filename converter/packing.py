@@ -26,7 +26,7 @@ def pack(data: np.ndarray, dtype: str) -> bytes | memoryview:
         shifts = np.arange(per_byte, dtype=np.uint8) * bits
         return np.bitwise_or.reduce(flat << shifts, axis=1).astype(np.uint8).tobytes()
     array = np.ascontiguousarray(data, numpy_dtype(dtype).newbyteorder("<"))
-    return memoryview(array.reshape(-1)).cast("B") if array.size else b""
+    return array.reshape(-1).view(np.uint8).data if array.size else b""
 
 
 def unpack(raw: np.ndarray, dtype: str, shape: Sequence[int], name: str) -> np.ndarray:

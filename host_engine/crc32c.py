@@ -15,7 +15,7 @@ _MOST_LANES = 1 << 14
 
 
 def _byte_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
+    table: np.ndarray = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1)
     return table.astype(np.uint32)
@@ -51,7 +51,7 @@ def _linear(flat: np.ndarray) -> int:
     padded = np.zeros(lanes * length, np.uint8)
     padded[padded.size - flat.size :] = flat
     columns = np.ascontiguousarray(padded.reshape(lanes, length).T)
-    crc = np.zeros(lanes, np.uint32)
+    crc: np.ndarray = np.zeros(lanes, np.uint32)
     for column in columns:
         crc = _TABLE[(crc ^ column) & 255] ^ (crc >> 8)
     operator = _zeros(length)

@@ -242,8 +242,8 @@ def depthwise_filter(xp: Any, x: Any, sizes: Any, dy: Any, **attrs: Any) -> Any:
     spread = dy.reshape(*dy.shape[:3], *shape[2:])
     out = xp.empty(shape, dy.dtype)
 
-    def work(cell: tuple[int, int]) -> None:
-        seen = tap(padded, *cell, rows, cols)
+    def work(cell: tuple[int, ...]) -> None:
+        seen = tap(padded, cell[0], cell[1], rows, cols)
         out[cell] = xp.einsum("nhwc,nhwcm->cm", seen, spread)
 
     for_each(xp, list(np.ndindex(*shape[:2])), work)
