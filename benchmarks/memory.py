@@ -28,7 +28,14 @@ import numpy as np
 def resident(field):
     with open("/proc/self/status") as status:
         return next(1024 * int(line.split()[1]) for line in status if line.startswith(field))
-np.zeros(3).sum()
+# Python's modules and NumPy's code are not the runtime's: they are brought in beforehand.
+import ctypes, mmap, threading
+class Memory:
+    def __init__(self, array):
+        self.__array_interface__ = array.__array_interface__
+array = np.zeros(np.array([3, 4], np.int32), np.float32)
+np.asarray(Memory(array))[...] = np.asarray(array.copy())
+np.zeros(3, np.int64).astype(np.int32).sum()
 base = resident("VmHWM")
 with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as peak:
     peak.write("5")

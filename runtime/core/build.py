@@ -98,6 +98,14 @@ ISA_FLAGS = {
     "wasm": [],
 }
 
+# What most image networks run.
+COMMON_KERNELS = {
+    "binary", "binary_quantized", "common", "concat", "conv_2d", "depthwise_conv_2d",
+    "depthwise_fixed", "fully_connected", "matrix", "matrix_checks", "matrix_run", "move", "pad",
+    "pool", "quantize", "quantize_math", "reshape", "resize", "softmax", "transpose", "unary",
+    "window",
+}  # fmt: skip
+
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
 # No fused multiply-add but by intrinsic: float results must not depend on the compiler.
 # No errno: a square root is an instruction, never a call into a C library.
@@ -134,12 +142,22 @@ def wheel_machine(target: str) -> str:
 
 
 def sources(target: str) -> list[pathlib.Path]:
-    """The C files of one target, sorted."""
+    """The C files of one target, in their order in the library."""
     found = [f for folder in ("core", "kernels", "simd") for f in (RUNTIME / folder).glob("*.c")]
     overlays = set(ISA_FLAGS) - set(TARGETS[target].isas)
     kept = [f for f in found if f.parent.name != "simd" or not overlays & set(f.stem.split("_"))]
     platform_files = [] if TARGETS[target].is_wasm else [RUNTIME / "platform" / "posix.c"]
-    return [*sorted(kept), *platform_files]
+    return sorted([*platform_files, *kept], key=_place)
+
+
+def _place(source: pathlib.Path) -> tuple[int, str, str]:
+    """Order in the library. Systems read code in runs of some 64 KB around what is called, so what
+    runs together lies together: the core and the kernels of image networks, then each ISA's loops,
+    then the other kernels.
+    """
+    kernel, isa = source.parent.name == "kernels", source.stem.rpartition("_")[2]
+    common = source.parent.name in ("core", "platform") or source.stem in COMMON_KERNELS
+    return (0 if common else 2 if kernel else 1, isa if isa in ISA_FLAGS else "", source.stem)
 
 
 def compiler(target: str, sanitize: bool, static: bool = False) -> tuple[list[str], list[str]]:
