@@ -68,7 +68,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   m->n = outputs / m->groups;
   int8_t activation = rlt_fb_i8(&n->def->options, RLT_SLOT_Conv2DOptions_fused_activation_function, RLT_ACT_NONE);
   RLT_TRY(rlt_check_product(p, n, 0, outputs, activation, &ROUNDINGS, &m->w));
-  RLT_TRY(rlt_check_depth(p, n, m));
+  RLT_TRY(rlt_check_depth(p, n, m->k));
   bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
   m->builds_rows = rlt_converts_rows(n, &m->w) || w->kernel_h * w->kernel_w > 1;
   bool pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;

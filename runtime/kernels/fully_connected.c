@@ -40,7 +40,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_product(p, n, 0, units,
                             rlt_fb_i8(options, RLT_SLOT_FullyConnectedOptions_fused_activation_function, RLT_ACT_NONE),
                             &ROUNDINGS, &m->w));
-  RLT_TRY(rlt_check_depth(p, n, m));
+  RLT_TRY(rlt_check_depth(p, n, m->k));
   bool keep_dims = rlt_fb_bool(options, RLT_SLOT_FullyConnectedOptions_keep_num_dims, false);
   RLT_TRY(output_shape(p, n, keep_dims, m->rows, units));
   m->builds_rows = rlt_converts_rows(n, &m->w);

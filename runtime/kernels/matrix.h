@@ -70,8 +70,8 @@ typedef struct rlt_matrix {
   uint64_t at_pointers, at_quant, at_space, at_sums, at_extra; /* parts of scratch, after pack_at_run's */
 } rlt_matrix;
 
-/* UNSUPPORTED where a sum of m->k products of INT16 could overflow its halves. */
-rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, const rlt_matrix *m);
+/* UNSUPPORTED where a sum of k products of INT16 could overflow its halves. */
+rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, int32_t k);
 
 /* What of FIXED depends on the operator: how it rounds. */
 typedef struct rlt_roundings {
@@ -83,9 +83,6 @@ typedef struct rlt_roundings {
  * channels lie along `axis`, and reads the fused activation. Errors: BAD_MODEL, UNSUPPORTED. */
 rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                              const rlt_roundings *roundings, rlt_weighted *w);
-/* The same without FIXED and with weights of FLOAT32 and INT8 only, for ops that pack by themselves. */
-rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
-                              rlt_weighted *w);
 
 /* a * b, or UINT64_MAX where that is more. */
 uint64_t rlt_saturating_product(uint64_t a, uint64_t b);

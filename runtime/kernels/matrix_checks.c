@@ -105,17 +105,8 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
   return check_bias(p, n, RLT_TYPE_FLOAT32, channels);
 }
 
-rlt_status rlt_check_weighted(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
-                              rlt_weighted *w) {
-  const rlt_tensor *x = n->in[0], *weights = n->in[1];
-  bool real = x->type == RLT_TYPE_FLOAT32 && (weights->type == RLT_TYPE_FLOAT32 || weights->type == RLT_TYPE_INT8);
-  RLT_REQUIRE(p->err, real || (x->type == RLT_TYPE_INT8 && weights->type == RLT_TYPE_INT8), RLT_UNSUPPORTED,
-              "%T with weights %T: supported are FLOAT32 with FLOAT32 or INT8 weights, and INT8 with INT8", x, weights);
-  return rlt_check_product(p, n, axis, channels, activation, &(rlt_roundings){0}, w);
-}
-
-rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, const rlt_matrix *m) {
-  RLT_REQUIRE(p->err, n->in[0]->type != RLT_TYPE_INT16 || m->k <= 1 << 16, RLT_UNSUPPORTED,
-              "%T: an output is the sum of %d products; up to 65536 of INT16 are supported", n->in[0], m->k);
+rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, int32_t k) {
+  RLT_REQUIRE(p->err, n->in[0]->type != RLT_TYPE_INT16 || k <= 1 << 16, RLT_UNSUPPORTED,
+              "%T: an output is the sum of %d products; up to 65536 of INT16 are supported", n->in[0], k);
   return RLT_OK;
 }

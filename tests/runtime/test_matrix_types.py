@@ -10,13 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from single_op import ISAS, Arg, OpModel, Out, error, integers, litert, run, run_all, single_op
+from single_op import (
+    ISAS,
+    Arg,
+    OpModel,
+    Out,
+    const,
+    error,
+    integers,
+    litert,
+    run,
+    run_all,
+    single_op,
+)
 
 from runtime import RilletError
 
 ENOUGH = 100_000
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
-OPS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+OPS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+REAL_OPS = OPS[:3]
 # Activations, weights, bias (None: left out).
 TYPES = [
     ("UINT8", "UINT8", "INT32"),
@@ -31,6 +44,8 @@ NOT_THERE = {
     ("CONV_2D", "INT16", "INT8", None),
     ("DEPTHWISE_CONV_2D", "INT16", "INT8", "INT32"),
     ("DEPTHWISE_CONV_2D", "INT16", "INT4", "INT64"),
+    ("TRANSPOSE_CONV", "INT8", "INT4", "INT32"),
+    ("TRANSPOSE_CONV", "INT16", "INT4", "INT64"),
 }
 
 
@@ -52,6 +67,13 @@ def shapes(rng: np.random.Generator, op: str) -> tuple[Any, Any, int, dict[str, 
         "padding": str(rng.choice(["SAME", "VALID"])),
         "stride_h": int(rng.integers(1, 3)),
         "stride_w": int(rng.integers(1, 3)),
+    }
+    if op == "TRANSPOSE_CONV":
+        channels, outputs = (int(v) for v in rng.integers(1, 24, 2))
+        if options["padding"] == "SAME":  # XNNPACK leaves steps over more than the window alone
+            kernel = (max(kernel[0], options["stride_h"]), max(kernel[1], options["stride_w"]))
+        return (2, 7, 9, channels), (outputs, *kernel, channels), 0, options
+    options |= {
         "dilation_h_factor": int(rng.choice([1, 1, 2])),
         "dilation_w_factor": int(rng.choice([1, 1, 2])),
     }
@@ -63,6 +85,16 @@ def shapes(rng: np.random.Generator, op: str) -> tuple[Any, Any, int, dict[str, 
     options["depth_multiplier"] = int(rng.choice([1, 1, 2, 3]))
     outputs = channels * options["depth_multiplier"]
     return (2, 11, 13, channels), (1, *kernel, outputs), 3, options
+
+
+def grown(x_shape: Any, w_shape: Any, options: dict[str, Any]) -> tuple[int, ...]:
+    """Shape that a TRANSPOSE_CONV gives."""
+    strides = (options["stride_h"], options["stride_w"])
+    if options["padding"] == "SAME":
+        sizes = [x_shape[1 + i] * strides[i] for i in range(2)]
+    else:
+        sizes = [(x_shape[1 + i] - 1) * strides[i] + w_shape[1 + i] for i in range(2)]
+    return (x_shape[0], *sizes, w_shape[0])
 
 
 def model(rng: np.random.Generator, op: str, types: tuple[str, str, str | None]) -> OpModel:
@@ -93,6 +125,8 @@ def model(rng: np.random.Generator, op: str, types: tuple[str, str, str | None])
     elif op == "FULLY_CONNECTED":
         args.append(None)
     activation = str(rng.choice(ACTIVATIONS))
+    if op == "TRANSPOSE_CONV":
+        args = [const(grown(x_shape, w_shape, options)), w, x, *args[2:]]
     return single_op(op, args, out, fused_activation_function=activation, **options)
 
 
@@ -112,6 +146,8 @@ def test_equals_litert(op, types, rng):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("types", TYPES, ids=str)
 def test_isas_and_threads_give_the_same_bits(op, types, rng):
+    if op == "TRANSPOSE_CONV" and (op, *types) in NOT_THERE:
+        return
     for _ in range(3):
         one = model(rng, op, types)
         found = run(one)
@@ -119,7 +155,7 @@ def test_isas_and_threads_give_the_same_bits(op, types, rng):
             np.testing.assert_array_equal(run(one, threads=3, isa=isa), found)
 
 
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", REAL_OPS)
 @pytest.mark.parametrize("w_type", ["INT4", "FLOAT16"])
 def test_real_activations(op, w_type, rng):
     """INT4 weights as INT8 ones (dynamic range), FLOAT16 ones as the FLOAT32 they stand for."""
