@@ -69,11 +69,12 @@ static rlt_status prepare_quantize(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
   quantize_data *k = n->data;
   rlt_tensor *x = n->in[0], *y = n->out[0];
-  RLT_TRY(rlt_check_type(p, y, INTEGER_TYPES, "INT8, UINT8 or INT16"));
+  uint64_t types = INTEGER_TYPES | (x->type == RLT_TYPE_INT16 ? RLT_BIT(RLT_TYPE_INT32) : 0);
+  RLT_TRY(rlt_check_type(p, y, types, "INT8, UINT8, INT16 or, of INT16, INT32"));
   RLT_REQUIRE(p->err, y->def->quant.n > 0, RLT_BAD_MODEL, "%T has no scale to quantize to", y);
   RLT_TRY(rlt_set_shape(p, y, x->rank, x->dims));
-  k->lo = rlt_type_min(y->type);
-  k->hi = rlt_type_max(y->type);
+  k->lo = y->type == RLT_TYPE_INT32 ? INT32_MIN : rlt_type_min(y->type);
+  k->hi = y->type == RLT_TYPE_INT32 ? INT32_MAX : rlt_type_max(y->type);
   channel_layout(k, x, y);
   if (x->type != RLT_TYPE_FLOAT32) RLT_TRY(prepare_requantize(p, n));
   n->in_place = rlt_type_bytes(x->type) == rlt_type_bytes(y->type) ? 0 : -1;
@@ -115,6 +116,9 @@ static void quantize_part(const rlt_loops *loops, const rlt_node *n, int64_t beg
       break;                           \
     case RLT_TYPE_UINT8:               \
       REQUANTIZE_TO(in_type, uint8_t); \
+      break;                           \
+    case RLT_TYPE_INT32:               \
+      REQUANTIZE_TO(in_type, int32_t); \
       break;                           \
     default:                           \
       REQUANTIZE_TO(in_type, int16_t); \

@@ -71,6 +71,18 @@ static inline int32_t rlt_multiply_ties_up(int32_t x, rlt_multiplier m) {
   return m.shift >= 0 ? (int32_t)high : (int32_t)((high + ((int64_t)1 << (-m.shift - 1))) >> -m.shift);
 }
 
+static inline int64_t rlt_clamp_i64(int64_t x, int64_t bound) { return x < -bound ? -bound : (x > bound ? bound : x); }
+static inline int32_t rlt_saturate_i32(int64_t x) {
+  return x < INT32_MIN ? INT32_MIN : (x > INT32_MAX ? INT32_MAX : (int32_t)x);
+}
+
+/* x times the multiplier's first 16 bits, one rounding, ties up; saturates. */
+static inline int32_t rlt_multiply_short(int64_t x, rlt_multiplier m) {
+  int32_t reduced = m.value < 0x7fff0000 ? (m.value + (1 << 15)) >> 16 : 0x7fff, shift = 15 - m.shift;
+  if (shift < 1) return rlt_saturate_i32(rlt_clamp_i64(x, INT32_MAX) * reduced);
+  return rlt_saturate_i32((rlt_clamp_i64(x, (int64_t)1 << 47) * reduced + ((int64_t)1 << (shift - 1))) >> shift);
+}
+
 /* ---- checks for prepare ---- */
 
 /* The tensor has one scale and one zero point. */

@@ -85,20 +85,42 @@ static void short_constants(reduce_data *k, const rlt_node *n) {
   int32_t shift = k->reduced_count > 1 ? 31 - __builtin_clz((uint32_t)k->reduced_count) : 0;
   if (shift > 31 + m.shift) shift = 31 + m.shift;
   if (k->reduced_count > 0) m.value = (int32_t)(((int64_t)m.value << shift) / k->reduced_count);
-  k->mean_factor = (rlt_multiplier){m.value, m.shift - shift};
+  k->factor = (rlt_multiplier){m.value, m.shift - shift};
   k->scale = rlt_scale(x, 0) / rlt_scale(y, 0);
   k->x_zero = rlt_zero_point(x, 0);
   k->y_zero = rlt_zero_point(y, 0);
 }
 
+/* Every factor brings s_x and takes its share of s_y, so that products stay small. */
+static rlt_status scaled_product(rlt_prep *p, reduce_data *k, const rlt_node *n) {
+  const rlt_tensor *x = n->in[0], *y = n->out[0];
+  double root = (double)rlt_scale(y, 0);
+  k->scale = 1.0f / rlt_scale(y, 0);
+  if (k->reduced_count > 1) root = rlt_exp64(rlt_log64(root) / (double)k->reduced_count);
+  k->factor = rlt_make_multiplier((double)rlt_scale(x, 0) / root);
+  k->is_scaled = true;
+  k->x_zero = rlt_zero_point(x, 0);
+  k->y_zero = rlt_zero_point(y, 0);
+  k->lo = (float)rlt_type_min(y->type);
+  k->hi = (float)rlt_type_max(y->type);
+  RLT_REQUIRE(p->err, x->type != RLT_TYPE_UINT8, RLT_UNSUPPORTED,
+              "%T: products of quantized values are of INT8 or INT16", x);
+  RLT_REQUIRE(p->err, x->type != RLT_TYPE_INT16 || (k->x_zero == 0 && k->y_zero == 0), RLT_UNSUPPORTED,
+              "%T and %T must have zero point 0", x, y);
+  RLT_REQUIRE(p->err, k->factor.shift < 8, RLT_UNSUPPORTED, "scales of %T and %T give a factor of 128 or more", x, y);
+  return RLT_OK;
+}
+
 static rlt_status check_quantization(rlt_prep *p, rlt_node *n) {
   reduce_data *k = n->data;
   const rlt_tensor *x = n->in[0], *y = n->out[0];
-  bool short_ints = x->type == RLT_TYPE_INT16;
+  bool short_ints = x->type == RLT_TYPE_INT16, product = n->def->op == RLT_OP_REDUCE_PROD;
+  if (product && x->def->quant.n == 0 && y->def->quant.n == 0) return RLT_OK;
   if (x->type != RLT_TYPE_INT8 && x->type != RLT_TYPE_UINT8 && !short_ints) return RLT_OK;
-  if (n->def->op != RLT_OP_MEAN && n->def->op != RLT_OP_SUM) return rlt_require_same_quantization(p, x, y);
+  if (n->def->op != RLT_OP_MEAN && n->def->op != RLT_OP_SUM && !product) return rlt_require_same_quantization(p, x, y);
   RLT_TRY(rlt_require_quantized(p, x));
   RLT_TRY(rlt_require_quantized(p, y));
+  if (product) return scaled_product(p, k, n);
   RLT_REQUIRE(p->err, k->reduced_count <= INT32_MAX / (short_ints ? 65536 : 256), RLT_UNSUPPORTED,
               "%T: a sum of so many values overflows 32 bits", x);
   if (short_ints) short_constants(k, n);
@@ -155,9 +177,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       const uint8_t *from =
           x + (uint64_t)(base + offset_of(i, k->reduced_rank, k->reduced_dims, k->reduced_step)) * bytes;
       if (k->inner_kept) {
-        k->form->add_block(r->u->loops, r->scratch, from, width);
+        k->form->add_block(k, r->u->loops, r->scratch, from, width);
       } else {
-        k->form->add_run(r->u->loops, r->scratch, from, k->run);
+        k->form->add_run(k, r->u->loops, r->scratch, from, k->run);
       }
     }
     int64_t to = outer * (k->inner_kept ? k->inner_size : 1) + at;

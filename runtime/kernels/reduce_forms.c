@@ -2,26 +2,26 @@
 #include "reduce.h"
 
 /* start, add_block, add_run: sums of type `sum` take in elements of type `type`; s is the sum, v the element. */
-#define ACCUMULATE(name, type, sum, first, expression)                                     \
-  static void start_##name(void *sums, int64_t n) {                                        \
-    for (int64_t i = 0; i < n; i++) ((sum *)sums)[i] = (first);                            \
-  }                                                                                        \
-  static void block_##name(const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
-    (void)loops;                                                                           \
-    for (int64_t i = 0; i < n; i++) {                                                      \
-      sum s = ((sum *)sums)[i];                                                            \
-      type v = ((const type *)x)[i];                                                       \
-      ((sum *)sums)[i] = (expression);                                                     \
-    }                                                                                      \
-  }                                                                                        \
-  static void run_##name(const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
-    (void)loops;                                                                           \
-    sum s = *(sum *)sums;                                                                  \
-    for (int64_t i = 0; i < n; i++) {                                                      \
-      type v = ((const type *)x)[i];                                                       \
-      s = (expression);                                                                    \
-    }                                                                                      \
-    *(sum *)sums = s;                                                                      \
+#define ACCUMULATE(name, type, sum, first, expression)                                                           \
+  static void start_##name(void *sums, int64_t n) {                                                              \
+    for (int64_t i = 0; i < n; i++) ((sum *)sums)[i] = (first);                                                  \
+  }                                                                                                              \
+  static void block_##name(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
+    (void)k, (void)loops;                                                                                        \
+    for (int64_t i = 0; i < n; i++) {                                                                            \
+      sum s = ((sum *)sums)[i];                                                                                  \
+      type v = ((const type *)x)[i];                                                                             \
+      ((sum *)sums)[i] = (expression);                                                                           \
+    }                                                                                                            \
+  }                                                                                                              \
+  static void run_##name(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
+    (void)k, (void)loops;                                                                                        \
+    sum s = *(sum *)sums;                                                                                        \
+    for (int64_t i = 0; i < n; i++) {                                                                            \
+      type v = ((const type *)x)[i];                                                                             \
+      s = (expression);                                                                                          \
+    }                                                                                                            \
+    *(sum *)sums = s;                                                                                            \
   }
 #define FINISH(name, type, sum, expression)                                               \
   static void finish_##name(const reduce_data *k, const void *sums, void *y, int64_t n) { \
@@ -38,18 +38,24 @@ ACCUMULATE(prod_f32, float, double, 1.0, s *(double)v)
 static void start_sum_f32(void *sums, int64_t n) {
   for (int64_t i = 0; i < n; i++) ((double *)sums)[i] = 0.0;
 }
-static void block_sum_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+static void block_sum_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  (void)k;
   loops->add_f32_f64(x, sums, n);
 }
-static void run_sum_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+static void run_sum_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  (void)k;
   *(double *)sums += loops->sum(x, n);
 }
 
 static void start_max_f32(void *sums, int64_t n) {
   for (int64_t i = 0; i < n; i++) ((float *)sums)[i] = -__builtin_inff();
 }
-static void block_max_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) { loops->max_f32(x, sums, n); }
-static void run_max_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+static void block_max_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  (void)k;
+  loops->max_f32(x, sums, n);
+}
+static void run_max_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  (void)k;
   float most = loops->largest(x, n);
   loops->max_f32(&most, sums, 1);
 }
@@ -57,29 +63,31 @@ static void run_max_f32(const rlt_loops *loops, void *sums, const void *x, int64
 static void start_min_f32(void *sums, int64_t n) {
   for (int64_t i = 0; i < n; i++) ((float *)sums)[i] = __builtin_inff();
 }
-static void block_min_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+static void block_min_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+  (void)k;
   loops->binary[RLT_LOOP_MINIMUM](sums, 1, x, 1, sums, n, -__builtin_inff(), __builtin_inff());
 }
-static void run_min_f32(const rlt_loops *loops, void *sums, const void *x, int64_t n) {
+static void run_min_f32(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {
   float least = loops->smallest(x, n);
-  block_min_f32(loops, sums, &least, 1);
+  block_min_f32(k, loops, sums, &least, 1);
 }
 
 FINISH(sum_f32, float, double, k->is_mean ? s / (double)k->reduced_count : s)
 FINISH(same_f32, float, float, s)
 
-#define BYTE_SUMS(suffix, type)                                                                  \
-  static void start_sum_##suffix(void *sums, int64_t n) {                                        \
-    for (int64_t i = 0; i < n; i++) ((int32_t *)sums)[i] = 0;                                    \
-  }                                                                                              \
-  static void block_sum_##suffix(const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
-    loops->add_##suffix##_i32(x, sums, n);                                                       \
-  }                                                                                              \
-  static void run_sum_##suffix(const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
-    (void)loops;                                                                                 \
-    int32_t total = 0;                                                                           \
-    for (int64_t i = 0; i < n; i++) total += ((const type *)x)[i];                               \
-    *(int32_t *)sums += total;                                                                   \
+#define BYTE_SUMS(suffix, type)                                                                                        \
+  static void start_sum_##suffix(void *sums, int64_t n) {                                                              \
+    for (int64_t i = 0; i < n; i++) ((int32_t *)sums)[i] = 0;                                                          \
+  }                                                                                                                    \
+  static void block_sum_##suffix(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) { \
+    (void)k;                                                                                                           \
+    loops->add_##suffix##_i32(x, sums, n);                                                                             \
+  }                                                                                                                    \
+  static void run_sum_##suffix(const reduce_data *k, const rlt_loops *loops, void *sums, const void *x, int64_t n) {   \
+    (void)k, (void)loops;                                                                                              \
+    int32_t total = 0;                                                                                                 \
+    for (int64_t i = 0; i < n; i++) total += ((const type *)x)[i];                                                     \
+    *(int32_t *)sums += total;                                                                                         \
   }
 BYTE_SUMS(i8, int8_t)
 BYTE_SUMS(u8, uint8_t)
@@ -88,7 +96,7 @@ FINISH(sum_u8, uint8_t, int32_t, rlt_round_clamped((float)s * k->scale + k->offs
 
 /* INT16: from the sum less its zero points. */
 static int16_t short_mean(const reduce_data *k, int64_t s) {
-  int64_t y = k->y_zero + rlt_multiply((int32_t)(s - k->reduced_count * k->x_zero), k->mean_factor);
+  int64_t y = k->y_zero + rlt_multiply((int32_t)(s - k->reduced_count * k->x_zero), k->factor);
   return (int16_t)(y < INT16_MIN ? INT16_MIN : (y > INT16_MAX ? INT16_MAX : y));
 }
 static int16_t short_sum(const reduce_data *k, int64_t s) {
@@ -112,6 +120,26 @@ ACCUMULATE(sum_i32, int32_t, uint64_t, 0, s + (uint64_t)v)
 ACCUMULATE(sum_i64, int64_t, uint64_t, 0, s + (uint64_t)v)
 ACCUMULATE(prod_i32, int32_t, uint64_t, 1, s *(uint64_t)v)
 ACCUMULATE(prod_i64, int64_t, uint64_t, 1, s *(uint64_t)v)
+/* Products of small integers: plain ones wrap around, quantized ones are rescaled after every factor but the first. */
+#define NO_FACTOR INT64_MIN /* of a product that has none yet */
+static inline int64_t times(const reduce_data *k, int64_t s, int32_t v) {
+  if (!k->is_scaled) return (int64_t)((s == NO_FACTOR ? 1 : (uint64_t)s) * (uint64_t)(int64_t)v) & 0xffff;
+  v -= k->x_zero;
+  return s == NO_FACTOR ? v : rlt_multiply_short(s * v, k->factor);
+}
+static int32_t small_product(const reduce_data *k, int64_t s) {
+  if (!k->is_scaled) return s == NO_FACTOR ? 1 : (int32_t)s;
+  int64_t y = s == NO_FACTOR ? rlt_f64_round_away((double)rlt_clamp_f32(k->scale, 0.0f, 1e6f))
+                             : rlt_multiply_short(s, k->factor);
+  y += k->y_zero;
+  return y < (int64_t)k->lo ? (int32_t)k->lo : (y > (int64_t)k->hi ? (int32_t)k->hi : (int32_t)y);
+}
+#define SMALL_PRODUCTS(suffix, type)                                  \
+  ACCUMULATE(prod_##suffix, type, int64_t, NO_FACTOR, times(k, s, v)) \
+  FINISH(prod_##suffix, type, int64_t, small_product(k, s))
+SMALL_PRODUCTS(i8, int8_t)
+SMALL_PRODUCTS(u8, uint8_t)
+SMALL_PRODUCTS(i16, int16_t)
 #define MEAN_OR_SUM (k->is_mean && k->reduced_count > 0 ? (int64_t)s / k->reduced_count : (int64_t)s)
 FINISH(sum_i32, int32_t, uint64_t, MEAN_OR_SUM)
 FINISH(sum_i64, int64_t, uint64_t, MEAN_OR_SUM)
@@ -145,6 +173,9 @@ static const reduce_form FORMS[] = {
     FORM(SUM, INT32, sum_i32, sum_i32),
     FORM(SUM, INT64, sum_i64, sum_i64),
     FORM(REDUCE_PROD, FLOAT32, prod_f32, sum_f32),
+    FORM(REDUCE_PROD, INT8, prod_i8, prod_i8),
+    FORM(REDUCE_PROD, UINT8, prod_u8, prod_u8),
+    FORM(REDUCE_PROD, INT16, prod_i16, prod_i16),
     FORM(REDUCE_PROD, INT32, prod_i32, sum_i32),
     FORM(REDUCE_PROD, INT64, prod_i64, sum_i64),
     FORM(REDUCE_MAX, FLOAT32, max_f32, same_f32),

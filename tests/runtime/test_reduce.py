@@ -70,6 +70,24 @@ def test_integer_reductions(op: str, dtype: Any, rng: Any) -> None:
     np.testing.assert_array_equal(run(model), wanted.astype(dtype))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_products_of_plain_small_integers_wrap(dtype: Any, rng: Any) -> None:
+    x = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (50, 6, 41), endpoint=True)
+    model = single_op("REDUCE_PROD", [x.astype(dtype), const([1])])
+    found = run(model)
+    wrapped = np.multiply.reduce(x.astype(np.uint64) & 0xFFFF, axis=1).astype(dtype)
+    np.testing.assert_array_equal(found, wrapped)
+    np.testing.assert_array_equal(found, litert(model))
+    empty = single_op("REDUCE_PROD", [np.zeros((0, 3), dtype), const([0])])
+    np.testing.assert_array_equal(run(empty), np.ones(3, dtype))
+
+
+def test_an_empty_product_is_one_in_the_output_scale() -> None:
+    x = Arg(np.zeros((0, 3), np.int8), 0.5, 3)
+    found = run(single_op("REDUCE_PROD", [x, const([0])], Out("INT8", 0.1, -4)))
+    np.testing.assert_array_equal(found, np.full(3, 10 - 4, np.int8))
+
+
 @pytest.mark.parametrize(("op", "exact"), [("REDUCE_ANY", np.any), ("REDUCE_ALL", np.all)])
 def test_bool_reductions(op: str, exact: Any, rng: Any) -> None:
     x = rng.random((4, 3, 5)) < 0.5

@@ -93,6 +93,38 @@ def reduction(op: str) -> Any:
     return build
 
 
+def product(dtype: str) -> Any:
+    """REDUCE_PROD, whose results mostly lie within the output's range."""
+
+    def build(rng: Rng) -> OpModel:
+        shape, axes = [
+            ((60, 5, 40), [1]),
+            ((3, 9000), [0]),
+            ((2, 60, 2, 70), [0, 2]),
+            ((9, 8), [1]),
+        ][int(rng.integers(4))]
+        count = int(np.prod([shape[axis] for axis in axes], dtype=int))
+        zero, out_zero = (int(z) for z in rng.integers(-9, 9, 2) * (dtype == "INT8"))
+        x = np.clip(rng.normal(0, 60 if dtype == "INT8" else 9000, shape), -128, 127)
+        if dtype == "INT16":
+            x = rng.normal(0, 9000, shape).clip(-32768, 32767)
+        scale = power(rng, -2, -0.5) / (1 if dtype == "INT8" else 128)
+        held = x.astype(dtype.lower())
+        spread = float(np.abs(held.astype(float) - zero).mean() * scale) ** count
+        out = Out(
+            dtype, spread * power(rng, -0.5, 0.5) / (30 if dtype == "INT8" else 8000), out_zero
+        )
+        return single_op("REDUCE_PROD", [Arg(held, scale, zero), const(axes)], out)
+
+    return build
+
+
+def to_int32(rng: Rng) -> OpModel:
+    scale = power(rng, -4, -2)
+    out = Out("INT32", scale * power(rng, -4, 1), int(rng.integers(-9, 9)))
+    return single_op("QUANTIZE", [Arg(integers(rng, "INT16", (40, 130)), scale)], out)
+
+
 def pool(op: str) -> Any:
     def build(rng: Rng) -> OpModel:
         x = Arg(integers(rng, "INT16", (2, 14, 15, 33)), power(rng, -4, -2))
@@ -121,6 +153,9 @@ BUILDERS = {
     "SOFTMAX": softmax,
     "MEAN": reduction("MEAN"),
     "SUM": reduction("SUM"),
+    "REDUCE_PROD": product("INT16"),
+    "REDUCE_PROD of INT8": product("INT8"),
+    "QUANTIZE to INT32": to_int32,
     "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"),
     "MAX_POOL_2D": pool("MAX_POOL_2D"),
 }
