@@ -113,13 +113,54 @@ static inline int32_t pow_of(int32_t u, int32_t v, bool *bad) {
 }
 INT_ROW(pow, i32, int32_t, pow_of(u, v, run_->divided_by_zero))
 
-/* A fused activation on integers: the exact result in int64, clamped. */
+/* A fused activation on integers: the exact result, clamped; of 64 bits it saturates first. */
 #define CLAMPED_ROWS(name, expression)                 \
   RLT_BINARY_ROW(name##_clamped_i32, int32_t, int32_t, \
                  (expression) < k->q_lo ? k->q_lo : ((expression) > k->q_hi ? k->q_hi : (expression)))
 CLAMPED_ROWS(add, (int64_t)u + v)
 CLAMPED_ROWS(sub, (int64_t)u - v)
 CLAMPED_ROWS(mul, (int64_t)u *v)
+INT_ROW(div_clamped, i32, int32_t, rlt_clamp_i32(truncated_i32(u, v, run_->divided_by_zero), k->q_lo, k->q_hi))
+
+static inline int64_t saturated(bool overflows, bool negative, uint64_t wrapped) {
+  if (overflows) return negative ? INT64_MIN : INT64_MAX;
+  return (int64_t)wrapped;
+}
+static inline int64_t sum_i64(int64_t u, int64_t v) {
+  uint64_t y = (uint64_t)u + (uint64_t)v;
+  return saturated((((uint64_t)u ^ y) & ((uint64_t)v ^ y)) >> 63, u < 0, y);
+}
+static inline int64_t difference_i64(int64_t u, int64_t v) {
+  uint64_t y = (uint64_t)u - (uint64_t)v;
+  return saturated(((uint64_t)(u ^ v) & ((uint64_t)u ^ y)) >> 63, u < 0, y);
+}
+static inline int64_t product_i64(int64_t u, int64_t v) {
+  int64_t y = (int64_t)((uint64_t)u * (uint64_t)v);
+  bool least = (u == -1 && v == INT64_MIN) || (v == -1 && u == INT64_MIN);
+  return saturated(least || (v != 0 && v != -1 && y / v != u), (u < 0) != (v < 0), (uint64_t)y);
+}
+/* Bounds of a fused activation, where int32's stands for none. */
+static inline int64_t clamp_wide(const rlt_binary *k, int64_t y) {
+  int64_t hi = k->q_hi == INT32_MAX ? INT64_MAX : k->q_hi;
+  return y < k->q_lo ? k->q_lo : (y > hi ? hi : y);
+}
+INT_ROW(add_clamped, i64, int64_t, clamp_wide(k, sum_i64(u, v)))
+INT_ROW(sub_clamped, i64, int64_t, clamp_wide(k, difference_i64(u, v)))
+INT_ROW(mul_clamped, i64, int64_t, clamp_wide(k, product_i64(u, v)))
+INT_ROW(div_clamped, i64, int64_t, clamp_wide(k, truncated_i64(u, v, run_->divided_by_zero)))
+
+/* COMPLEX64: pairs of a real and an imaginary part. */
+static void mul_c64(const void *ctx, int64_t out, const int64_t *in, int64_t n) {
+  const rlt_binary_run *run = (const rlt_binary_run *)ctx;
+  const rlt_walk *w = &run->k->walk;
+  const float *a = (const float *)(const void *)run->a + 2 * in[0],
+              *b = (const float *)(const void *)run->b + 2 * in[1];
+  float *y = (float *)(void *)run->y + 2 * out;
+  for (int64_t i = 0; i < n; i++, y += 2, a += 2 * w->step[0][w->rank - 1], b += 2 * w->step[1][w->rank - 1]) {
+    float real = a[0] * b[0] - a[1] * b[1], imaginary = a[0] * b[1] + a[1] * b[0];
+    y[0] = real, y[1] = imaginary;
+  }
+}
 
 /* ---- one row per (op, type) ---- */
 
@@ -133,22 +174,23 @@ static const binary_row ROWS[] = {
     {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_ADD, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_ADD, RLT_TYPE_INT32, 4, add_i32, add_clamped_i32},
-    {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, NULL},
+    {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, add_clamped_i64},
     {RLT_OP_ADD, RLT_TYPE_INT16, 2, add_i16, NULL},
     {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_SUB, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_SUB, RLT_TYPE_INT32, 4, sub_i32, sub_clamped_i32},
-    {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, NULL},
+    {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, sub_clamped_i64},
     {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_MUL, RLT_TYPE_FLOAT16, 2, half_row, NULL},
     {RLT_OP_MUL, RLT_TYPE_INT32, 4, mul_i32, mul_clamped_i32},
-    {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, NULL},
+    {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, mul_clamped_i64},
+    {RLT_OP_MUL, RLT_TYPE_COMPLEX64, 8, mul_c64, NULL},
     {RLT_OP_MUL, RLT_TYPE_UINT32, 4, mul_u32, NULL},
     {RLT_OP_MUL, RLT_TYPE_INT16, 2, mul_i16, NULL},
     {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, real_row, NULL},
     {RLT_OP_DIV, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, NULL},
-    {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, NULL},
+    {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, div_clamped_i32},
+    {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, div_clamped_i64},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_FLOAT32, 4, floor_div_f32, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_INT32, 4, floor_div_i32, NULL},
     {RLT_OP_FLOOR_DIV, RLT_TYPE_INT16, 2, floor_div_i16, NULL},

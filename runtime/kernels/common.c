@@ -42,6 +42,11 @@ void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values) {
 
 /* ---- activations ---- */
 
+const char *rlt_activation_name(int32_t activation) {
+  static const char *const names[RLT_ACT_COUNT] = {"NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT"};
+  return activation >= 0 && activation < RLT_ACT_COUNT ? names[activation] : "unknown";
+}
+
 rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float *hi) {
   const float infinity = rlt_bits_f32(0x7f800000u);
   *lo = -infinity;
@@ -61,10 +66,10 @@ rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float 
       *hi = 6.0f;
       return RLT_OK;
     default:
-      return rlt_fail(
-          p->err, RLT_UNSUPPORTED,
-          "fused activation %d; NONE, RELU, RELU_N1_TO_1 and RELU6 are supported: make it a node of its own",
-          activation);
+      return rlt_fail(p->err, RLT_UNSUPPORTED,
+                      "fused activation %s (%d), which LiteRT ignores; NONE, RELU, RELU_N1_TO_1 and RELU6 are "
+                      "supported: make it a node of its own behind this one",
+                      rlt_activation_name(activation), activation);
   }
 }
 

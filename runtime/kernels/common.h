@@ -30,6 +30,7 @@ void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values);
 
 /* ---- activations -------------------------------------------------------------------------------------------- */
 
+const char *rlt_activation_name(int32_t activation);
 /* Range that a fused activation leaves: NONE, RELU, RELU_N1_TO_1, RELU6. UNSUPPORTED for others. */
 rlt_status rlt_activation_f32(rlt_prep *p, int32_t activation, float *lo, float *hi);
 /* The same in the integers of quantized tensor t (INT8, UINT8, INT16). */

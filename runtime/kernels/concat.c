@@ -32,8 +32,9 @@ static rlt_status prepare_concatenation(rlt_prep *p, rlt_node *n) {
   int32_t axis = rlt_fb_i32(o, RLT_SLOT_ConcatenationOptions_axis, 0), dims[RLT_MAX_RANK];
   RLT_TRY(rlt_check_axis(p, &axis, like->rank));
   int32_t activation = rlt_fb_i8(o, RLT_SLOT_ConcatenationOptions_fused_activation_function, RLT_ACT_NONE);
-  RLT_REQUIRE(p->err, activation == RLT_ACT_NONE, RLT_UNSUPPORTED, "fused activation %d: make it a node of its own",
-              activation);
+  RLT_REQUIRE(p->err, activation == RLT_ACT_NONE, RLT_UNSUPPORTED,
+              "fused activation %s (%d), which LiteRT ignores: make it a node of its own behind this one",
+              rlt_activation_name(activation), activation);
   RLT_REQUIRE(p->err, rlt_type_bytes(like->type) > 0, RLT_UNSUPPORTED, "%T: elements of whole bytes only", like);
   int64_t size = 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) {

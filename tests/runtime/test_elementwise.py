@@ -231,6 +231,66 @@ def test_fused_activation_on_integers_is_of_the_exact_result() -> None:
     np.testing.assert_array_equal(run(model), [6, 0, 6])
 
 
+BOUNDS = {"RELU": (0, 2**63 - 1), "RELU6": (0, 6), "RELU_N1_TO_1": (-1, 1)}
+
+
+@pytest.mark.parametrize("activation", BOUNDS)
+@pytest.mark.parametrize(
+    ("op", "dtype"),
+    [("ADD", np.int64), ("SUB", np.int64), ("MUL", np.int64), ("DIV", np.int64), ("DIV", np.int32)],
+)
+def test_fused_activation_on_wide_integers(op: str, dtype: Any, activation: str, rng: Any) -> None:
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    edges = np.array([least, most, least + 1, -1, 1, 2, 3_037_000_500 % most, most // 3], dtype)
+    a, b = (rng.integers(-9, 9, 50_000).astype(dtype) for _ in range(2))
+    a, b = np.append(a, np.repeat(edges, len(edges))), np.append(b, np.tile(edges, len(edges)))
+    b[(b == 0) & (op == "DIV")] = 5
+    model = single_op(op, [a, b], fused_activation_function=activation)
+    lo, hi = BOUNDS[activation]
+    exact = {"ADD": int.__add__, "SUB": int.__sub__, "MUL": int.__mul__}.get(op)
+    if exact is None:  # the least over -1 wraps around, as without an activation
+
+        def exact(u: int, v: int) -> int:
+            quotient = abs(u) // abs(v) * (1 if (u < 0) == (v < 0) else -1)
+            return least if quotient > most else quotient
+
+    wanted = [min(max(exact(int(u), int(v)), lo), hi, int(most)) for u, v in zip(a, b, strict=True)]
+    np.testing.assert_array_equal(run(model), np.array(wanted, dtype))
+    if (op, dtype) != (
+        "DIV",
+        np.int64,
+    ):  # LiteRT has none; beyond the type its results are C's choice
+        small = single_op(op, [a[:50_000], b[:50_000]], fused_activation_function=activation)
+        np.testing.assert_array_equal(run(small), litert(small))
+
+
+@pytest.mark.parametrize(
+    "shapes", [((400, 300), (400, 300)), ((400, 300), (300,)), ((9, 1), (1, 7))]
+)
+def test_complex_products(shapes: Any, rng: Any) -> None:
+    a, b = ((rng.normal(0, 3, s) + 1j * rng.normal(0, 3, s)).astype(np.complex64) for s in shapes)
+    model = single_op("MUL", [a, b])
+    found = run(model)
+    wanted = a.astype(np.complex128) * b
+    assert np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max()
+    assert np.abs(found - litert(model)).max() <= 1e-6 * np.abs(wanted).max()
+    np.testing.assert_array_equal(run(model, threads=3), found)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        single_op("MUL", [np.ones(3, np.float32)] * 2, fused_activation_function="TANH"),
+        single_op("CONCATENATION", [np.ones(3, np.int32)] * 2, fused_activation_function="TANH"),
+        single_op("MUL", [np.ones(3, np.complex64)] * 2, fused_activation_function="TANH"),
+    ],
+)
+def test_an_activation_that_litert_ignores_names_the_way_out(model: OpModel) -> None:
+    words = "'y0'.*TANH \\(4\\), which LiteRT ignores.*make it a node of its own behind this one"
+    with pytest.raises(RilletError, match=words):
+        run(model)
+
+
 @pytest.mark.parametrize("op", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
 def test_integer_division_by_zero_is_said(op: str) -> None:
     model = single_op(op, [np.array([1, 2], np.int32), np.array([1, 0], np.int32)])
