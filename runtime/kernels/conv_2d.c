@@ -177,14 +177,19 @@ static int32_t fill_pixels(const rlt_node *n, const source *s, int32_t y, int32_
       rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)(const void *)pixel, (uint64_t)m->k, (int8_t *)to);
     return 1;
   }
-  bool is_fixed = m->w.family == RLT_FAMILY_FIXED, is_int16 = m->planes == 2;
+  bool converts = m->w.family == RLT_FAMILY_FIXED && rlt_converts_rows(n, &m->w), is_int16 = m->planes == 2;
+  if (converts && !is_int16 && w->kernel_h * w->kernel_w == 1) {
+    int32_t done = w->out_w - x < count ? w->out_w - x : count;
+    const char *pixel = s->image + ((size_t)(y * w->stride_h) * (size_t)w->in_w + (size_t)(x * w->stride_w)) * s->pixel;
+    rlt_convert_rows(n, m, rows, i, done, pixel, (size_t)w->stride_w * s->pixel);
+    return done;
+  }
   bool inner = w->dilation_w == 1 && m->groups == 1 && !is_int16 && x >= d->inner_from && x < d->inner_to;
   int32_t end = inner ? d->inner_to : x + 1, done = end - x < count ? end - x : count;
   if (inner) copy_patches(w, s, y, x, done, to, (size_t)m->space_stride);
   else copy_patch(w, s, y, x, is_int16 ? rows->extra : to);
-  if (is_fixed && rlt_converts_rows(n, &m->w)) {
-    for (int32_t j = 0; j < done; j++)
-      rlt_convert_row(n, m, rows, i + j, is_int16 ? rows->extra : to + (size_t)j * m->space_stride);
+  if (converts) {
+    rlt_convert_rows(n, m, rows, i, done, is_int16 ? rows->extra : to, (size_t)m->space_stride);
     return done;
   }
   for (int32_t j = 0; j < done; j++) rows->at[i + j] = to + (size_t)j * m->space_stride;

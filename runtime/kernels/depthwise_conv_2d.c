@@ -4,7 +4,7 @@
  * whose windows lie wholly within the input share the pointers of the first one and move along; others have lists.
  * With INT8 weights and float activations (HYBRID) the weights become floats as they are packed, and every image passes
  * through int8 and back before the float loop sees it: LiteRT's result to rounding.
- * UINT8 is INT8 with the first bit turned (FLIPPED): the rows needed are turned into scratch, the output in place. */
+ * UINT8 runs INT8's loop, which widens bytes of either kind to 16 bits. */
 #include "common.h"
 #include "depthwise_fixed.h"
 #include "matrix.h"
@@ -30,15 +30,13 @@ typedef struct depthwise_data {
   uint64_t group_bytes, at_zeros;    /* packed: groups of channels, then a row of zeros */
   uint64_t pack_bytes;               /* at the start of scratch where pack_at_run */
   uint64_t at_pointers, at_expanded; /* in scratch */
-  uint64_t at_image;                 /* HYBRID, flipped: in scratch, one image as the loop sees it */
-  bool pack_at_run, flipped;
+  uint64_t at_image;                 /* HYBRID: in scratch, one image as the loop sees it */
+  bool pack_at_run;
 } depthwise_data;
 
 static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
-static bool is_int8(const depthwise_data *d) { return d->w.family == RLT_FAMILY_INT8 || d->flipped; }
-static bool is_fixed(const depthwise_data *d) { return d->w.family == RLT_FAMILY_FIXED && !d->flipped; }
-/* What is added to a byte, to its zero point and its bounds by turning the first bit. */
-static int32_t shift_of(const depthwise_data *d) { return d->flipped ? -128 : 0; }
+static bool is_int8(const depthwise_data *d) { return d->w.family == RLT_FAMILY_INT8 || d->w.q.is_unsigned; }
+static bool is_fixed(const depthwise_data *d) { return d->w.family == RLT_FAMILY_FIXED && !d->w.q.is_unsigned; }
 static size_t element(const depthwise_data *d) {
   return is_fixed(d) ? rlt_type_bytes(d->fixed.type) : (is_int8(d) ? 1 : sizeof(float));
 }
@@ -86,7 +84,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   d->at_pointers = d->pack_at_run ? d->pack_bytes : 0;
   d->at_expanded = d->at_pointers + align64(LIST_PIXELS * taps * sizeof(void *));
   d->at_image = d->at_expanded + (d->multiplier > 1 ? align64(taps * outputs * element(d)) : 0);
-  bool own_image = d->w.family == RLT_FAMILY_HYBRID || d->flipped;
+  bool own_image = d->w.family == RLT_FAMILY_HYBRID;
   n->scratch_bytes =
       d->at_image + (own_image ? align64(n->in[0]->bytes / (uint64_t)(d->rows > 0 ? n->in[0]->dims[0] : 1)) : 0);
 }
@@ -116,8 +114,9 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   int8_t activation = rlt_fb_i8(options, RLT_SLOT_DepthwiseConv2DOptions_fused_activation_function, RLT_ACT_NONE);
   RLT_TRY(rlt_check_product(p, n, 3, outputs, activation, &ROUNDINGS, &d->w));
   const rlt_fixed *fixed = &d->w.fixed;
-  d->flipped = d->w.family == RLT_FAMILY_FIXED && x->type == RLT_TYPE_UINT8 && fixed->rounding == RLT_ROUND_EVEN;
-  if (d->flipped) d->w.q = (rlt_requant){fixed->zero - 128, fixed->lo - 128, fixed->hi - 128};
+  bool unsigned_bytes = d->w.family == RLT_FAMILY_FIXED && x->type == RLT_TYPE_UINT8;
+  if (unsigned_bytes && fixed->rounding == RLT_ROUND_EVEN)
+    d->w.q = (rlt_requant){.zero = fixed->zero, .lo = fixed->lo, .hi = fixed->hi, .is_unsigned = true};
   if (is_fixed(d)) d->fixed = (rlt_depthwise_fixed){&d->w.fixed, x->type, rlt_zero_point(x, 0), outputs, d->taps};
   plan(p, n, d);
   return RLT_OK;
@@ -145,7 +144,7 @@ static void pack_f32_group(const rlt_node *n, const depthwise_data *d, int32_t c
 }
 
 static void pack_s8_group(const rlt_node *n, const depthwise_data *d, int32_t c0, int32_t cr, void *dst) {
-  int32_t outputs = d->channels * d->multiplier, zero = rlt_zero_point(n->in[0], 0) + shift_of(d);
+  int32_t outputs = d->channels * d->multiplier, zero = rlt_zero_point(n->in[0], 0);
   const int32_t *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
   rlt_weights weights = rlt_weights_of(n->in[1]);
   int32_t *sums = dst;
@@ -175,7 +174,7 @@ static void pack_into(const rlt_ukernels *u, const rlt_node *n, const depthwise_
     if (is_int8(d)) pack_s8_group(n, d, c, cr, group);
     else pack_f32_group(n, d, c, cr, (float *)(void *)group);
   }
-  int32_t zero = element(d) == 1 ? rlt_zero_point(n->in[0], 0) + shift_of(d) : 0; /* INT16 has none */
+  int32_t zero = element(d) == 1 ? rlt_zero_point(n->in[0], 0) : 0; /* INT16 has none */
   for (uint64_t i = d->at_zeros; i < d->pack_bytes; i++) dst[i] = (char)zero;
 }
 
@@ -293,27 +292,6 @@ static void run_rows(const work *k, int32_t first, int32_t last) {
   }
 }
 
-static void flip(const char *from, size_t count, char *to) {
-  for (size_t i = 0; i < count; i++) to[i] = (char)(from[i] ^ (char)0x80);
-}
-
-/* Output rows [first, last) of an image of UINT8: only the input rows under their windows are turned. */
-static void run_flipped(work k, int32_t first, int32_t last, char *space) {
-  const depthwise_data *d = k.d;
-  const rlt_window *w = &d->window;
-  size_t in_row = (size_t)w->in_w * (size_t)d->channels;
-  size_t out_row = (size_t)w->out_w * (size_t)d->channels * (size_t)d->multiplier;
-  int64_t from = (int64_t)first * w->stride_h - w->pad_top;
-  int64_t to = (int64_t)(last - 1) * w->stride_h - w->pad_top + (int64_t)(w->kernel_h - 1) * w->dilation_h + 1;
-  if (from < 0) from = 0;
-  if (to > w->in_h) to = w->in_h;
-  if (from < to) flip(k.image + (size_t)from * in_row, (size_t)(to - from) * in_row, space + (size_t)from * in_row);
-  k.image = space;
-  run_rows(&k, first, last);
-  char *out = k.out + (size_t)first * out_row;
-  flip(out, (size_t)(last - first) * out_row, out);
-}
-
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const depthwise_data *d = n->data;
   const rlt_window *w = &d->window;
@@ -339,9 +317,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       round_trip(r->u, (const float *)(const void *)k.image, values, back);
       k.image = (const char *)back;
     }
-    int32_t from = (int32_t)(row - image * w->out_h), to = (int32_t)(stop - image * w->out_h);
-    if (d->flipped) run_flipped(k, from, to, scratch + d->at_image);
-    else run_rows(&k, from, to);
+    run_rows(&k, (int32_t)(row - image * w->out_h), (int32_t)(stop - image * w->out_h));
     row = stop;
   }
   return RLT_OK;

@@ -57,6 +57,11 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
   (void)group, (void)fresh;
   const rlt_matrix *m = &((const fc_data *)n->data)->matrix;
   size_t k = (size_t)m->k;
+  if (m->w.family == RLT_FAMILY_FIXED && m->builds_rows) {
+    size_t row = k * rlt_type_bytes(n->in[0]->type);
+    rlt_convert_rows(n, m, rows, 0, count, (const char *)n->in[0]->data + (size_t)first * row, row);
+    return;
+  }
   for (int32_t i = 0; i < count; i++) {
     size_t at = (size_t)(first + i) * k;
     if (m->w.family == RLT_FAMILY_HYBRID) {
@@ -64,9 +69,7 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
       rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)n->in[0]->data + at, k, row);
       rows->at[i] = row;
     } else {
-      const char *row = (const char *)n->in[0]->data + at * rlt_type_bytes(n->in[0]->type);
-      if (m->builds_rows) rlt_convert_row(n, m, rows, i, row);
-      else rows->at[i] = row;
+      rows->at[i] = (const char *)n->in[0]->data + at * rlt_type_bytes(n->in[0]->type);
     }
   }
 }

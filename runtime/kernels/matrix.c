@@ -47,13 +47,31 @@ static void plan_tiles(rlt_node *n, rlt_matrix *m) {
   n->tiles = m->pack_at_run || row_tiles == 0 ? 1 : row_tiles * m->col_tiles;
 }
 
+/* Whether the products of UINT8 can be finished as those of INT8: what the weights' zero point takes away is then the
+ * same in all columns of a row. */
+static bool finishes_bytes(const rlt_node *n, const rlt_weighted *w) {
+  if (n->in[0]->type != RLT_TYPE_UINT8 || w->family != RLT_FAMILY_FIXED || w->fixed.rounding != RLT_ROUND_EVEN)
+    return false;
+  const rlt_tensor *weights = n->in[1];
+  for (uint32_t c = 1; c < weights->def->quant.zeros.count; c++)
+    if (rlt_zero_point(weights, (int32_t)c) != rlt_zero_point(weights, 0)) return false;
+  return true;
+}
+
 void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   const rlt_ukernels *u = p->u;
   bool is_float = m->w.family == RLT_FAMILY_FLOAT;
-  bool hybrid = m->w.family == RLT_FAMILY_HYBRID, fixed = m->w.family == RLT_FAMILY_FIXED;
+  m->is_unsigned = finishes_bytes(n, &m->w);
+  bool hybrid = m->w.family == RLT_FAMILY_HYBRID, fixed = m->w.family == RLT_FAMILY_FIXED && !m->is_unsigned;
   uint64_t channels = (uint64_t)m->n * (uint64_t)m->groups;
   uint64_t column = hybrid ? 3 * sizeof(float) : (fixed ? sizeof(rlt_column) : 0);
   m->planes = n->in[0]->type == RLT_TYPE_INT16 ? 2 : 1;
+  if (m->is_unsigned) {
+    const rlt_fixed *f = &m->w.fixed;
+    m->w.q = (rlt_requant){.zero = f->zero, .lo = f->lo, .hi = f->hi, .is_unsigned = true};
+    m->weight_zero = rlt_weight_zero(n->in[1], 0);
+    m->zero_sum = (int32_t)((uint32_t)m->k * (uint32_t)(rlt_zero_point(n->in[0], 0) - 128));
+  }
   m->mr = is_float ? u->f32_gemm->mr : u->s8_gemm->mr;
   m->nr = is_float ? u->f32_gemm->nr : u->s8_gemm->nr;
   m->panels = ceil_div(m->n, m->nr);
@@ -68,7 +86,8 @@ void rlt_matrix_plan(const rlt_prep *p, rlt_node *n, rlt_matrix *m) {
   uint64_t block = (uint64_t)m->row_block, at = m->pack_at_run ? m->pack_bytes : 0;
   uint64_t planes = (uint64_t)m->planes, tile = (uint64_t)m->mr * (uint64_t)m->nr * sizeof(int32_t);
   m->at_pointers = at, at += align64(block * planes * sizeof(void *));
-  m->at_quant = at, at += hybrid || fixed ? align64(block * sizeof(rlt_row_quant)) : 0;
+  m->at_quant = at, at += hybrid ? align64(block * sizeof(rlt_row_quant)) : 0;
+  m->at_row_sums = at, at += n->in[0]->type == RLT_TYPE_UINT8 ? align64(block * sizeof(int32_t)) : 0;
   m->at_space = at, at += m->builds_rows ? align64(block * m->space_stride) : 0;
   m->at_sums = at, at += hybrid || fixed ? align64(planes * tile) : 0;
   m->at_extra = at, at += align64(m->extra_bytes);
@@ -153,7 +172,8 @@ static void pack_fixed_columns(const rlt_node *n, const rlt_matrix *m, rlt_colum
 }
 
 void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix *m, void *dst) {
-  bool is_float = m->w.family == RLT_FAMILY_FLOAT, is_int8 = m->w.family == RLT_FAMILY_INT8;
+  bool is_float = m->w.family == RLT_FAMILY_FLOAT, to_bytes = m->w.family == RLT_FAMILY_INT8 || m->is_unsigned;
+  int32_t zero = to_bytes ? rlt_zero_point(n->in[0], 0) - (m->is_unsigned ? 128 : 0) : 0;
   int32_t nr = m->nr;
   rlt_weights w = rlt_weights_of(n->in[1]);
   const char *bias = n->def->n_inputs > 2 && n->in[2] ? n->in[2]->data : NULL;
@@ -162,17 +182,16 @@ void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix 
     for (int32_t j = 0; j < m->n; j += nr, to += m->panel_bytes) {
       int32_t columns = m->n - j < nr ? m->n - j : nr, c = g * m->n + j;
       uint64_t from = (uint64_t)c * (uint64_t)m->k;
-      const void *b = bias && (is_float || is_int8) ? bias + (uint64_t)c * 4 : NULL;
+      const void *b = bias && (is_float || to_bytes) ? bias + (uint64_t)c * 4 : NULL;
       float scale[RLT_MAX_NR];
-      for (int32_t i = 0; i < columns; i++) scale[i] = is_int8 ? rlt_requant_scale(n, c + i) : 1.0f;
+      for (int32_t i = 0; i < columns; i++) scale[i] = to_bytes ? rlt_requant_scale(n, c + i) : 1.0f;
       if (is_float) {
         rlt_pack_f32_weights(w, from, b, m->k, columns, nr, (float *)(void *)to);
       } else {
-        int32_t offset = u->s8_gemm->a_offset + (is_int8 ? rlt_zero_point(n->in[0], 0) : 0);
-        rlt_pack_s8_weights(u->s8_gemm, w, from, b, scale, offset, m->k, columns, to);
+        rlt_pack_s8_weights(u->s8_gemm, w, from, b, scale, u->s8_gemm->a_offset + zero, m->k, columns, to);
       }
     }
   void *columns = (char *)dst + m->at_columns;
   if (m->w.family == RLT_FAMILY_HYBRID) pack_columns(n, m, columns);
-  if (m->w.family == RLT_FAMILY_FIXED) pack_fixed_columns(n, m, columns);
+  if (m->w.family == RLT_FAMILY_FIXED && !m->is_unsigned) pack_fixed_columns(n, m, columns);
 }

@@ -10,8 +10,9 @@
  *   FIXED       UINT8         UINT8                       INT32           UINT8
  *               INT8          INT4, zero point 0          INT32           INT8
  *               INT16         INT8, INT4, zero point 0    INT32, INT64    INT16
- * FIXED rounds as LiteRT's own kernels do (fixed_output.h). UINT8 rows become int8 by subtracting 128; INT16 rows are
- * split into two of int8, x = 256 high + low + 128, and multiplied one after the other. */
+ * FIXED rounds as LiteRT's own kernels do (fixed_output.h). UINT8 rows become int8 by subtracting 128; where the
+ * weights have one zero point their products are finished as those of INT8 (is_unsigned). INT16 rows are split into two
+ * of int8, x = 256 high + low + 128, and multiplied one after the other. */
 #ifndef RLT_MATRIX_H
 #define RLT_MATRIX_H
 
@@ -26,21 +27,22 @@ typedef enum rlt_family { RLT_FAMILY_FLOAT, RLT_FAMILY_INT8, RLT_FAMILY_HYBRID, 
 typedef struct rlt_weighted {
   rlt_family family;
   float lo, hi;  /* FLOAT, HYBRID */
-  rlt_requant q; /* INT8 */
+  rlt_requant q; /* INT8, is_unsigned */
   rlt_fixed fixed;
 } rlt_weighted;
 
 /* How a row of floats became int8: real = (q - zero) * scale. */
 typedef struct rlt_row_quant {
   float scale;
-  int32_t zero; /* UINT8: the sum of the row's values less 128 */
+  int32_t zero;
 } rlt_row_quant;
 
 /* A block of rows that the op presents. */
 typedef struct rlt_rows {
   const void **at; /* one pointer per row, to k float32 (FLOAT) or int8 values; INT16: then as many to low halves */
   void *space;     /* where rows can be built: row_block rows, each space_stride bytes */
-  rlt_row_quant *quant; /* HYBRID, UINT8: one per row */
+  rlt_row_quant *quant; /* HYBRID: one per row */
+  int32_t *sums;        /* UINT8: one per row, of its values less 128; is_unsigned: what that adds to its products */
   void *extra;          /* the op's own scratch */
   const rlt_ukernels *u;
 } rlt_rows;
@@ -62,12 +64,14 @@ typedef struct rlt_matrix {
   int32_t panels;                               /* of one group */
   uint64_t panel_bytes, at_columns, pack_bytes; /* packed: panels by group, then HYBRID's columns */
   uint64_t space_stride;
-  int32_t planes;    /* 2 for INT16, else 1 */
-  int32_t row_block; /* rows of a tile */
-  int32_t col_block; /* panels of a tile */
-  int32_t col_tiles; /* 1 when groups > 1 */
-  bool pack_at_run;  /* weights or bias are computed: the only tile packs them into scratch */
-  uint64_t at_pointers, at_quant, at_space, at_sums, at_extra; /* parts of scratch, after pack_at_run's */
+  int32_t planes;                /* 2 for INT16, else 1 */
+  bool is_unsigned;              /* UINT8 by the loops that give bytes */
+  int32_t weight_zero, zero_sum; /* is_unsigned: the weights' zero point, and k times the input's, both less 128 */
+  int32_t row_block;             /* rows of a tile */
+  int32_t col_block;             /* panels of a tile */
+  int32_t col_tiles;             /* 1 when groups > 1 */
+  bool pack_at_run;              /* weights or bias are computed: the only tile packs them into scratch */
+  uint64_t at_pointers, at_quant, at_row_sums, at_space, at_sums, at_extra; /* parts of scratch, after pack_at_run's */
 } rlt_matrix;
 
 /* UNSUPPORTED where a sum of k products of INT16 could overflow its halves. */
@@ -118,8 +122,10 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
 static inline bool rlt_converts_rows(const rlt_node *n, const rlt_weighted *w) {
   return w->family == RLT_FAMILY_HYBRID || (w->family == RLT_FAMILY_FIXED && n->in[0]->type != RLT_TYPE_INT8);
 }
-/* FIXED: presents row i, whose k values of x's type are at `raw`, which may be the row's own space for UINT8. */
-void rlt_convert_row(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, const void *raw);
+/* FIXED: presents rows [i, i + count), whose k values of x's type are at `raw`, `step` bytes apart; for UINT8 they may
+ * be in the rows' own space. */
+void rlt_convert_rows(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, int32_t count, const void *raw,
+                      size_t step);
 
 /* Quantizes `count` floats to int8 over the range of their values and 0, as XNNPACK's qd8 does. */
 rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out);

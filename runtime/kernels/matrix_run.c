@@ -40,7 +40,7 @@ static void finish_fixed(const block *b, int32_t i0, int32_t m, int32_t c0, int3
   const int32_t *low = b->sums + (size_t)k->mr * (size_t)k->nr;
   for (int32_t i = 0; i < m; i++) {
     size_t at = (size_t)(b->row + i0 + i) * (size_t)channels + (size_t)c0;
-    int64_t row_sum = is_uint8 ? b->rows->quant[i0 + i].zero : 0;
+    int64_t row_sum = is_uint8 ? b->rows->sums[i0 + i] : 0;
     for (int32_t j = 0; j < n; j++) {
       int64_t sum = b->sums[i * k->nr + j];
       if (k->planes == 2) sum = sum * 256 + low[i * k->nr + j];
@@ -61,9 +61,11 @@ static void run_micro(const block *b, const char *panel, int32_t p, int32_t i, i
   if (is_float) {
     b->u->f32_gemm->run(step, columns, m->k, (const float *const *)rows, (const float *)(const void *)panel,
                         (float *)b->out + at, (size_t)channels, m->w.lo, m->w.hi);
-  } else if (m->w.family == RLT_FAMILY_INT8) {
+  } else if (m->w.family == RLT_FAMILY_INT8 || m->is_unsigned) {
+    rlt_requant q = m->w.q;
+    q.rows = m->is_unsigned ? b->rows->sums + i : NULL;
     b->u->s8_gemm->run(step, columns, m->k, (const int8_t *const *)rows, panel, (int8_t *)b->out + at, (size_t)channels,
-                       &m->w.q);
+                       &q);
   } else {
     b->u->s8_gemm->run_s32(step, columns, m->k, (const int8_t *const *)rows, panel, b->sums, (size_t)nr);
     if (m->planes == 2)
@@ -97,8 +99,12 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
     packed = scratch;
     first = 0, last = (m->rows + m->row_block - 1) / m->row_block * m->col_tiles;
   }
-  rlt_rows rows = {(const void **)(void *)(scratch + m->at_pointers), scratch + m->at_space,
-                   (rlt_row_quant *)(void *)(scratch + m->at_quant), scratch + m->at_extra, r->u};
+  rlt_rows rows = {(const void **)(void *)(scratch + m->at_pointers),
+                   scratch + m->at_space,
+                   (rlt_row_quant *)(void *)(scratch + m->at_quant),
+                   (int32_t *)(void *)(scratch + m->at_row_sums),
+                   scratch + m->at_extra,
+                   r->u};
   block b = {.u = r->u, .m = m, .packed = packed, .rows = &rows, .node = n, .out = n->out[0]->data};
   b.sums = (int32_t *)(void *)(scratch + m->at_sums);
   int32_t filled = -1;
@@ -116,25 +122,28 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
   }
 }
 
-void rlt_convert_row(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, const void *raw) {
-  int8_t *to = (int8_t *)rows->space + (size_t)i * (size_t)m->space_stride;
-  rows->at[i] = to;
+/* INT16: x = 256 high + low + 128. */
+static void split_row(const int16_t *from, int32_t k, int8_t *high, int8_t *low) {
+  for (int32_t i = 0; i < k; i++) {
+    high[i] = (int8_t)(from[i] >> 8);
+    low[i] = (int8_t)((from[i] & 255) - 128);
+  }
+}
+
+void rlt_convert_rows(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, int32_t i, int32_t count, const void *raw,
+                      size_t step) {
+  size_t stride = (size_t)m->space_stride;
+  int8_t *to = (int8_t *)rows->space + (size_t)i * stride;
+  for (int32_t r = 0; r < count; r++) rows->at[i + r] = to + (size_t)r * stride;
   if (n->in[0]->type == RLT_TYPE_UINT8) {
-    const uint8_t *from = raw;
-    int32_t sum = 0;
-    for (int32_t k = 0; k < m->k; k++) {
-      to[k] = (int8_t)(from[k] - 128);
-      sum += to[k];
-    }
-    rows->quant[i].zero = sum;
+    rows->u->rows->turn(raw, step, to, stride, count, (size_t)m->k, rows->sums + i);
+    for (int32_t r = i; m->is_unsigned && r < i + count; r++)
+      rows->sums[r] = (int32_t)((uint32_t)m->weight_zero * ((uint32_t)m->zero_sum - (uint32_t)rows->sums[r]));
     return;
   }
-  const int16_t *from = raw;
-  int8_t *low = to + m->space_stride / 2;
-  rows->at[m->row_block + i] = low;
-  for (int32_t k = 0; k < m->k; k++) {
-    to[k] = (int8_t)(from[k] >> 8);
-    low[k] = (int8_t)((from[k] & 255) - 128);
+  for (int32_t r = 0; r < count; r++, to += stride) {
+    rows->at[m->row_block + i + r] = to + stride / 2;
+    split_row((const int16_t *)(const void *)((const char *)raw + (size_t)r * step), m->k, to, to + stride / 2);
   }
 }
 

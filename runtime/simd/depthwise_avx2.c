@@ -53,14 +53,14 @@ static void f32_run(int32_t pixels, int32_t channels, int32_t taps, const float 
 
 /* ---- int8 ---- */
 
-static inline __m256i sixteen_words(const bool whole, const int8_t *x, int32_t n) {
-  if (whole) return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
+static inline __m256i sixteen_words(const bool whole, const bool U8, const int8_t *x, int32_t n) {
   int8_t all[16] = {0};
-  for (int32_t j = 0; j < n; j++) all[j] = x[j];
-  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)all));
+  for (int32_t j = 0; !whole && j < n; j++) all[j] = x[j];
+  __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(whole ? x : all));
+  return U8 ? _mm256_cvtepu8_epi16(bytes) : _mm256_cvtepi8_epi16(bytes);
 }
 
-static inline __attribute__((always_inline)) void s8_group(const bool whole, int32_t n, const place *k,
+static inline __attribute__((always_inline)) void s8_group(const bool whole, const bool U8, int32_t n, const place *k,
                                                            const int8_t *const *tap, const char *group, int8_t *out,
                                                            const requant_avx2 *q) {
   const __m256i *bias = (const __m256i *)(const void *)group;
@@ -70,14 +70,14 @@ static inline __attribute__((always_inline)) void s8_group(const bool whole, int
   for (int32_t p = 0; p < k->pixels; p++, at += k->step, tap += k->tap_step, out += k->channels) {
     __m256i low = _mm256_load_si256(bias), high = _mm256_load_si256(bias + 1);
     for (int32_t t = 0; t < k->taps; t += 2) { /* the second tap of an odd last pair has weight 0 */
-      __m256i x0 = sixteen_words(whole, tap[t] + at, n), x1 = x0;
-      if (t + 1 < k->taps) x1 = sixteen_words(whole, tap[t + 1] + at, n);
+      __m256i x0 = sixteen_words(whole, U8, tap[t] + at, n), x1 = x0;
+      if (t + 1 < k->taps) x1 = sixteen_words(whole, U8, tap[t + 1] + at, n);
       low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(x0, x1), _mm256_load_si256(w + t)));
       high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(x0, x1), _mm256_load_si256(w + t + 1)));
     }
     low = requant_eight(q, low, _mm256_load_ps(scale));
     high = requant_eight(q, high, _mm256_load_ps(scale + 8));
-    store_bytes(out, pack_sixteen(_mm256_packs_epi32(low, high)), n);
+    store_bytes(out, pack_sixteen(q, _mm256_packs_epi32(low, high)), n);
   }
 }
 
@@ -88,8 +88,10 @@ static void s8_run(int32_t pixels, int32_t channels, int32_t taps, const int8_t 
   const char *group = packed;
   for (int32_t c = 0; c < channels; c += CR, group += bytes) {
     place k = {pixels, taps, (size_t)channels, tap_step, step, (size_t)c};
-    if (channels - c >= CR) s8_group(true, CR, &k, tap, group, out + c, &rule);
-    else s8_group(false, channels - c, &k, tap, group, out + c, &rule);
+    if (channels - c < CR && q->is_unsigned) s8_group(false, true, channels - c, &k, tap, group, out + c, &rule);
+    else if (channels - c < CR) s8_group(false, false, channels - c, &k, tap, group, out + c, &rule);
+    else if (q->is_unsigned) s8_group(true, true, CR, &k, tap, group, out + c, &rule);
+    else s8_group(true, false, CR, &k, tap, group, out + c, &rule);
   }
 }
 

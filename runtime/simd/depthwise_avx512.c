@@ -116,6 +116,7 @@ static void f32_run(int32_t pixels, int32_t channels, int32_t taps, const float 
 typedef struct s8_rule {
   __m512 lo, hi, scale[2];
   __m512i zero, bias[2];
+  __m256i turn; /* exclusive or with the bytes: packing saturates to int8, so UINT8 goes through it less 128 */
   __mmask32 inside;
 } s8_rule;
 
@@ -124,22 +125,24 @@ static inline __m512i requant_sixteen(const s8_rule *r, __m512i sum, __m512 scal
   return _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(r->hi, _mm512_max_ps(r->lo, y))), r->zero);
 }
 
-static inline __attribute__((always_inline)) __m512i s8_load(const bool whole, const s8_rule *r, const int8_t *x) {
+static inline __attribute__((always_inline)) __m512i s8_load(const bool whole, const bool U8, const s8_rule *r,
+                                                             const int8_t *x) {
   __m256i bytes = whole ? _mm256_loadu_si256((const __m256i *)(const void *)x) : _mm256_maskz_loadu_epi8(r->inside, x);
-  return _mm512_cvtepi8_epi16(bytes);
+  return U8 ? _mm512_cvtepu8_epi16(bytes) : _mm512_cvtepi8_epi16(bytes);
 }
 
 static inline __attribute__((always_inline)) void s8_store(const bool whole, const s8_rule *r, int8_t *out, __m512i low,
                                                            __m512i high) {
   low = requant_sixteen(r, low, r->scale[0]);
   high = requant_sixteen(r, high, r->scale[1]);
-  __m256i bytes = _mm512_cvtsepi16_epi8(_mm512_packs_epi32(low, high));
+  __m256i bytes = _mm256_xor_si256(_mm512_cvtsepi16_epi8(_mm512_packs_epi32(low, high)), r->turn);
   if (whole) _mm256_storeu_si256((__m256i *)(void *)out, bytes);
   else _mm256_mask_storeu_epi8(out, r->inside, bytes);
 }
 
-static inline __attribute__((always_inline)) void s8_nine(const bool whole, const place *k, const int8_t *const *tap,
-                                                          const int16_t *packed, int8_t *out, const s8_rule *r) {
+static inline __attribute__((always_inline)) void s8_nine(const bool whole, const bool U8, const place *k,
+                                                          const int8_t *const *tap, const int16_t *packed, int8_t *out,
+                                                          const s8_rule *r) {
   __m512i w[5][2];
 #pragma GCC unroll 5
   for (int t = 0; t < 5; t++) {
@@ -151,8 +154,9 @@ static inline __attribute__((always_inline)) void s8_nine(const bool whole, cons
     __m512i low = r->bias[0], high = r->bias[1];
 #pragma GCC unroll 5
     for (int t = 0; t < 5; t++) {
-      __m512i x0 = s8_load(whole, r, tap[2 * t] + at);
-      __m512i x1 = t < 4 ? s8_load(whole, r, tap[t < 4 ? 2 * t + 1 : 0] + at) : x0; /* the ninth pairs with weight 0 */
+      __m512i x0 = s8_load(whole, U8, r, tap[2 * t] + at);
+      __m512i x1 =
+          t < 4 ? s8_load(whole, U8, r, tap[t < 4 ? 2 * t + 1 : 0] + at) : x0; /* the ninth pairs with weight 0 */
       low = _mm512_dpwssd_epi32(low, _mm512_unpacklo_epi16(x0, x1), w[t][0]);
       high = _mm512_dpwssd_epi32(high, _mm512_unpackhi_epi16(x0, x1), w[t][1]);
     }
@@ -160,14 +164,15 @@ static inline __attribute__((always_inline)) void s8_nine(const bool whole, cons
   }
 }
 
-static inline __attribute__((always_inline)) void s8_any(const bool whole, const place *k, const int8_t *const *tap,
-                                                         const int16_t *w, int8_t *out, const s8_rule *r) {
+static inline __attribute__((always_inline)) void s8_any(const bool whole, const bool U8, const place *k,
+                                                         const int8_t *const *tap, const int16_t *w, int8_t *out,
+                                                         const s8_rule *r) {
   size_t at = k->at;
   for (int32_t p = 0; p < k->pixels; p++, at += k->step, tap += k->tap_step, out += k->channels) {
     __m512i low = r->bias[0], high = r->bias[1];
     for (int32_t t = 0; t < k->taps; t += 2) {
-      __m512i x0 = s8_load(whole, r, tap[t] + at), x1 = x0; /* an odd last tap pairs with weight 0 */
-      if (t + 1 < k->taps) x1 = s8_load(whole, r, tap[t + 1] + at);
+      __m512i x0 = s8_load(whole, U8, r, tap[t] + at), x1 = x0; /* an odd last tap pairs with weight 0 */
+      if (t + 1 < k->taps) x1 = s8_load(whole, U8, r, tap[t + 1] + at);
       low = _mm512_dpwssd_epi32(low, _mm512_unpacklo_epi16(x0, x1), _mm512_load_si512(w + CR * t));
       high = _mm512_dpwssd_epi32(high, _mm512_unpackhi_epi16(x0, x1), _mm512_load_si512(w + CR * (t + 1)));
     }
@@ -175,10 +180,11 @@ static inline __attribute__((always_inline)) void s8_any(const bool whole, const
   }
 }
 
-static inline __attribute__((always_inline)) void s8_group(const bool whole, const place *k, const int8_t *const *tap,
-                                                           const int16_t *w, int8_t *out, const s8_rule *r) {
-  if (k->taps == 9) s8_nine(whole, k, tap, w, out, r);
-  else s8_any(whole, k, tap, w, out, r);
+static inline __attribute__((always_inline)) void s8_group(const bool whole, const bool U8, const place *k,
+                                                           const int8_t *const *tap, const int16_t *w, int8_t *out,
+                                                           const s8_rule *r) {
+  if (k->taps == 9) s8_nine(whole, U8, k, tap, w, out, r);
+  else s8_any(whole, U8, k, tap, w, out, r);
 }
 
 static void s8_run(int32_t pixels, int32_t channels, int32_t taps, const int8_t *const *tap, size_t tap_step,
@@ -194,11 +200,14 @@ static void s8_run(int32_t pixels, int32_t channels, int32_t taps, const int8_t 
     s8_rule r = {_mm512_set1_ps((float)(q->lo - q->zero)),
                  _mm512_set1_ps((float)(q->hi - q->zero)),
                  {_mm512_load_ps(scale), _mm512_load_ps(scale + 16)},
-                 _mm512_set1_epi32(q->zero),
+                 _mm512_set1_epi32(q->is_unsigned ? q->zero - 128 : q->zero),
                  {_mm512_load_si512(bias), _mm512_load_si512(bias + 16)},
+                 _mm256_set1_epi8(q->is_unsigned ? (char)0x80 : 0),
                  n >= CR ? 0xffffffffu : 0xffffffffu >> (CR - n)};
-    if (n >= CR) s8_group(true, &k, tap, w, out + c, &r);
-    else s8_group(false, &k, tap, w, out + c, &r);
+    if (n < CR && q->is_unsigned) s8_group(false, true, &k, tap, w, out + c, &r);
+    else if (n < CR) s8_group(false, false, &k, tap, w, out + c, &r);
+    else if (q->is_unsigned) s8_group(true, true, &k, tap, w, out + c, &r);
+    else s8_group(true, false, &k, tap, w, out + c, &r);
   }
 }
 

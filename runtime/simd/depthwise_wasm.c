@@ -43,12 +43,15 @@ static void f32_run(int32_t pixels, int32_t channels, int32_t taps, const float 
 
 /* ---- int8 ---- */
 
-static inline v128_t eight_words(const bool whole, const int8_t *x, int32_t n) {
-  return whole ? wasm_i16x8_load8x8(x) : wasm_i16x8_extend_low_i8x16(wasm_load_part(x, n));
+static inline v128_t eight_words(const bool whole, const bool U8, const int8_t *x, int32_t n) {
+  if (whole) return U8 ? wasm_u16x8_load8x8(x) : wasm_i16x8_load8x8(x);
+  v128_t part = wasm_load_part(x, n);
+  return U8 ? wasm_u16x8_extend_low_u8x16(part) : wasm_i16x8_extend_low_i8x16(part);
 }
 
-static inline __attribute__((always_inline)) void s8_group(const bool whole, const place *k, const int8_t *const *tap,
-                                                           const char *group, int8_t *out, const wasm_requant *q) {
+static inline __attribute__((always_inline)) void s8_group(const bool whole, const bool U8, const place *k,
+                                                           const int8_t *const *tap, const char *group, int8_t *out,
+                                                           const wasm_requant *q) {
   const int32_t *bias = (const int32_t *)(const void *)group;
   const float *scale = (const float *)(const void *)(bias + CR);
   const int16_t *w = (const int16_t *)(const void *)(scale + CR);
@@ -56,8 +59,8 @@ static inline __attribute__((always_inline)) void s8_group(const bool whole, con
   for (int32_t p = 0; p < k->pixels; p++, at += k->step, tap += k->tap_step, out += k->channels) {
     v128_t low = wasm_v128_load(bias), high = wasm_v128_load(bias + 4);
     for (int32_t t = 0; t < k->taps; t += 2) { /* the second tap of an odd last pair has weight 0 */
-      v128_t x0 = eight_words(whole, tap[t] + at, k->n), x1 = x0;
-      if (t + 1 < k->taps) x1 = eight_words(whole, tap[t + 1] + at, k->n);
+      v128_t x0 = eight_words(whole, U8, tap[t] + at, k->n), x1 = x0;
+      if (t + 1 < k->taps) x1 = eight_words(whole, U8, tap[t + 1] + at, k->n);
       v128_t first = wasm_i16x8_shuffle(x0, x1, 0, 8, 1, 9, 2, 10, 3, 11);
       v128_t second = wasm_i16x8_shuffle(x0, x1, 4, 12, 5, 13, 6, 14, 7, 15);
       low = wasm_i32x4_add(low, wasm_i32x4_dot_i16x8(first, wasm_v128_load(w + CR * t)));
@@ -74,8 +77,10 @@ static void s8_run(int32_t pixels, int32_t channels, int32_t taps, const int8_t 
   const char *group = packed;
   for (int32_t c = 0; c < channels; c += CR, group += bytes) {
     place k = {pixels, taps, channels - c, (size_t)channels, tap_step, step, (size_t)c};
-    if (k.n >= CR) s8_group(true, &k, tap, group, out + c, &rule);
-    else s8_group(false, &k, tap, group, out + c, &rule);
+    if (k.n < CR && q->is_unsigned) s8_group(false, true, &k, tap, group, out + c, &rule);
+    else if (k.n < CR) s8_group(false, false, &k, tap, group, out + c, &rule);
+    else if (q->is_unsigned) s8_group(true, true, &k, tap, group, out + c, &rule);
+    else s8_group(true, false, &k, tap, group, out + c, &rule);
   }
 }
 

@@ -87,7 +87,7 @@ static inline void neon_store_s8(int8_t *to, int8x8_t y, int32_t n) {
   for (int32_t j = 0; j < n; j++) to[j] = all[j];
 }
 
-/* rlt_requantize, for finite scales */
+/* rlt_requantize, for finite scales: narrowing cuts, so the bytes are right for int8 and uint8 alike */
 typedef struct neon_requant {
   float32x4_t lo, hi;
   int32x4_t zero;

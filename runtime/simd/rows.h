@@ -103,8 +103,42 @@ static void rlt_through_s8(const float *x, uint64_t count, float inverse, float 
   }
 }
 
-#define RLT_ROW_LOOPS(isa)                                                                                 \
-  const rlt_row_loops rlt_row_loops__##isa = {"rlt_row_loops__" #isa, rlt_copy_runs, rlt_range, rlt_to_s8, \
-                                              rlt_from_sums,          rlt_through_s8};
+/* `count` rows of `bytes` uint8 values, from_step and to_step apart, less 128, and what each row adds up to then. A row
+ * may lie over itself. */
+static void rlt_turn(const uint8_t *from, size_t from_step, int8_t *to, size_t to_step, int32_t count, size_t bytes,
+                     int32_t *sums) {
+  const uint64_t turn = 0x8080808080808080u, even = 0x00ff00ff00ff00ffu;
+  for (int32_t i = 0; i < count; i++, from += from_step, to += to_step) {
+    uint32_t part[RLT_LANES] = {0}, sum = 0;
+    size_t at = 0;
+    if (bytes >= RLT_LANES) {
+      for (; at + RLT_LANES <= bytes; at += RLT_LANES) {
+        uint8_t block[RLT_LANES];
+        __builtin_memcpy(block, from + at, RLT_LANES);
+        for (int j = 0; j < RLT_LANES; j++) part[j] += block[j];
+        for (int j = 0; j < RLT_LANES; j++) block[j] ^= 0x80;
+        __builtin_memcpy(to + at, block, RLT_LANES);
+      }
+      for (int j = 0; j < RLT_LANES; j++) sum += part[j];
+    }
+    for (; at + 8 <= bytes; at += 8) { /* eight bytes as one number: pairs of them, then the four sums of pairs */
+      uint64_t eight;
+      __builtin_memcpy(&eight, from + at, 8);
+      uint64_t pairs = (eight & even) + (eight >> 8 & even);
+      sum += (uint32_t)(pairs * 0x0001000100010001u >> 48);
+      eight ^= turn;
+      __builtin_memcpy(to + at, &eight, 8);
+    }
+    for (; at < bytes; at++) {
+      sum += from[at];
+      to[at] = (int8_t)(from[at] ^ 0x80);
+    }
+    sums[i] = (int32_t)(sum - 128u * (uint32_t)bytes);
+  }
+}
+
+#define RLT_ROW_LOOPS(isa)                                                                                  \
+  const rlt_row_loops rlt_row_loops__##isa = {"rlt_row_loops__" #isa, rlt_copy_runs,  rlt_range, rlt_to_s8, \
+                                              rlt_from_sums,          rlt_through_s8, rlt_turn};
 
 #endif

@@ -54,12 +54,19 @@ static inline __attribute__((always_inline)) void tile_s8(const int M, const int
   sums(M, V, k, a, panel, sum);
   const requant_avx2 rule = requant_start(q);
   const float *scale = (const float *)panel + NR;
+  if (q->rows) {
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < V; v++) sum[i][v] = _mm256_add_epi32(sum[i][v], _mm256_set1_epi32(q->rows[i]));
+    }
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < M; i++) {
     __m256i low = requant_eight(&rule, sum[i][0], _mm256_load_ps(scale));
     __m256i high = V > 1 ? requant_eight(&rule, sum[i][V - 1], _mm256_load_ps(scale + 8)) : low;
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-    store_bytes(c + (size_t)i * c_stride, pack_sixteen(words), n);
+    store_bytes(c + (size_t)i * c_stride, pack_sixteen(&rule, words), n);
   }
 }
 

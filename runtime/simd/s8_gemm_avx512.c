@@ -85,8 +85,18 @@ static inline __attribute__((always_inline)) void tile_s8(const int M, const int
                                                           size_t c_stride, const rlt_requant *q) {
   __m512i sum[MR][2];
   sums(M, V, m, k, a, panel, sum);
+  if (q->rows) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; i++) {
+      __m512i row = _mm512_set1_epi32(q->rows[i < m ? i : m - 1]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; v++) sum[i][v] = _mm512_add_epi32(sum[i][v], row);
+    }
+  }
   const __m512 hi = _mm512_set1_ps((float)(q->hi - q->zero));
-  const __m512i zero = _mm512_set1_epi16((int16_t)q->zero), lo = _mm512_set1_epi8((char)q->lo);
+  const int32_t less = q->is_unsigned ? 128 : 0; /* packing saturates to int8 */
+  const __m512i zero = _mm512_set1_epi16((int16_t)(q->zero - less)), lo = _mm512_set1_epi8((char)(q->lo - less));
+  const __m512i turn = _mm512_set1_epi8((char)less);
   /* after packing, each 128-bit lane holds four bytes of each vector of each row */
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   __m512 scale[2];
@@ -98,7 +108,7 @@ static inline __attribute__((always_inline)) void tile_s8(const int M, const int
     const int next = i + 1 < M ? i + 1 : i;
     __m512i first = words_of(V, sum[i], scale, hi, zero), second = words_of(V, sum[next], scale, hi, zero);
     __m512i bytes = _mm512_max_epi8(lo, _mm512_packs_epi16(first, second));
-    bytes = _mm512_permutexvar_epi32(order, bytes);
+    bytes = _mm512_xor_si512(_mm512_permutexvar_epi32(order, bytes), turn);
     int8_t *to = c + (size_t)i * c_stride;
     if (i < m) _mm256_mask_storeu_epi8(to, inside, _mm512_castsi512_si256(bytes));
     if (i + 1 < m) _mm256_mask_storeu_epi8(to + c_stride, inside, _mm512_extracti64x4_epi64(bytes, 1));

@@ -42,6 +42,14 @@ static inline __attribute__((always_inline)) void tile_s8(const int M, int32_t n
                                                           const rlt_requant *q) {
   v128_t sum[MR][2];
   sums(M, k, a, panel, sum);
+  if (q->rows) {
+#pragma GCC unroll 4
+    for (int i = 0; i < M; i++) {
+      v128_t row = wasm_v128_load32_splat(q->rows + i);
+      sum[i][0] = wasm_i32x4_add(sum[i][0], row);
+      sum[i][1] = wasm_i32x4_add(sum[i][1], row);
+    }
+  }
   const wasm_requant rule = wasm_requant_start(q);
   const float *scale = (const float *)panel + NR;
 #pragma GCC unroll 4

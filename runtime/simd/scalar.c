@@ -37,9 +37,11 @@ static void s8_gemm(int32_t m, int32_t n, int32_t k, const int8_t *const *a, con
   uint32_t sum[MR][NR];
   s8_sums(m, k, a, panel, sum);
   const float *scale = (const float *)panel + NR;
-  for (int32_t i = 0; i < m; i++)
+  for (int32_t i = 0; i < m; i++) {
+    uint32_t row = q->rows ? (uint32_t)q->rows[i] : 0;
     for (int32_t j = 0; j < n; j++)
-      c[(size_t)i * c_stride + (size_t)j] = rlt_requantize((int32_t)sum[i][j], scale[j], q);
+      c[(size_t)i * c_stride + (size_t)j] = rlt_requantize((int32_t)(sum[i][j] + row), scale[j], q);
+  }
 }
 
 static void s8_gemm_s32(int32_t m, int32_t n, int32_t k, const int8_t *const *a, const void *panel, int32_t *c,
@@ -69,7 +71,10 @@ static void s8_depthwise(int32_t pixels, int32_t channels, int32_t taps, const i
       const char *g = (const char *)packed + (size_t)c * group;
       const int16_t *w = (const int16_t *)(const void *)(g + 2 * sizeof(int32_t));
       uint32_t sum = *(const uint32_t *)(const void *)g;
-      for (int32_t t = 0; t < taps; t++) sum += (uint32_t)(tap[t][(size_t)p * step + (size_t)c] * w[t]);
+      for (int32_t t = 0; t < taps; t++) {
+        int8_t x = tap[t][(size_t)p * step + (size_t)c];
+        sum += (uint32_t)((q->is_unsigned ? (uint8_t)x : x) * w[t]);
+      }
       float scale = *(const float *)(const void *)(g + sizeof(int32_t));
       out[(size_t)p * (size_t)channels + (size_t)c] = rlt_requantize((int32_t)sum, scale, q);
     }

@@ -10,6 +10,7 @@ static inline float rlt_clamp_f32(float x, float lo, float hi) {
   return x > hi ? hi : x;
 }
 
+/* The byte of an int8 or, where q says so, of a uint8. */
 static inline int8_t rlt_requantize(int32_t sum, float scale, const rlt_requant *q) {
   float x = rlt_clamp_f32((float)sum * scale, (float)(q->lo - q->zero), (float)(q->hi - q->zero));
   /* 1.5 * 2^23: the sum's unit is 1, so the addition itself rounds to nearest even */

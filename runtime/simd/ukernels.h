@@ -7,6 +7,7 @@
 #ifndef RLT_UKERNELS_H
 #define RLT_UKERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,10 +15,12 @@
 #define RLT_MAX_MR 16
 #define RLT_MAX_NR 64
 
-/* From int32 sums to int8: clamp(nearest_even(float32(sum) * scale[column]), lo - zero, hi - zero) + zero. */
+/* From int32 sums to bytes: clamp(nearest_even(float32(sum) * scale[column]), lo - zero, hi - zero) + zero. */
 typedef struct rlt_requant {
   int32_t zero; /* the output's zero point */
   int32_t lo, hi;
+  bool is_unsigned;    /* the output is UINT8, as are the activations of depthwise loops */
+  const int32_t *rows; /* products: added to every sum of row i; NULL: nothing */
 } rlt_requant;
 
 /* c[i][j] = clamp(bias[j] + sum over k of a[i][k] * w[k][j], lo, hi) for i < m <= mr and j < n <= nr.
@@ -81,6 +84,8 @@ typedef struct rlt_row_loops {
   void (*from_sums)(const int32_t *sums, int32_t n, int32_t zero, float scale, const int32_t *weight_sums,
                     const float *weight_scales, const float *bias, float lo, float hi, float *out);
   void (*through_s8)(const float *x, uint64_t count, float inverse, float offset, float unit, float *out);
+  void (*turn)(const uint8_t *from, size_t from_step, int8_t *to, size_t to_step, int32_t count, size_t bytes,
+               int32_t *sums);
 } rlt_row_loops;
 
 typedef struct rlt_ukernels {

@@ -34,14 +34,16 @@ static inline void wasm_store_part(void *to, v128_t y, int32_t bytes) {
   for (int32_t j = 0; j < bytes; j++) ((int8_t *)to)[j] = all[j];
 }
 
-/* rlt_requantize, for finite scales */
+/* rlt_requantize, for finite scales. Narrowing saturates to int8: UINT8 goes through it less 128. */
 typedef struct wasm_requant {
   v128_t lo, hi, zero;
+  v128_t turn; /* exclusive or with the bytes */
 } wasm_requant;
 
 static inline wasm_requant wasm_requant_start(const rlt_requant *q) {
   return (wasm_requant){wasm_f32x4_splat((float)(q->lo - q->zero)), wasm_f32x4_splat((float)(q->hi - q->zero)),
-                        wasm_i32x4_splat(q->zero)};
+                        wasm_i32x4_splat(q->is_unsigned ? q->zero - 128 : q->zero),
+                        wasm_i8x16_splat(q->is_unsigned ? -128 : 0)};
 }
 
 static inline v128_t wasm_requant_four(const wasm_requant *q, v128_t sum, v128_t scale) {
@@ -56,7 +58,7 @@ static inline v128_t wasm_requant_eight(const wasm_requant *q, v128_t low, v128_
   low = wasm_requant_four(q, low, wasm_v128_load(scale));
   high = wasm_requant_four(q, high, wasm_v128_load(scale + 4));
   v128_t words = wasm_i16x8_narrow_i32x4(low, high);
-  return wasm_i8x16_narrow_i16x8(words, words);
+  return wasm_v128_xor(wasm_i8x16_narrow_i16x8(words, words), q->turn);
 }
 
 #endif

@@ -212,3 +212,23 @@ def test_a_sum_of_too_many_products_is_refused():
     w = Arg(np.ones((1, 65537), np.int8), 0.1, const=True)
     with pytest.raises(RilletError, match="the sum of 65537 products"):
         run(single_op("FULLY_CONNECTED", [x, w, None], Out("INT16", 0.1)))
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op != "TRANSPOSE_CONV"])
+def test_zero_points_of_channels(op, rng):
+    """UINT8 weights with zero points of their own: each channel as if all had its zero point."""
+    for _ in range(5):
+        x_shape, w_shape, axis, options = shapes(rng, op)
+        x, held = values(rng, "UINT8", x_shape), values(rng, "UINT8", w_shape)
+        zeros = np.where(np.arange(w_shape[axis]) % 2, 140, 101)
+        out = Out("UINT8", 40.0, 120)
+
+        def one(zero, x=x, held=held, axis=axis, out=out, options=options):
+            scale = np.full(held.shape[axis], 0.02)
+            weights = Arg(held, scale, zero, const=True, axis=axis)
+            return single_op(op, [Arg(x, 0.5, 33), weights, None], out, **options)
+
+        found = [run(one(zero)) for zero in (zeros, 101, 140)]
+        np.testing.assert_array_equal(found[0][..., ::2], found[1][..., ::2])
+        np.testing.assert_array_equal(found[0][..., 1::2], found[2][..., 1::2])
+        assert (found[1] != found[2]).any()
