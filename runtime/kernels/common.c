@@ -22,12 +22,21 @@ rlt_status rlt_check_axis(rlt_prep *p, int32_t *axis, int32_t rank) {
 
 static int32_t int_at(int32_t type, const void *data, int32_t i) {
   if (type == RLT_TYPE_INT32) return ((const int32_t *)data)[i];
+  if (type == RLT_TYPE_INT16) return ((const int16_t *)data)[i];
+  if (type == RLT_TYPE_INT8) return ((const int8_t *)data)[i];
   int64_t v = ((const int64_t *)data)[i];
   return v > INT32_MAX ? INT32_MAX : (v < INT32_MIN ? INT32_MIN : (int32_t)v);
 }
 
 rlt_status rlt_const_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count) {
   RLT_TRY(rlt_check_type(p, t, RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
+  return rlt_const_any_ints(p, t, cap, values, count);
+}
+
+rlt_status rlt_const_any_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count) {
+  uint64_t types =
+      RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_INT16) | RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64);
+  RLT_TRY(rlt_check_type(p, t, types, "INT8, INT16, INT32 or INT64"));
   RLT_REQUIRE(p->err, t->count <= (uint64_t)cap, RLT_BAD_MODEL, "%T has more values than the %d that fit", t, cap);
   const void *data = rlt_const_data(t);
   if (!data && t->count > 0) return RLT_LATER;

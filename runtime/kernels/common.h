@@ -25,6 +25,8 @@ rlt_status rlt_check_same_type(rlt_prep *p, const rlt_tensor *a, const rlt_tenso
 rlt_status rlt_check_axis(rlt_prep *p, int32_t *axis, int32_t rank);
 /* Copies an INT32 or INT64 tensor of at most `cap` values that prepare needs. LATER where they are not there yet. */
 rlt_status rlt_const_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count);
+/* The same of signed integers of any width. */
+rlt_status rlt_const_any_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count);
 /* Copies INT32 or INT64 values at run time: at most `cap`, clamped to int32. */
 void rlt_read_ints(const rlt_tensor *t, int32_t cap, int32_t *values);
 

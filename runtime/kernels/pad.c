@@ -13,7 +13,8 @@ static rlt_status read_paddings(rlt_prep *p, rlt_node *n, int32_t *dims) {
   pad_data *k = n->data;
   const rlt_tensor *x = n->in[0], *paddings = n->in[1];
   int32_t values[2 * RLT_MAX_RANK], count;
-  RLT_TRY(rlt_const_ints(p, paddings, 2 * RLT_MAX_RANK, values, &count));
+  bool mirrors = n->def->op == RLT_OP_MIRROR_PAD;
+  RLT_TRY((mirrors ? rlt_const_ints : rlt_const_any_ints)(p, paddings, 2 * RLT_MAX_RANK, values, &count));
   RLT_REQUIRE(p->err, count == 2 * x->rank, RLT_BAD_MODEL, "%T does not give two values per dimension of %T", paddings,
               x);
   k->inner = 0;

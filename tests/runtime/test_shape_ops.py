@@ -118,7 +118,12 @@ def test_pad(dtype: str, paddings: Any) -> None:
     check_exact(single_op("PAD", [x, const(paddings)]), np.pad(x, paddings))
     model = single_op("PADV2", [x, const(paddings), Arg(np.array([7], dtype), const=True)])
     check_exact(model, np.pad(x, paddings, constant_values=7))
-    check_exact(single_op("PAD", [x, const(paddings, np.int64)]), np.pad(x, paddings))
+    for kind in (np.int8, np.int16, np.int64):
+        check_exact(single_op("PAD", [x, const(paddings, kind)]), np.pad(x, paddings))
+        filled = single_op(
+            "PADV2", [x, const(paddings, kind), Arg(np.array([7], dtype), const=True)]
+        )
+        check_exact(filled, np.pad(x, paddings, constant_values=7))
 
 
 @pytest.mark.parametrize("dtype", ["INT8", "UINT8"])
