@@ -49,6 +49,7 @@ static rlt_status check_int8(rlt_prep *p, const rlt_node *n, svdf_data *d) {
 static rlt_status check_types(rlt_prep *p, const rlt_node *n, svdf_data *d, rlt_family family) {
   const rlt_tensor *time = n->in[TIME];
   int32_t type = family == RLT_FAMILY_INT8 ? RLT_TYPE_INT16 : RLT_TYPE_FLOAT32;
+  if (family == RLT_FAMILY_INT8 && n->in[STATE] && n->in[STATE]->type == RLT_TYPE_INT8) type = RLT_TYPE_INT8;
   RLT_TRY(rlt_check_same_type(p, n->in[X], n->out[0]));
   if (family == RLT_FAMILY_HYBRID) {
     RLT_TRY(rlt_check_symmetric(p, time));
@@ -99,13 +100,15 @@ static void pack(const rlt_ukernels *u, const rlt_node *n) {
   rlt_gates_pack(u, n, &((const svdf_data *)n->data)->feature, n->packed);
 }
 
-/* Every filter's state forgets its oldest value and takes in the newest. */
-static void push_state(const svdf_data *d, void *state, const void *newest, size_t value) {
+/* Every filter's state forgets its oldest value and takes in the newest, of INT8 saturated. */
+static void push_state(const svdf_data *d, const rlt_tensor *state, const void *newest) {
+  size_t value = rlt_type_bytes(state->type);
   size_t rows = (size_t)d->batch * (size_t)d->feature.n, rest = (size_t)(d->memory - 1) * value;
-  char *to = state;
+  char *to = state->data;
   for (size_t i = 0; i < rows; i++, to += rest + value) {
     rlt_copy(to, to + value, rest);
-    rlt_copy(to + rest, (const char *)newest + i * value, value);
+    if (value == 1) *(int8_t *)(to + rest) = (int8_t)rlt_clamp_i32(((const int16_t *)newest)[i], INT8_MIN, INT8_MAX);
+    else rlt_copy(to + rest, (const char *)newest + i * value, value);
   }
 }
 
@@ -139,13 +142,20 @@ static void run_float(const rlt_run *r, const rlt_node *n, const svdf_data *d) {
 /* RELU shows in nothing but the output's quantization, as TFLite has it. */
 static void run_int8(const rlt_node *n, const svdf_data *d) {
   const int32_t *bias = n->in[BIAS] ? n->in[BIAS]->data : NULL;
-  const int16_t *state = n->in[STATE]->data;
+  const rlt_tensor *state = n->in[STATE], *time = n->in[TIME];
   int8_t *out = n->out[0]->data;
+  int64_t length = (int64_t)d->rank * d->memory;
   for (int32_t b = 0; b < d->batch; b++) {
-    const int16_t *time = n->in[TIME]->data;
     for (int32_t u = 0; u < d->units; u++, out++) {
       uint32_t sum = bias ? (uint32_t)bias[u] : 0;
-      for (int64_t i = (int64_t)d->rank * d->memory; i > 0; i--) sum += (uint32_t)(*time++ * *state++);
+      int64_t at_state = ((int64_t)b * d->units + u) * length, at_time = u * length;
+      if (state->type == RLT_TYPE_INT8) {
+        const int8_t *s = (const int8_t *)state->data + at_state, *t = (const int8_t *)time->data + at_time;
+        for (int64_t i = 0; i < length; i++) sum += (uint32_t)(t[i] * s[i]);
+      } else {
+        const int16_t *s = (const int16_t *)state->data + at_state, *t = (const int16_t *)time->data + at_time;
+        for (int64_t i = 0; i < length; i++) sum += (uint32_t)(t[i] * s[i]);
+      }
       int64_t y = (int64_t)rlt_multiply((int32_t)sum, d->out_factor) + d->out_zero;
       *out = (int8_t)(y < INT8_MIN ? INT8_MIN : (y > INT8_MAX ? INT8_MAX : y));
     }
@@ -166,7 +176,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   size_t x_bytes = (size_t)d->feature.k * (is_int8 ? 1 : sizeof(float));
   __builtin_memset(newest, 0, (size_t)d->batch * filters * value);
   rlt_gates_step(r->u, &d->feature, packed, d->asymmetric, d->batch, n->in[X]->data, x_bytes, &rows, newest, filters);
-  push_state(d, n->in[STATE]->data, newest, value);
+  push_state(d, n->in[STATE], newest);
   if (is_int8) {
     run_int8(n, d);
   } else {

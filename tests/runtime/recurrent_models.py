@@ -385,25 +385,28 @@ def svdf(
     rank: int = 2,
     memory: int = 6,
     bias: bool = True,
+    state: str = "INT16",
     invokes: int = 8,
     **options: Any,
 ) -> Recurrent:
-    """SVDF; INT8 has a RELU that shows in nothing."""
+    """SVDF; INT8 has a RELU that shows in nothing. `state`: its type, and that of INT8's time."""
     b = Builder(rng, family)
     x = b.x((batch, n_input))
     filters = units * rank
     b.weights(filters, n_input)
-    state_scale = float(rng.uniform(0.5, 2) / 8192)
+    steps = 1 if state == "INT16" else 256
+    state_scale = float(rng.uniform(0.5, 2) / 8192 * steps)
     out_scale = float(rng.uniform(0.5, 2) / 64)
     time_scale = 1.0
     if family == "INT8":
-        time_scale = float(rng.uniform(0.5, 2) / 32768)
-        time = rng.integers(-32768, 32768, (filters, memory)).astype(np.int16)
+        time_scale = float(rng.uniform(0.5, 2) / 32768 * steps)
+        most = 32768 // steps
+        time = rng.integers(-most, most, (filters, memory)).astype(state.lower())
         b.const(time, time_scale)
     else:
         b.weights(filters, memory)
     b.vector(units, 0.3, "INT32", state_scale * time_scale) if bias else b.none()
-    b.state((batch, filters * memory), "INT16", state_scale)
+    b.state((batch, filters * memory), state, state_scale)
     out = b.output("y")
     if family == "INT8":
         out.quant = b.quant(out_scale, int(rng.integers(-128, 128)))

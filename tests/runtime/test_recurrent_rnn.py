@@ -134,6 +134,49 @@ def test_integer_svdf_bit_by_bit(rng: Any) -> None:
         seen += sum(y.size for y in theirs)
 
 
+def svdf_of_bytes(model: Recurrent) -> list[np.ndarray]:
+    """The int8 SVDF of TFLite Micro, written out: sums, and state clamped to a byte."""
+    node = read_tflite(model.content).graphs[0].nodes[0]
+    x, feature, time, bias, state = node.inputs
+    scales = {v: np.float32(v.quant.scale[0]) for v in (x, feature, time, state, node.outputs[0])}
+    first = float(scales[x] * scales[feature] / scales[state])
+    last = float(scales[state] * scales[time] / scales[node.outputs[0]])
+    zero, out_zero = (int(v.quant.zero_point[0]) for v in (x, node.outputs[0]))
+    units, rank = time.shape[0] // node.options["rank"], node.options["rank"]
+    kept = np.zeros((x.shape[0], *time.shape), np.int64)
+    results = []
+    for (fed,) in model.feeds:
+        sums = (fed.astype(np.int64) - zero) @ feature.data.astype(np.int64).T
+        kept = np.concatenate([kept[..., 1:], scaled(sums, first).clip(-128, 127)[..., None]], -1)
+        products = (kept * time.data).sum(-1).reshape(-1, units, rank).sum(-1)
+        products += 0 if bias is None else bias.data
+        results.append((scaled(products, last) + out_zero).clip(-128, 127).astype(np.int8))
+    return results
+
+
+def scaled(x: np.ndarray, factor: float) -> np.ndarray:
+    """gemmlowp's product with both of its roundings, for factors below 1."""
+    fraction, exponent = np.frexp(factor)
+    product = x * round(float(fraction) * 2**31)
+    high = np.where(x >= 0, (product + 2**30) >> 31, -((2**30 - 1 - product) >> 31))
+    step = 1 << -int(exponent)
+    return np.sign(high) * ((np.abs(high) + step // 2) // step)
+
+
+def test_svdf_with_a_state_of_bytes(rng: Any) -> None:
+    seen = 0
+    while seen < ENOUGH:
+        batch, units, rank, memory = (int(rng.integers(1, n)) for n in (5, 60, 4, 12))
+        shape = {"batch": batch, "units": units, "rank": rank, "memory": memory}
+        model = svdf(rng, "INT8", **shape, state="INT8", n_input=30, invokes=40)
+        wanted = svdf_of_bytes(model)
+        wanted.append(wanted[0])  # after a reset
+        for isa in ISAS:
+            for a, b in zip(run(model, isa), wanted, strict=True):
+                np.testing.assert_array_equal(a, b)
+        seen += sum(y.size for y in wanted)
+
+
 # ---- values that are no numbers; refusals ----
 
 
