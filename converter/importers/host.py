@@ -16,8 +16,9 @@ import numpy as np
 from converter import ir
 from converter.errors import ConversionError
 from converter.importers import host_composed, host_nn, host_ops
-from converter.importers.host_ops import Context, NoForm
+from converter.importers.host_ops import Context
 from converter.importers.host_random import settled
+from converter.importers.no_form import NoForm, list_obstacles
 from converter.shapes import infer_shapes
 from converter.verifier import verify
 
@@ -96,7 +97,7 @@ class _Import:
         for op in self._order(fixed):
             self._convert(op)
         if self.obstacles:
-            raise ConversionError(_list_obstacles(self.obstacles))
+            raise ConversionError(list_obstacles("the graph", self.obstacles))
         self.graph.outputs = self._output_values()
         model = ir.Model([self.graph])
         model.signatures.append(
@@ -264,10 +265,3 @@ def _origin(tensor: Any) -> str:
     while tensor.op.type in ("Identity", "ReadVariableOp") and tensor.op.inputs:
         tensor = tensor.op.inputs[0]
     return short_name(tensor)
-
-
-def _list_obstacles(obstacles: list[str]) -> str:
-    if len(obstacles) == 1:
-        return f"the graph cannot be converted: {obstacles[0]}"
-    lines = "\n".join(f"  - {obstacle}" for obstacle in obstacles)
-    return f"the graph cannot be converted, {len(obstacles)} obstacles:\n{lines}"

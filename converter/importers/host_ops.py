@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-
-
-class NoForm(Exception):
-    """This use of an op cannot be written in TFLite; the message says why and what to do."""
+from converter.importers.no_form import NoForm
 
 
 class Context:

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grows an IR graph whose shapes, and whose shape-like numbers, are known at every step.
+
+Importers of ONNX, PyTorch and GraphDef say *what* to compute with :meth:`Builder.emit`; the runtime
+says what shape comes out. A dynamic dimension has two sample sizes: every shape is inferred at
+both, and what differs is dynamic. Small integers that follow from shapes (ONNX computes the targets
+of its reshapes this way) are computed at both samples too, and are constants where both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from converter import ir
+from converter.errors import ConversionError
+from converter.importers.no_form import NoForm
+from converter.importers.single_node import Given, compute, infer
+
+_MOST_KNOWN = 1024  # elements of a value that is followed at both samples
+_SHAPE_TYPES = ("INT32", "INT64", "BOOL", "FLOAT32")
+_RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
+
+# A size for each of the two samples; equal where the dimension is fixed.
+Dims = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+class Builder:
+    """An IR graph under construction.
+
+    `scope` is the name of the source node at work: it names values and goes into messages.
+    """
+
+    def __init__(self, name: str = "main", outer: Builder | None = None) -> None:
+        self.graph = ir.Graph(name)
+        self.scope = ""
+        self._dims: dict[ir.Value, Dims] = {}
+        self._known: dict[ir.Value, tuple[np.ndarray, np.ndarray]] = {}
+        self._taken: dict[str, int] = outer._taken if outer else {}
+
+    # -- values -------------------------------------------------------------------------------
+
+    def input(self, name: str, dtype: str, dims: Sequence[int | tuple[int, int]]) -> ir.Value:
+        """A graph input; a dynamic dimension is given as its two sample sizes."""
+        pairs = [d if isinstance(d, tuple) else (d, d) for d in dims]
+        value = self.graph.add_input(self.unique(name), dtype, [1] * len(pairs))
+        self._set_dims(value, (tuple(a for a, _ in pairs), tuple(b for _, b in pairs)))
+        return value
+
+    def constant(self, data: Any, name: str = "constant", dtype: Any = None) -> ir.Value:
+        """A constant; `dtype` is NumPy's. Its name is put into the scope."""
+        return ir.Value.constant(self._scoped(name), np.asarray(data, dtype))
+
+    def dims(self, value: ir.Value) -> tuple[int | None, ...]:
+        """Sizes of `value`, None where they are dynamic."""
+        first, second = self._pair(value)
+        return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+
+    def fixed_dims(self, value: ir.Value, what: str) -> tuple[int, ...]:
+        """Sizes of `value`; NoForm where one is dynamic, with what to do."""
+        dims = self.dims(value)
+        if None in dims:
+            raise NoForm(
+                f"{what} has the dynamic shape {show_dims(dims)}: give the model's inputs fixed"
+                " sizes (--input NAME=SIZES)"
+            )
+        return tuple(d for d in dims if d is not None)
+
+    def known(self, value: ir.Value) -> np.ndarray | None:
+        """The numbers of `value` where they do not depend on the model's inputs."""
+        if value.data is not None:
+            return value.data
+        pair = self._known.get(value)
+        return pair[0] if pair and np.array_equal(*pair) else None
+
+    def samples(self, value: ir.Value) -> tuple[np.ndarray, np.ndarray] | None:
+        """The numbers of `value` at both samples, where they follow from shapes alone."""
+        if value.data is not None:
+            return value.data, value.data
+        return self._known.get(value)
+
+    def require(self, value: ir.Value, what: str) -> np.ndarray:
+        """The numbers of `value`; NoForm where they are computed from the model's inputs."""
+        data = self.known(value)
+        if data is None:
+            raise NoForm(f"its {what} is computed at run time: make it a constant")
+        return data
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        dtype: str | None = None,
+        name: str = "",
+        **options: Any,
+    ) -> ir.Value:
+        """Append a node with one output of type `dtype` (default: that of the first input).
+
+        Where all it needs is known, nothing is appended and a constant is returned. NoForm, in the
+        runtime's words, where the op does not take these types, shapes or options.
+        """
+        return self.emit_many(op, inputs, [dtype], name=name, **options)[0]
+
+    def emit_many(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        dtypes: Sequence[str | None],
+        *,
+        name: str = "",
+        **options: Any,
+    ) -> list[ir.Value]:
+        """:meth:`emit` for a node of several outputs, one type each."""
+        first = next(v.dtype for v in inputs if v is not None)
+        types = [dtype or first for dtype in dtypes]
+        known = self._computed(op, inputs, types, options)
+        if known is not None and all(np.array_equal(a, b) for a, b in known):
+            return [self.constant(a, name or op.lower()) for a, _ in known]
+        shapes = self._inferred(op, inputs, types, options)
+        outputs = []
+        for i, dtype in enumerate(types):
+            value = ir.Value(self._scoped(name or op.lower()), dtype, shapes[0][i])
+            self._set_dims(value, (shapes[0][i], shapes[1][i]))
+            if known is not None:
+                self._known[value] = known[i]
+            outputs.append(value)
+        self.graph.add_node(op, inputs, outputs, options, name=self.scope)
+        return outputs
+
+    def append(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: Sequence[tuple[str, Dims]],
+        options: Mapping[str, Any],
+        **kwargs: Any,
+    ) -> list[ir.Value]:
+        """Append a node whose outputs' types and shapes the caller knows: one that calls graphs,
+        or a custom one. `kwargs` are those of :meth:`ir.Graph.add_node`.
+        """
+        values = []
+        for dtype, dims in outputs:
+            value = ir.Value(self._scoped(op.lower()), dtype, dims[0])
+            self._set_dims(value, dims)
+            values.append(value)
+        self.graph.add_node(op, inputs, values, options, name=self.scope, **kwargs)
+        return values
+
+    def pair(self, value: ir.Value) -> Dims:
+        """The shape of `value` at both samples."""
+        return self._pair(value)
+
+    def unique(self, name: str) -> str:
+        """`name`, with a number behind it where another value has it."""
+        count = self._taken.get(name, 0)
+        self._taken[name] = count + 1
+        return name if not count else self.unique(f"{name}_{count}")
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _scoped(self, name: str) -> str:
+        return self.unique(f"{self.scope}/{name}" if self.scope else name)
+
+    def _pair(self, value: ir.Value) -> Dims:
+        if value.data is not None:
+            return value.shape, value.shape
+        return self._dims[value]
+
+    def _set_dims(self, value: ir.Value, dims: Dims) -> None:
+        self._dims[value] = dims
+        first, second = dims
+        if len(first) != len(second):
+            raise NoForm("its rank depends on sizes of the inputs: give those fixed sizes")
+        value.shape = tuple(a if a == b else 1 for a, b in zip(first, second, strict=True))
+        signature = tuple(a if a == b else -1 for a, b in zip(first, second, strict=True))
+        value.shape_signature = signature if -1 in signature else None
+
+    def _given(self, value: ir.Value | None, sample: int) -> Given | None:
+        if value is None:
+            return None
+        data = value.data
+        if data is None and value in self._known:
+            data = self._known[value][sample]
+        return Given(value.dtype, self._pair(value)[sample], data, value.quant)
+
+    def _is_static(self, inputs: Sequence[ir.Value | None]) -> bool:
+        """Both samples are the same to a node with these inputs."""
+        values = [v for v in inputs if v is not None]
+        return all(
+            self._pair(v)[0] == self._pair(v)[1]
+            and (v not in self._known or np.array_equal(*self._known[v]))
+            for v in values
+        )
+
+    def _inferred(
+        self, op: str, inputs: Sequence[ir.Value | None], types: list[str], options: dict[str, Any]
+    ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        first = self._ask(infer, op, [self._given(v, 0) for v in inputs], types, options)
+        if self._is_static(inputs):
+            return first, first
+        return first, self._ask(infer, op, [self._given(v, 1) for v in inputs], types, options)
+
+    def _computed(
+        self, op: str, inputs: Sequence[ir.Value | None], types: list[str], options: dict[str, Any]
+    ) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """The outputs at both samples, where they follow from constants and shapes."""
+        if op in _RANDOM or any(v.quant is not None for v in inputs if v is not None):
+            return None
+        values = [v for v in inputs if v is not None]
+        if op == "SHAPE":
+            kind = ir.numpy_dtype(types[0])
+            first, second = self._pair(values[0])
+            return [(np.array(first, kind), np.array(second, kind))]
+        if not all(v.data is not None or v in self._known for v in values):
+            return None
+        samples = []
+        for sample in (0, 1) if not self._is_static(inputs) else (0,):
+            found = compute(op, [self._given(v, sample) for v in inputs], types, options)
+            if found is None:
+                return None
+            samples.append(found)
+        pairs = list(zip(samples[0], samples[-1], strict=True))
+        constant = all(np.array_equal(a, b) for a, b in pairs)
+        small = all(a.size <= _MOST_KNOWN for a, _ in pairs) and set(types) <= set(_SHAPE_TYPES)
+        return pairs if constant or small else None
+
+    def _ask(self, question: Any, op: str, *args: Any) -> Any:
+        try:
+            return question(op, *args)
+        except ConversionError as error:
+            raise NoForm(str(error)) from error
+
+
+def show_dims(dims: Sequence[int | None]) -> str:
+    """[?,3,224,224]"""
+    return "[" + ",".join("?" if d is None else str(d) for d in dims) + "]"

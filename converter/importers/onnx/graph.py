@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Converts the nodes of one ONNX graph (the main one, or a body) into a builder's graph.
+
+What depends on constants alone is computed by ONNX's own reference implementation, in its own types
+(float64 too). An op without a row is replaced by its definition, where ONNX or the model itself
+defines it by simpler ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import reference
+
+from converter import ir
+from converter.errors import ConversionError
+from converter.importers.builder import Builder, show_dims
+from converter.importers.no_form import NoForm
+from converter.importers.onnx import functions as definitions
+from converter.importers.onnx import types
+from converter.importers.onnx.context import Context, Rows
+
+_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
+_RANDOM |= {"RandomUniformLike", "Dropout"}
+_MOST_FOLDED = 1 << 28  # bytes of a folded constant
+_LONGEST = 300  # characters of a foreign library's message
+
+
+class GraphImport:
+    """One graph on its way into `builder`. `outer` is the graph around a body or a function."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        opsets: Mapping[str, int],
+        rows: Rows,
+        functions: Mapping[tuple[str, str], onnx.FunctionProto],
+        *,
+        folder: str = "",
+        outer: GraphImport | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.builder = builder
+        self.opsets = dict(opsets)
+        self.rows = rows
+        self.functions = functions
+        self.folder = folder
+        self.outer = outer
+        self.prefix = prefix
+        self.obstacles: list[str] = outer.obstacles if outer else []
+        self.values: dict[str, ir.Value] = {}
+        self.held: dict[str, np.ndarray] = {}
+        self.lost: set[str] = set()  # what an obstacle in the list would have computed
+
+    # -- what rows ask ------------------------------------------------------------------------
+
+    def array_of(self, tensor: onnx.TensorProto) -> np.ndarray:
+        return types.array_of(tensor, self.folder)
+
+    def held_array(self, name: str) -> np.ndarray | None:
+        """The constant called `name` in its own type, here or in a graph around; or None."""
+        if name in self.held:
+            return self.held[name]
+        if name in self.values or self.outer is None:
+            return None
+        return self.outer.held_array(name)
+
+    def value(self, name: str) -> ir.Value:
+        """The value called `name`; constants are made when first asked for."""
+        if name in self.values:
+            return self.values[name]
+        if name in self.held:
+            array = types.settled(self.held[name])
+            self.values[name] = ir.Value.constant(self.builder.unique(self.prefix + name), array)
+            return self.values[name]
+        if name in self.lost:
+            raise _Lost
+        if self.outer is None:
+            raise NoForm(f"reads '{name}', which nothing computes: the file is damaged")
+        return self.outer.value(name)
+
+    def inside(self, builder: Builder, prefix: str) -> GraphImport:
+        """An import of a body of this graph, which sees this graph's values by name."""
+        return GraphImport(
+            builder,
+            self.opsets,
+            self.rows,
+            self.functions,
+            folder=self.folder,
+            outer=self,
+            prefix=prefix,
+        )
+
+    # -- converting ---------------------------------------------------------------------------
+
+    def hold(self, initializers: Sequence[onnx.TensorProto]) -> None:
+        """Keep the constants of a graph; an obstacle where one cannot be read."""
+        for tensor in initializers:
+            try:
+                self.held[tensor.name] = self.array_of(tensor)
+            except Exception as error:  # whatever the library raises for a damaged tensor
+                self.obstacles.append(f"constant '{tensor.name}' cannot be read: {_short(error)}")
+                self.lost.add(tensor.name)
+
+    def convert(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Convert `nodes` in order. What cannot be goes to `obstacles`, one sentence each."""
+        for position, node in enumerate(nodes):
+            name = node.name or next((n for n in node.output if n), f"#{position}")
+            self.builder.scope = self.prefix + name
+            try:
+                self._convert(node)
+            except _Lost:
+                self.lost |= set(node.output)
+            except NoForm as error:
+                self.lost |= set(node.output)
+                seen = self._seen(node)
+                self.obstacles.append(f"{node.op_type} at node '{self.prefix}{name}'{seen} {error}")
+
+    def _convert(self, node: onnx.NodeProto) -> None:
+        if self._fold(node):
+            return
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        opset = self.opsets.get(domain, 0)
+        row = self.rows.get(node.op_type if not domain else f"{domain}.{node.op_type}")
+        function = self.functions.get((node.domain, node.op_type))
+        if function is None and row is None:
+            function = definitions.definition(node, domain, opset, self.value)
+        if function is not None:
+            definitions.expand(self, node, function)
+            return
+        if row is None:
+            raise NoForm(
+                "has no form in TFLite: export the model without it, or cut the model before it"
+            )
+        results = row(Context(self, node, opset))
+        values = [results] if isinstance(results, ir.Value) else list(results)
+        for name, value in zip(node.output, values, strict=False):
+            if name:
+                self.bind(name, value)
+
+    def bind(self, name: str, value: ir.Value) -> None:
+        """Let `name` stand for `value`, which takes the name if it has one of our making."""
+        self.values[name] = value
+        if value.producer is not None and value.name.startswith(self.builder.scope + "/"):
+            value.name = self.builder.unique(self.prefix + name)
+
+    def _fold(self, node: onnx.NodeProto) -> bool:
+        """Compute a node of constants with ONNX's reference; False where it is not one."""
+        if node.op_type in _RANDOM or node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
+            return False
+        if any(a.type in (a.GRAPH, a.GRAPHS) or a.ref_attr_name for a in node.attribute):
+            return False
+        arrays = {name: self.held_array(name) for name in node.input if name}
+        if any(array is None for array in arrays.values()):
+            return False
+        version = self.opsets.get("" if node.domain == "ai.onnx" else node.domain, 1)
+        try:
+            program = reference.ReferenceEvaluator(node, opsets={node.domain: version})
+            results = list(program.run(None, arrays))
+        except Exception:  # the reference lacks this op or version: its row may know better
+            return False
+        if any(not isinstance(r, np.ndarray) or r.nbytes > _MOST_FOLDED for r in results):
+            return False
+        for name, result in zip(node.output, results, strict=False):
+            if name:
+                self.held[name] = result
+        return True
+
+    def _seen(self, node: onnx.NodeProto) -> str:
+        """The shapes of the node's inputs, for messages."""
+        shapes = []
+        for name in node.input:
+            try:
+                shapes.append(show_dims(self.builder.dims(self.value(name))))
+            except (NoForm, ConversionError, KeyError, _Lost):
+                shapes.append("?")
+        return f" ({', '.join(shapes)})" if shapes else ""
+
+
+class _Lost(Exception):
+    """An input was lost to an obstacle that is in the list already."""
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
