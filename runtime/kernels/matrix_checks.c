@@ -72,6 +72,11 @@ static rlt_status check_fixed(rlt_prep *p, const rlt_node *n, int32_t channels, 
   return check_bias(p, n, bias && is_wide ? RLT_TYPE_INT64 : RLT_TYPE_INT32, channels);
 }
 
+/* XNNPACK wants weights and bias in the file: where they are computed LiteRT's own kernel takes them. */
+static bool is_computed(const rlt_tensor *weights, const rlt_tensor *bias) {
+  return !weights->def->data || (bias && !bias->def->data);
+}
+
 rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                              const rlt_roundings *roundings, rlt_weighted *w) {
   const rlt_tensor *x = n->in[0], *weights = n->in[1], *out = n->out[0];
@@ -90,6 +95,7 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
     RLT_TRY(check_integers(p, n, axis, channels));
     bool whole_bytes = weights->dims[weights->rank - 1] % 2 == 0; /* of a row: XNNPACK wants that */
     if (a == RLT_TYPE_INT8 && b == RLT_TYPE_INT4) w->fixed.rounding = whole_bytes ? roundings->int4 : RLT_ROUND_TIES_UP;
+    if (a != RLT_TYPE_INT16 && is_computed(weights, bias)) w->fixed.rounding = RLT_ROUND_TIES_UP;
     if (a == RLT_TYPE_INT8 && w->fixed.rounding == RLT_ROUND_EVEN) return check_int8(p, n, channels, activation, w);
     bool is_narrow = bias ? bias->type == RLT_TYPE_INT32 : roundings->is_dense;
     if (a == RLT_TYPE_INT16) w->fixed.rounding = is_narrow ? RLT_ROUND_TIES_UP : roundings->wide;
