@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators written in Python."""
+"""Operators of the caller's own: written in Python, and in C."""
 
 from __future__ import annotations
 
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import control_models as models
@@ -14,6 +18,7 @@ import runtime
 from converter import ir, write_tflite
 from runtime import RilletError
 
+ROOT = Path(__file__).resolve().parents[2]
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -97,3 +102,71 @@ def test_an_operator_nobody_knows_is_refused_at_open():
         assert caught.value.status == "UNSUPPORTED"
     with pytest.raises(RilletError, match="not callable"):
         runtime.Interpreter(model_content=content, custom_ops={"Scale": 3})
+
+
+# ---- in C ----
+
+
+@pytest.fixture(scope="module")
+def driver() -> Path:
+    """The compiled custom_driver.c, under ASan and UBSan where gcc exists."""
+    build = runpy.run_path(str(ROOT / "runtime/core/build.py"))["build"]
+    sanitize = shutil.which("gcc") is not None
+    out = ROOT / "build" / ("asan" if sanitize else "fuzz") / "custom_driver"
+    return build(None, out, sanitize=sanitize, program=ROOT / "tests/runtime/custom_driver.c")
+
+
+def in_c(name: str, options: bytes = b"", counted: bool = False) -> bytes:
+    """y = name(x) + name(x) for x of 2 x 3; with `counted` a computed number is its second input,
+    and the rows of its output are not known."""
+    sub = models.Sub("main")
+    x = sub.input((2, 3), shape_signature=(-1, 3))
+    inputs = [x]
+    if counted:
+        one = sub.input((1,), "INT32")
+        inputs.append(sub.op("ADD", [one, np.int32([1])], ((1,), "INT32")))
+    made = ir.Value("made", "FLOAT32", (2, 3), shape_signature=(-1, 3))
+    node = sub.graph.add_node("CUSTOM", inputs, [made], {})
+    node.custom_code, node.custom_options = name, options
+    return write_tflite(
+        ir.Model([sub.ends(sub.op("ADD", [made, made], ((2, 3), "FLOAT32", (-1, 3))))])
+    )
+
+
+def said(driver: Path, path: Path, content: bytes, *arguments: object) -> list[str]:
+    path.write_bytes(content)
+    command = [str(driver), str(path), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+AFFINE = np.float32([3, 0.5]).tobytes()
+
+
+def test_an_operator_in_c(driver, tmp_path):
+    """It gets its options and context, is prepared once and run at every invoke."""
+    values, counts = said(driver, tmp_path / "m", in_c("Affine", AFFINE))
+    assert [float(v) for v in values.split()] == [6 * i + 1 for i in range(6)]
+    assert counts == "prepared 1 run 2"
+
+
+def test_an_operator_in_c_follows_other_shapes(driver, tmp_path):
+    values, _ = said(driver, tmp_path / "m", in_c("Affine", AFFINE), 5)
+    assert [float(v) for v in values.split()] == [6 * i + 1 for i in range(15)]
+
+
+def test_an_operator_in_c_whose_shape_follows_from_values(driver, tmp_path):
+    values, _ = said(driver, tmp_path / "m", in_c("Repeat", counted=True))
+    assert [float(v) for v in values.split()] == 3 * [2 * i for i in range(6)]
+
+
+def test_errors_of_operators_in_c(driver, tmp_path):
+    (words,) = said(driver, tmp_path / "m", in_c("Affine", b"123"))
+    assert words.startswith("BAD_MODEL") and "Affine wants two floats, not 3 bytes" in words
+    (words,) = said(driver, tmp_path / "m", in_c("Fails"))
+    assert words.startswith("BAD_VALUE") and "xxx" in words
+    (words,) = said(driver, tmp_path / "m", in_c("Repeat"))
+    assert words.startswith("UNSUPPORTED") and "did not say why" in words
+    (words,) = said(driver, tmp_path / "m", in_c("Nobody"))
+    assert words.startswith("UNSUPPORTED") and "custom operator 'Nobody'" in words
