@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.rillet-ready
 PACKAGES := host_engine converter quantize runtime edge_examples rillet
-C_FILES = $(shell git ls-files 'runtime/*.c' 'runtime/*.h' 'benchmarks/*.c' 'tests/*.c' | grep -v schema_gen.h)
+C_FILES = $(shell git ls-files 'runtime/*.c' 'runtime/*.h' 'benchmarks/*.c' 'tests/*.c' 'tests/*.h' | grep -v 'schema_gen.h\|schema_walk.h')
 # RILLET_CC=gcc compiles with a system compiler; otherwise the PyPI package ziglang is the compiler.
 BUILD_TOOLS := hatchling editables $(if $(RILLET_CC),,ziglang==0.17.0)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup build demo test test-slow conformance operators tools bench lint format clean
+.PHONY: help setup build demo test test-slow conformance operators fuzz fuzz-corpus tools bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ operators: build ## run every operator and type on LiteRT and here; write docs/o
 
 bench: build ## matrix products against the measured peak; the runtime beside LiteRT
 	@$(BIN)/python -m benchmarks
+
+fuzz: ## damaged models under ASan and UBSan for FUZZ_SECONDS (300)
+	@PYTHONPATH=.:tests $(BIN)/python -m fuzz.run --seconds $(or $(FUZZ_SECONDS),300)
+
+fuzz-corpus: build ## write the models that fuzzing starts from, after adding an operator
+	@PYTHONPATH=.:tests:tests/runtime $(BIN)/python -m fuzz.make_corpus
 
 tools: build ## what plays other processors in the tests (qemu-user), into build/tools, without root
 	@$(BIN)/python tests/runtime/fetch_emulators.py

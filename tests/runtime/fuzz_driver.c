@@ -8,125 +8,29 @@
  *   fuzz_driver grow MODEL            every block too small by steps of 16 bytes, then right
  *   fuzz_driver limits MODEL          every limit too low, and a caller who cancels
  * Prints how many mutants gave which status. Exit code 1: a promise was broken. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "../fuzz/run_bytes.h"
 
-#include "rillet.h"
+enum { STATUSES = 11 };
 
-enum { STATUSES = 10, INT32 = 2 /* of TensorType */ };
-
-static const rlt_limits small_limits = {1 << 20, 1 << 24, 1 << 24, 1000, 1 << 22};
 static long counts[STATUSES];
 
-static void *block(size_t size) {
-  void *p = aligned_alloc(RLT_BLOCK_ALIGN, (size + RLT_BLOCK_ALIGN) / RLT_BLOCK_ALIGN * RLT_BLOCK_ALIGN);
-  if (!p) abort();
-  return p;
-}
-
-/* rlt_options.grow: blocks that free_region gives back. */
-enum { REGION_BLOCKS = 64 };
-static void *region[REGION_BLOCKS];
-static int region_blocks;
-
-static void *grow(void *ctx, uint64_t bytes) {
-  (void)ctx;
-  if (region_blocks == REGION_BLOCKS) return NULL;
-  return region[region_blocks++] = block((size_t)bytes);
-}
-
-static void free_region(void) {
-  while (region_blocks > 0) free(region[--region_blocks]);
-}
-
-/* A status that fails must come with words. */
-static rlt_status judged(rlt_status status, const rlt_error *err) {
-  if (status != RLT_OK && (err->status != status || err->text[0] == 0 || !memchr(err->text, 0, sizeof err->text))) {
-    fprintf(stderr, "status %s came without words\n", rlt_status_name(status));
-    exit(1);
-  }
-  return status;
-}
-
-static void fill_inputs(const rlt_model *m, rlt_interpreter *it) {
-  for (int32_t i = 0; i < rlt_input_count(m, 0); i++) {
-    rlt_tensor_info info;
-    int32_t tensor = rlt_input_tensor(m, 0, i);
-    uint8_t *data = rlt_tensor_data(it, 0, tensor);
-    if (rlt_get_tensor_info(it, 0, tensor, &info) != RLT_OK || !data) exit(1);
-    bool is_index = info.type == INT32; /* must be in range for the undamaged model to run */
-    for (uint64_t k = 0; k < info.bytes; k++) data[k] = is_index ? k % 4 == 0 : (uint8_t)(k * 37 + 11);
-  }
-}
-
-static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
-  unsigned sum = 0;
-  for (int32_t i = 0; i < rlt_output_count(m, 0); i++) {
-    rlt_tensor_info info;
-    int32_t tensor = rlt_output_tensor(m, 0, i);
-    const uint8_t *data = rlt_tensor_data(it, 0, tensor);
-    if (rlt_get_tensor_info(it, 0, tensor, &info) != RLT_OK) exit(1);
-    for (uint64_t k = 0; data && k < info.bytes; k++) sum = sum * 31 + data[k];
-  }
-  return sum;
-}
-
-static rlt_status run_interpreter(const rlt_model *m, void *state, size_t size, unsigned *sum) {
-  rlt_options options = {.threads = 1, .grow = grow};
-  rlt_interpreter *it;
-  rlt_error err;
-  rlt_sizes sizes;
-  rlt_status status = judged(rlt_create(m, &options, state, size, &it, &err), &err);
-  if (status == RLT_OK) status = judged(rlt_prepare(it, &err), &err);
-  if (status != RLT_OK) return status;
-  if (rlt_get_sizes(it, &sizes) != RLT_OK) exit(1);
-  void *prepared = block(sizes.prepared), *arena = block(sizes.arena);
-  memset(arena, 0x5a, sizes.arena);
-  status = judged(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err), &err);
-  if (status == RLT_OK) {
-    fill_inputs(m, it);
-    status = judged(rlt_invoke(it, &err), &err);
-  }
-  if (status == RLT_OK) *sum = read_outputs(m, it);
-  free_region();
-  free(prepared);
-  free(arena);
-  return status;
-}
-
+/* The plainest run. */
 static rlt_status run_bytes(const uint8_t *data, size_t size, unsigned *sum) {
-  const rlt_model *m;
-  rlt_error err;
-  size_t need;
-  rlt_status status = judged(rlt_open_size(data, size, &need, &err), &err);
-  if (status != RLT_OK) return status;
-  void *structure = block(need);
-  status = judged(rlt_open(data, size, &small_limits, NULL, 0, structure, need, &m, &err), &err);
-  if (status == RLT_OK) {
-    size_t state_size = rlt_create_size(m, NULL);
-    void *state = block(state_size);
-    status = run_interpreter(m, state, state_size, sum);
-    free(state);
-  }
-  free(structure);
-  return status;
+  const run_choice plain = {.limits = small_limits, .threads = 1, .resize = 1};
+  return run_with(data, size, &plain, sum);
 }
 
-/* Also the entry point of libFuzzer. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+static void count_run(const uint8_t *data, size_t size) {
   unsigned sum;
   uint8_t *exact = malloc(size ? size : 1);
-  if (!exact) abort();
+  expect(exact != NULL, "the test has memory");
   memcpy(exact, data, size);
   counts[run_bytes(exact, size, &sum)]++;
   free(exact);
-  return 0;
 }
 
 static void truncate_all(const uint8_t *data, size_t size) {
-  for (size_t n = 0; n < size; n++) LLVMFuzzerTestOneInput(data, n);
+  for (size_t n = 0; n < size; n++) count_run(data, n);
 }
 
 static void flip_all(uint8_t *data, size_t size) {
@@ -135,7 +39,7 @@ static void flip_all(uint8_t *data, size_t size) {
     const uint8_t others[] = {(uint8_t)~was, (uint8_t)(was ^ 1), (uint8_t)(was ^ 0x80), 0, 0xff};
     for (size_t k = 0; k < sizeof others; k++) {
       data[i] = others[k];
-      LLVMFuzzerTestOneInput(data, size);
+      count_run(data, size);
     }
     data[i] = was;
   }
@@ -160,15 +64,9 @@ static void mutate(const uint8_t *data, size_t size, long count) {
         memcpy(copy + at / 4 * 4, data + next_random() % (size - 4) / 4 * 4, 4);
       }
     }
-    LLVMFuzzerTestOneInput(copy, size);
+    count_run(copy, size);
   }
   free(copy);
-}
-
-static void expect(bool ok, const char *what) {
-  if (ok) return;
-  fprintf(stderr, "%s\n", what);
-  exit(1);
 }
 
 /* Each block too small in turn: the library must say so, and the same call must succeed with enough. */
@@ -205,11 +103,11 @@ static void grow_blocks(const uint8_t *data, size_t size) {
              RLT_BAD_ARGUMENT,
          "misaligned arena");
   expect(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err) == RLT_OK, "bind");
-  fill_inputs(m, it);
+  fill_inputs(m, it, 0);
   expect(rlt_invoke(it, &err) == RLT_OK, "invoke");
   unsigned first = read_outputs(m, it);
   expect(rlt_bind(it, prepared, sizes.prepared, true, arena, sizes.arena, &err) == RLT_OK, "bind what is packed");
-  fill_inputs(m, it);
+  fill_inputs(m, it, 0);
   expect(rlt_invoke(it, &err) == RLT_OK && read_outputs(m, it) == first, "packed by the first, run by the second");
   counts[RLT_OK]++;
   free_region();
@@ -276,7 +174,7 @@ static void check_cancel(const uint8_t *data, size_t size) {
   expect(rlt_prepare(it, &err) == RLT_OK && rlt_get_sizes(it, &sizes) == RLT_OK, "prepare");
   void *prepared = block(sizes.prepared), *arena = block(sizes.arena);
   expect(rlt_bind(it, prepared, sizes.prepared, false, arena, sizes.arena, &err) == RLT_OK, "bind");
-  fill_inputs(m, it);
+  fill_inputs(m, it, 0);
   expect(judged(rlt_invoke(it, &err), &err) == RLT_CANCELLED, "the second node was not cancelled");
   expect(rlt_invoke(it, &err) == RLT_OK, "invoke after a cancelled one");
   counts[RLT_OK]++;
