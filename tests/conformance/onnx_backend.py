@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX's own backend suite, case by case: converted, run on the runtime, compared.
+
+    python tests/conformance/onnx_backend.py [PATTERN] [--kind node|simple|real] [--list passed]
+
+Prints one line per case that did not pass, and the counts by reason. A case passes, or is
+unsupported with the converter's or the runtime's sentence, or failed: wrong numbers, a crash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import fnmatch
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+import converter
+import runtime
+
+KINDS = ("node", "simple", "real")
+
+
+class Outcome(NamedTuple):
+    case: str
+    status: str  # passed, unsupported, failed
+    reason: str = ""
+
+
+def cases(kind: str) -> list[Any]:
+    """The suite's cases of one kind; "real" are its light models."""
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sorted(load_model_tests(kind=kind), key=lambda case: case.name)
+
+
+def outcome(case: Any) -> Outcome:
+    """Convert and run one case with all its data sets."""
+    try:
+        model = _model(case)
+        data_sets = list(_data_sets(case, model))
+    except Exception as error:  # the suite's own file, which the installed onnx cannot read
+        return Outcome(case.name, "unsupported", f"onnx cannot read the case: {error}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = converter.from_onnx(model)
+            converter.optimize(converted)
+            content = converter.write_tflite(converted)
+        interpreter = runtime.Interpreter(model_content=content)
+        for inputs, outputs in data_sets:
+            wrong = _compare(case, model, _run(interpreter, model, inputs), outputs)
+            if wrong:
+                return Outcome(case.name, "failed", wrong)
+    except converter.ConversionError as error:
+        return Outcome(case.name, "unsupported", str(error))
+    except runtime.RilletError as error:
+        kind = "unsupported" if error.status == "UNSUPPORTED" else "failed"
+        return Outcome(case.name, kind, f"runtime: {error}")
+    except Exception as error:
+        return Outcome(case.name, "failed", f"{type(error).__name__}: {error}")
+    return Outcome(case.name, "passed")
+
+
+def _model(case: Any) -> onnx.ModelProto:
+    if case.model is not None:
+        return case.model
+    if case.model_dir is not None:
+        return onnx.load(str(Path(case.model_dir) / "model.onnx"))
+    from onnx.backend.test import loader
+
+    return onnx.load(str(Path(loader.DATA_DIR).parents[3] / case.url))
+
+
+def _data_sets(case: Any, model: onnx.ModelProto) -> Iterator[tuple[list[Any], list[Any]]]:
+    if case.data_sets is not None:
+        yield from ((list(inputs), list(outputs)) for inputs, outputs in case.data_sets)
+        return
+    if case.model_dir is None:  # a light model: ramps in, one file out, as the suite runs them
+        yield _light_data(case, model)
+        return
+    for folder in sorted(Path(case.model_dir).glob("test_data_set_*")):
+        yield (
+            [_read(folder / f"input_{i}.pb", info) for i, info in enumerate(model.graph.input)],
+            [_read(folder / f"output_{i}.pb", info) for i, info in enumerate(model.graph.output)],
+        )
+
+
+def _light_data(case: Any, model: onnx.ModelProto) -> tuple[list[Any], list[Any]]:
+    from onnx.backend.test import loader
+
+    constants = {t.name for t in model.graph.initializer}
+    inputs = []
+    for info in model.graph.input:
+        if info.name not in constants:
+            dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
+            count = int(np.prod(dims))
+            inputs.append((np.arange(count, dtype=np.float32) / count).reshape(dims))
+    path = Path(loader.DATA_DIR).parents[3] / case.url
+    tensor = onnx.TensorProto.FromString(path.with_name(path.stem + "_output_0.pb").read_bytes())
+    return inputs, [numpy_helper.to_array(tensor)]
+
+
+def _read(path: Path, info: onnx.ValueInfoProto) -> Any:
+    if info.type.WhichOneof("value") != "tensor_type":
+        raise ValueError(f"'{info.name}' is a {info.type.WhichOneof('value')}")
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def _run(interpreter: Any, model: onnx.ModelProto, inputs: list[Any]) -> list[Any]:
+    constants = {t.name for t in model.graph.initializer}
+    names = [info.name for info in model.graph.input if info.name not in constants]
+    found = interpreter.get_signature_runner()(**dict(zip(names, inputs, strict=False)))
+    return [found[info.name] for info in model.graph.output]
+
+
+def _compare(case: Any, model: onnx.ModelProto, found: list[Any], wanted: list[Any]) -> str:
+    """What is wrong, in words; empty where nothing is."""
+    for info, result, value in zip(model.graph.output, found, wanted, strict=True):
+        want = np.asarray(value)
+        if want.dtype == object or want.dtype.kind in "US":
+            result, want = result.astype(str), want.astype(str)
+            if result.shape != want.shape or (result != want).any():
+                return f"output '{info.name}' has other texts"
+            continue
+        if result.shape != want.shape:
+            return f"output '{info.name}' is {list(result.shape)}, not {list(want.shape)}"
+        if result.dtype != want.dtype:
+            return f"output '{info.name}' is {result.dtype}, not {want.dtype}"
+        if not np.allclose(result, want, case.rtol, case.atol, equal_nan=True):
+            error = np.abs(result.astype(np.float64) - want.astype(np.float64)).max()
+            return f"output '{info.name}' is off by {error:.3g}"
+    return ""
+
+
+def family(reason: str) -> str:
+    """The reason without the names and shapes of its case, for counting."""
+    text = reason.splitlines()[1].strip(" -") if "obstacles:\n" in reason else reason
+    text = re.sub(r"^.* cannot be converted: ", "", text)
+    text = re.sub(r" at node '[^']*'( \(.*?\))?(?= [a-z])", "", text)
+    text = re.sub(r"'[^']*'", "'...'", text)
+    return re.sub(r"\[[^\]]*\]", "[...]", text)
+
+
+def main() -> int:
+    """Command line; exit code 1 where a case failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pattern", nargs="?", default="*", help="such as 'test_reduce_*'")
+    parser.add_argument("--kind", choices=KINDS, help="default: all")
+    parser.add_argument("--quiet", action="store_true", help="the counts alone")
+    args = parser.parse_args()
+    counts: collections.Counter[str] = collections.Counter()
+    reasons: collections.Counter[str] = collections.Counter()
+    for kind in [args.kind] if args.kind else KINDS:
+        for case in cases(kind):
+            if not fnmatch.fnmatch(case.name, args.pattern):
+                continue
+            found = outcome(case)
+            counts[found.status] += 1
+            if found.status != "passed":
+                reasons[family(found.reason)] += 1
+                if not args.quiet:
+                    print(f"{found.status:12} {found.case}: {found.reason}"[:300], flush=True)
+    print("\n".join(f"{n:5} {reason[:200]}" for reason, n in reasons.most_common(80)))
+    print(", ".join(f"{n} {status}" for status, n in counts.items()))
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
