@@ -28,8 +28,11 @@ void rlt_window_inner(const rlt_window *w, int32_t *from, int32_t *to);
  * tap 0 (output position * stride - padding) and 0 <= k < kernel. Empty: *first == *last. */
 static inline void rlt_window_taps(int32_t origin, int32_t dilation, int32_t kernel, int32_t size, int32_t *first,
                                    int32_t *last) {
-  int32_t lo = origin < 0 ? (dilation - 1 - origin) / dilation : 0;
-  int32_t hi = origin < size ? (size - 1 - origin) / dilation + 1 : 0;
+  int32_t lo = origin < 0 ? -origin : 0, hi = origin < size ? size - origin : 0;
+  if (dilation > 1) { /* divisions take longer than the rest */
+    lo = (lo + dilation - 1) / dilation;
+    hi = (hi + dilation - 1) / dilation;
+  }
   hi = hi < kernel ? hi : kernel;
   *first = lo < hi ? lo : hi;
   *last = hi;
