@@ -206,7 +206,8 @@ static void pack_columns(const rlt_node *view, const tconv_data *d, rlt_column *
 
 /* What int8 activations a are to be raised by: x - zero point = a + offset, or for INT16 256 high + low + offset. */
 static int32_t offset_of(const tconv_data *d) {
-  return d->in[0]->type == RLT_TYPE_UINT8 ? 128 - rlt_zero_point(d->in[0], 0) : 128;
+  int32_t raised = d->in[0]->type == RLT_TYPE_INT8 ? 0 : 128;
+  return raised - rlt_zero_point(d->in[0], 0);
 }
 
 /* The sum of k weights, and of FIXED that sum less zero points times the offset of the activations. */
@@ -407,7 +408,9 @@ static void convert_image(const work *k, const void *image, int8_t *to) {
     to[i] = (int8_t)(x >> 8);
     to[values + i] = (int8_t)((x & 255) - 128);
   }
-  for (uint64_t i = 0; i < values && planes_of(d) == 1; i++) to[i] = (int8_t)(((const uint8_t *)image)[i] - 128);
+  if (d->in[0]->type == RLT_TYPE_INT8) rlt_copy(to, image, values);
+  for (uint64_t i = 0; i < values && d->in[0]->type == RLT_TYPE_UINT8; i++)
+    to[i] = (int8_t)(((const uint8_t *)image)[i] - 128);
   for (uint64_t i = 0; i < values / channels; i++) /* INT16 has weights of zero point 0: it needs none */
     k->pixels[i] = planes_of(d) == 1 ? rlt_sum_s8(to + i * channels, (int32_t)channels) : 0;
 }
