@@ -3,6 +3,8 @@
 
     python runtime/core/build.py [--target T] [--out FILE] [--sanitize] [--werror]
 
+`rillet build` has more to it: static libraries, builds for a few models, sizes, wheels.
+
 The compiler is clang from the PyPI package `ziglang`, or the command in the environment variable
 RILLET_CC (such as `gcc`), which builds for this machine only. Objects are named by the hash of
 everything they come from, so an unchanged build only links, and two builds at once do not disturb
@@ -23,94 +25,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+
+# The wheels' build hook and the command line run this file by its path.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from build_targets import (
+    BIONIC,
+    COMMON_KERNELS,
+    FAST_KERNELS,
+    ISA_FLAGS,
+    MACHINES,
+    TARGETS,
+)
 
 RUNTIME = pathlib.Path(__file__).resolve().parents[1]
 LIBRARY = RUNTIME / "_lib" / "librillet.so"
 
-
-class Target(NamedTuple):
-    """One row of the target table: zig's target triple, its wheel's tag (None: no Python there),
-    the ISA overlays it carries, flags that choose its CPU, and how the library is linked.
-    """
-
-    triple: str
-    wheel: str | None
-    isas: tuple[str, ...]
-    flags: tuple[str, ...] = ()
-    link: tuple[str, ...] = ("-shared", "-Wl,--no-undefined", "-Wl,-soname,librillet.so")
-
-    @property
-    def is_wasm(self) -> bool:
-        """No operating system: no threads, no position-independent code."""
-        return self.triple.startswith("wasm")
-
-    @property
-    def library(self) -> str:
-        """Name of the library's file."""
-        return "rillet.wasm" if self.is_wasm else "librillet.so"
-
-
-# A module without imports that exports its memory; what lies from __heap_base on is the caller's.
-WASM_LINK = (
-    "-nostdlib",
-    "-rtlib=compiler-rt",
-    "-Wl,--no-entry",
-    "-Wl,--export-dynamic",
-    "-Wl,--export=__heap_base",
-    "-Wl,-z,stack-size=131072",
-)
-
-TARGETS = {
-    "x86_64": Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", ("avx2", "avx512")),
-    "aarch64": Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", ("neon",)),
-    "armv7": Target(  # Raspberry Pi 2 and newer with a 32-bit system
-        "arm-linux-gnueabihf.2.31", "manylinux_2_31_armv7l", ("armv7",), ("-mcpu=cortex_a7",)
-    ),
-    "armv6": Target(  # Raspberry Pi Zero and 1
-        "arm-linux-gnueabihf.2.28",
-        "linux_armv6l",
-        (),
-        ("-mcpu=arm1176jzf_s", "-Wno-pass-failed"),  # it has no vectors
-    ),
-    "wasm32": Target(
-        "wasm32-freestanding", None, ("wasm",), ("-mcpu=generic+simd128",), link=WASM_LINK
-    ),
-}
-MACHINES = {"AMD64": "x86_64", "arm64": "aarch64", "armv7l": "armv7", "armv6l": "armv6"}
-
-# A file of simd/ whose name has one of these words is an overlay: built only for targets that list
-# it.
-ISA_FLAGS = {
-    "avx2": ["-mavx2", "-mfma"],
-    "avx512": [
-        "-mavx2",
-        "-mfma",
-        "-mavx512f",
-        "-mavx512bw",
-        "-mavx512vl",
-        "-mavx512dq",
-        "-mavx512vnni",
-    ],
-    "neon": [],
-    "armv7": [],
-    "wasm": [],
-}
-
-# What most image networks run.
-COMMON_KERNELS = {
-    "binary", "binary_quantized", "common", "concat", "conv_2d", "depthwise_conv_2d",
-    "depthwise_fixed", "fully_connected", "matrix", "matrix_checks", "matrix_run", "move", "pad",
-    "pool", "quantize", "quantize_math", "reshape", "resize", "softmax", "transpose", "unary",
-    "window",
-}  # fmt: skip
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
 # No fused multiply-add but by intrinsic: float results must not depend on the compiler.
 # No errno: a square root is an instruction, never a call into a C library.
 COMMON = ["-std=c11", "-fvisibility=hidden", "-fomit-frame-pointer"]
 COMMON += ["-ffp-contract=off", "-fno-math-errno"]
+# What nothing refers to is left out; nobody unwinds through the library.
+COMMON += ["-ffunction-sections", "-fdata-sections"]
+COMMON += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 SANITIZE = [
     "-O1",
     "-g",
@@ -169,18 +110,15 @@ def compiler(target: str, sanitize: bool, static: bool = False) -> tuple[list[st
             raise BuildError(
                 f"RILLET_CC builds for {host_target()} only; unset it to build {target}"
             )
-        return shlex.split(os.environ["RILLET_CC"]), ["-O3"]
+        return shlex.split(os.environ["RILLET_CC"]), []
     if importlib.util.find_spec("ziglang") is None:
         raise BuildError("no C compiler: `pip install ziglang==0.17.0`, or set RILLET_CC=gcc")
     row = TARGETS[target]
     triple, libc = (row.triple, [])
     if static and not row.is_wasm:
         triple, libc = re.sub(r"-gnu(\w*).*", r"-musl\1", row.triple), ["-static"]
-    # zig turns every -O level into -O2 and keeps debug info unless told; without -target it tunes
-    # for this CPU.
-    return [sys.executable, "-m", "ziglang", "cc"], [
-        "-target", triple, *libc, *row.flags, "-O3", "-Xclang", "-O3", "-g0",
-    ]  # fmt: skip
+    # zig keeps debug info unless told; without -target it tunes for this CPU.
+    return [sys.executable, "-m", "ziglang", "cc"], ["-target", triple, *libc, *row.flags, "-g0"]
 
 
 def run(command: list[str], cache: pathlib.Path) -> None:
@@ -195,16 +133,49 @@ def run(command: list[str], cache: pathlib.Path) -> None:
         print(done.stderr, file=sys.stderr, end="")
 
 
-def object_flags(source: pathlib.Path) -> list[str]:
-    """Flags of one file: overlays get their ISA; only the platform layer may use the C library."""
-    flags = [] if source.parent.name == "platform" else ["-ffreestanding"]
+def object_flags(source: pathlib.Path, target: str, sanitize: bool) -> list[str]:
+    """Flags of one file: its level; overlays get their ISA; only the platform layer may use the C
+    library.
+    """
+    fast = source.parent.name == "simd" or source.stem in FAST_KERNELS
+    # zig turns every level above 0 into -O2 unless told twice.
+    flags = [] if sanitize else ["-O3", "-Xclang", "-O3"] if fast else ["-Os"]
+    if os.environ.get("RILLET_CC") and fast and not sanitize:
+        flags = ["-O3"]
+    if source.parent.name == "platform":
+        # bionic's headers are not at hand; its types are no larger than glibc's, which stand in.
+        return [*flags, "-target", "aarch64-linux-gnu"] if TARGETS[target].is_android else flags
     if source.parent.name == "simd":
         flags += [f for word in source.stem.split("_") for f in ISA_FLAGS.get(word, [])]
-    return flags
+    return [*flags, "-ffreestanding"]
+
+
+class Selection(NamedTuple):
+    """A build for a few models: the kernel files it takes, by stem, and a folder with
+    selected_kernels.def, selection.h and lacking.h, which tell the sources of SEE_SELECTION.
+    """
+
+    kernels: frozenset[str]
+    folder: pathlib.Path
+
+
+SEE_SELECTION = {"table", "selected", "select"}
+
+
+def selection_flags(source: pathlib.Path, selection: Selection | None) -> list[str]:
+    """What one file is told of a build for a few models."""
+    sees = source.stem in SEE_SELECTION or source.stem.startswith("loops_")
+    if selection is None or not sees:
+        return []
+    names = ["-DRLT_SELECTION", '-DRLT_KERNELS_DEF="selected_kernels.def"']
+    return [*names, "-Wno-unused-function", f"-I{selection.folder}"]
 
 
 def compile_objects(
-    files: list[pathlib.Path], command: list[str], folder: pathlib.Path
+    files: list[pathlib.Path],
+    command: list[str],
+    folder: pathlib.Path,
+    flags_of: Callable[[pathlib.Path], list[str]],
 ) -> list[str]:
     """Compiles what changed, a few at a time; returns the objects in the order of `files`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -216,9 +187,12 @@ def compile_objects(
         shared.update(str(header.relative_to(RUNTIME)).encode() + header.read_bytes())
 
     def compile_one(source: pathlib.Path) -> str:
-        flags = object_flags(source)
+        flags = flags_of(source)
         key = shared.copy()
         key.update(" ".join(flags).encode() + source.read_bytes())
+        if RUNTIME not in source.parents:  # a program, which may include what lies beside it
+            for near in sorted(source.parents[1].glob("*/*.[ch]")):
+                key.update(near.read_bytes())
         out = folder / f"{source.parent.name}_{source.stem}.{key.hexdigest()[:16]}.o"
         if not out.exists():
             part = out.with_suffix(f".{os.getpid()}.part.o")
@@ -238,7 +212,37 @@ def compile_objects(
     return objects
 
 
-def build(
+def bionic_stub(cc: list[str], base: list[str], work: pathlib.Path) -> str:
+    """A libc.so to link with: Android's names and nothing behind them. Returns its path."""
+    folder = work / "bionic"
+    folder.mkdir(parents=True, exist_ok=True)
+    source, names, out = folder / "stub.c", folder / "stub.map", folder / "libc.so"
+    source.write_text("".join(f"void {name}(void) {{}}\n" for name in BIONIC))
+    names.write_text(f"LIBC {{ global: {' '.join(f'{name};' for name in BIONIC)} local: *; }};\n")
+    flags = ["-ffreestanding", "-fno-builtin", "-nostdlib", "-shared", "-fPIC", "-w", "-s"]
+    version = ["-Wl,-soname,libc.so", f"-Wl,--version-script,{names}"]
+    part = folder / f"{os.getpid()}.part.so"
+    run([*cc, *base, *flags, *version, "-o", str(part), str(source)], work / "zig")
+    part.replace(out)
+    return str(out)
+
+
+class Built(NamedTuple):
+    """What a build made: the library or program, the static library where one was asked for, and
+    the objects in them.
+    """
+
+    library: pathlib.Path
+    archive: pathlib.Path | None
+    objects: list[pathlib.Path]
+
+
+def build(target: str | None = None, out: pathlib.Path | str = LIBRARY, **options) -> pathlib.Path:
+    """Path of what `build_all` makes."""
+    return build_all(target, out, **options).library
+
+
+def build_all(
     target: str | None = None,
     out: pathlib.Path | str = LIBRARY,
     *,
@@ -246,13 +250,15 @@ def build(
     werror: bool = False,
     program: pathlib.Path | None = None,
     static: bool = False,
+    archive: pathlib.Path | None = None,
+    selection: Selection | None = None,
     work: pathlib.Path | None = None,
-) -> pathlib.Path:
-    """Builds the shared library, or `program` (one C file with main) linked with the runtime;
-    returns its path.
+) -> Built:
+    """Builds the shared library, or `program` (one C file with main) linked with the runtime, and
+    the static library `archive` from the same objects.
 
     `static` links a program with the C library musl, so that it needs nothing of the machine it
-    runs on; the first time that takes about a minute per target. `out` appears complete or not at
+    runs on; the first time that takes about a minute per target. Files appear complete or not at
     all. `work` keeps objects and compiler cache, by default `build/` beside the runtime. Raises
     BuildError with the compiler's words.
     """
@@ -267,28 +273,47 @@ def build(
     command = [
         *cc,
         *COMMON,
-        *([] if row.is_wasm else ["-fPIC"]),
+        *([] if row.is_wasm or target == "windows-x64" else ["-fPIC"]),
         *base,
         *WARNINGS,
         *(["-Werror"] if werror else []),
         f"-I{RUNTIME / 'include'}",
     ]
-    files = sources(target) + ([pathlib.Path(program)] if program else [])
-    objects = compile_objects(files, command, objects_in)
+    files = sources(target)
+    if selection:
+        files = [f for f in files if f.parent.name != "kernels" or f.stem in selection.kernels]
+    files += [pathlib.Path(program)] if program else []
+    objects = compile_objects(
+        files,
+        command,
+        objects_in,
+        lambda f: [*object_flags(f, target, sanitize), *selection_flags(f, selection)],
+    )
 
-    kind = [] if program else list(row.link)
-    threads = [] if row.is_wasm else ["-lpthread"]
+    kind = ["-Wl,--gc-sections"] if program and not sanitize else [] if program else list(row.link)
+    libraries = [] if row.is_wasm else ["-lpthread"]
+    if row.is_android:
+        libraries = [bionic_stub(cc, base, work)]
     strip = [] if sanitize else ["-s"]
     out.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=out.parent, prefix=out.name)
-    os.close(handle)
-    try:
-        run([*cc, *base, *kind, *strip, "-o", part, *objects, *threads], work / "zig")
-        os.chmod(part, 0o755)
-        os.replace(part, out)
-    finally:
-        pathlib.Path(part).unlink(missing_ok=True)
-    return out
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=out.name) as folder:
+        part = pathlib.Path(folder) / out.name
+        run([*cc, *base, *kind, *strip, "-o", str(part), *objects, *libraries], work / "zig")
+        part.chmod(0o755)
+        if archive:
+            kept = pathlib.Path(folder) / archive.name
+            run([*archiver(), "rcs", str(kept), *objects], work / "zig")
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            kept.replace(archive)
+        part.replace(out)
+    return Built(out, archive, [pathlib.Path(name) for name in objects])
+
+
+def archiver() -> list[str]:
+    """The command that makes static libraries."""
+    if os.environ.get("RILLET_CC"):
+        return ["ar"]
+    return [sys.executable, "-m", "ziglang", "ar"]
 
 
 def main() -> int:

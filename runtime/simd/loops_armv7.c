@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define RLT_LOOPS rlt_loops__armv7
-#define RLT_LOOPS_NAME "rlt_loops__armv7"
 #include "loops.inc"
+
+RLT_LOOPS_OF(armv7)
+/* Every CPU of this build has these vectors, so the compiler makes the same of the plain C. */
+RLT_LOOPS_OF(scalar)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define RLT_LOOPS rlt_loops__scalar
-#define RLT_LOOPS_NAME "rlt_loops__scalar"
+#if !defined(__ARM_NEON) && !defined(__wasm_simd128__) /* they have it in theirs */
 #include "loops.inc"
+
+RLT_LOOPS_OF(scalar)
+#endif

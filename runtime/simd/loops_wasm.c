@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define RLT_LOOPS rlt_loops__wasm
-#define RLT_LOOPS_NAME "rlt_loops__wasm"
 #include "loops.inc"
+
+RLT_LOOPS_OF(wasm)
+/* Every CPU of this build has these vectors, so the compiler makes the same of the plain C. */
+RLT_LOOPS_OF(scalar)

@@ -43,24 +43,49 @@ static int level_of_this_machine(void) { return 1; } /* the whole build needs it
 static int level_of_this_machine(void) { return 0; }
 #endif
 
+/* A build for models without floats, or without integers, runs the scalar products where it should not need any. */
+#if defined(RLT_SELECTION)
+#include "lacking.h"
+#endif
+#if defined(RLT_LACKS_f32_gemm)
+#define F32_GEMM(loop) &rlt_f32_gemm_4x4__scalar
+#else
+#define F32_GEMM(loop) &rlt_f32_gemm_##loop
+#endif
+#if defined(RLT_LACKS_s8_gemm)
+#define S8_GEMM(loop) &rlt_s8_gemm_4x4__scalar
+#else
+#define S8_GEMM(loop) &rlt_s8_gemm_##loop
+#endif
+#if defined(RLT_LACKS_f32_depthwise)
+#define F32_DEPTHWISE(loop) &rlt_f32_depthwise_1__scalar
+#else
+#define F32_DEPTHWISE(loop) &rlt_f32_depthwise_##loop
+#endif
+#if defined(RLT_LACKS_s8_depthwise)
+#define S8_DEPTHWISE(loop) &rlt_s8_depthwise_1__scalar
+#else
+#define S8_DEPTHWISE(loop) &rlt_s8_depthwise_##loop
+#endif
+
 static const rlt_ukernels levels[] = {
-    {"scalar", &rlt_f32_gemm_4x4__scalar, &rlt_s8_gemm_4x4__scalar, &rlt_f32_depthwise_1__scalar,
-     &rlt_s8_depthwise_1__scalar, &rlt_row_loops__scalar, &rlt_loops__scalar},
+    {"scalar", F32_GEMM(4x4__scalar), S8_GEMM(4x4__scalar), F32_DEPTHWISE(1__scalar), S8_DEPTHWISE(1__scalar),
+     &rlt_row_loops__scalar, &rlt_loops__scalar},
 #if defined(__x86_64__)
-    {"avx2", &rlt_f32_gemm_6x16__avx2, &rlt_s8_gemm_6x16__avx2, &rlt_f32_depthwise_16__avx2, &rlt_s8_depthwise_16__avx2,
+    {"avx2", F32_GEMM(6x16__avx2), S8_GEMM(6x16__avx2), F32_DEPTHWISE(16__avx2), S8_DEPTHWISE(16__avx2),
      &rlt_row_loops__avx2, &rlt_loops__avx2},
-    {"avx512", &rlt_f32_gemm_14x32__avx512, &rlt_s8_gemm_12x32__avx512, &rlt_f32_depthwise_32__avx512,
-     &rlt_s8_depthwise_32__avx512, &rlt_row_loops__avx512, &rlt_loops__avx512},
+    {"avx512", F32_GEMM(14x32__avx512), S8_GEMM(12x32__avx512), F32_DEPTHWISE(32__avx512), S8_DEPTHWISE(32__avx512),
+     &rlt_row_loops__avx512, &rlt_loops__avx512},
 #elif defined(__aarch64__)
-    {"neon", &rlt_f32_gemm_8x8__neon, &rlt_s8_gemm_8x8__neon, &rlt_f32_depthwise_8__neon, &rlt_s8_depthwise_16__neon,
+    {"neon", F32_GEMM(8x8__neon), S8_GEMM(8x8__neon), F32_DEPTHWISE(8__neon), S8_DEPTHWISE(16__neon),
      &rlt_row_loops__neon, &rlt_loops__neon},
-    {"neon_dot", &rlt_f32_gemm_8x8__neon, &rlt_s8_gemm_8x8__neon_dot, &rlt_f32_depthwise_8__neon,
-     &rlt_s8_depthwise_16__neon, &rlt_row_loops__neon, &rlt_loops__neon},
+    {"neon_dot", F32_GEMM(8x8__neon), S8_GEMM(8x8__neon_dot), F32_DEPTHWISE(8__neon), S8_DEPTHWISE(16__neon),
+     &rlt_row_loops__neon, &rlt_loops__neon},
 #elif defined(__ARM_NEON)
-    {"armv7", &rlt_f32_gemm_6x8__armv7, &rlt_s8_gemm_4x8__armv7, &rlt_f32_depthwise_8__armv7,
-     &rlt_s8_depthwise_16__armv7, &rlt_row_loops__armv7, &rlt_loops__armv7},
+    {"armv7", F32_GEMM(6x8__armv7), S8_GEMM(4x8__armv7), F32_DEPTHWISE(8__armv7), S8_DEPTHWISE(16__armv7),
+     &rlt_row_loops__armv7, &rlt_loops__armv7},
 #elif defined(__wasm_simd128__)
-    {"wasm", &rlt_f32_gemm_4x8__wasm, &rlt_s8_gemm_4x8__wasm, &rlt_f32_depthwise_8__wasm, &rlt_s8_depthwise_8__wasm,
+    {"wasm", F32_GEMM(4x8__wasm), S8_GEMM(4x8__wasm), F32_DEPTHWISE(8__wasm), S8_DEPTHWISE(8__wasm),
      &rlt_row_loops__wasm, &rlt_loops__wasm},
 #endif
 };

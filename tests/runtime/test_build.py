@@ -20,7 +20,10 @@ def builder():
     return module
 
 
-@pytest.mark.parametrize("target", ["x86_64", "aarch64", "armv7", "armv6", "wasm32"])
+@pytest.mark.parametrize(
+    "target",
+    ["x86_64", "aarch64", "armv7", "armv6", "wasm32", "android-arm64", "macos-arm64", "windows-x64"],
+)
 def test_sources_are_common_ones_and_the_target_s_own_loops(builder, target):
     files = [str(path.relative_to(ROOT / "runtime")) for path in builder.sources(target)]
     assert {"core/model.c", "simd/scalar.c"} <= set(files)
