@@ -11,7 +11,7 @@ typedef struct conv_data {
   int32_t channels;             /* of the input */
   int32_t group_channels;       /* of one group */
   int32_t inner_from, inner_to; /* output columns whose windows lie wholly within the width */
-  bool pixel_scales; /* HYBRID: every pixel is quantized by itself, not every image, as XNNPACK does for 1 x 1 */
+  bool pixel_scales; /* HYBRID: every pixel is quantized by itself, not every image: XNNPACK does so for 1 x 1 */
 } conv_data;
 
 /* HYBRID: the image that a thread has quantized last; its int8 values follow. */
@@ -34,6 +34,12 @@ static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
                     .dilation_h = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_dilation_h_factor, 1),
                     .dilation_w = rlt_fb_i32(o, RLT_SLOT_Conv2DOptions_dilation_w_factor, 1)};
   return rlt_window_resolve(p, rlt_fb_i8(o, RLT_SLOT_Conv2DOptions_padding, RLT_PADDING_SAME), w);
+}
+
+static bool has_one_scale(const rlt_tensor *t) {
+  for (int32_t i = 1; i < t->def->quant.n; i++)
+    if (rlt_scale(t, i) != rlt_scale(t, 0)) return false;
+  return true;
 }
 
 static rlt_status prepare(rlt_prep *p, rlt_node *n) {
@@ -72,7 +78,9 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   bool hybrid = m->w.family == RLT_FAMILY_HYBRID;
   m->builds_rows = rlt_converts_rows(n, &m->w) || w->kernel_h * w->kernel_w > 1;
   bool pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
-  d->pixel_scales = hybrid && m->groups == 1 && pointwise;
+  bool is_int4 = weights->type == RLT_TYPE_INT4; /* LiteRT's own kernel, not XNNPACK */
+  d->pixel_scales = hybrid && m->groups == 1 && pointwise && !is_int4;
+  m->w.is_symmetric = hybrid && m->groups == 1 && is_int4 && has_one_scale(weights);
   m->extra_bytes =
       hybrid && !d->pixel_scales && x->dims[0] > 0 ? sizeof(conv_image) + x->count / (uint64_t)x->dims[0] : 0;
   if (x->type == RLT_TYPE_INT16) m->extra_bytes = (uint64_t)k * sizeof(int16_t);
@@ -149,7 +157,7 @@ static source source_of(const rlt_node *n, int32_t image, int32_t group, rlt_row
     conv_image *kept = rows->extra;
     if (kept->index != image) {
       const float *from = (const float *)x->data + (uint64_t)image * values;
-      kept->quant = rlt_quantize_dynamic(rows->u, from, values, (int8_t *)(kept + 1));
+      kept->quant = rlt_quantize_rows(rows->u, &d->matrix.w, from, values, (int8_t *)(kept + 1));
       kept->index = image;
     }
     s.quant = kept->quant;

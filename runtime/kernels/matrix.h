@@ -26,8 +26,9 @@ typedef enum rlt_family { RLT_FAMILY_FLOAT, RLT_FAMILY_INT8, RLT_FAMILY_HYBRID, 
 /* What an op with weights computes on, and what its output passes through. */
 typedef struct rlt_weighted {
   rlt_family family;
-  float lo, hi;  /* FLOAT, HYBRID */
-  rlt_requant q; /* INT8, is_unsigned */
+  float lo, hi;      /* FLOAT, HYBRID */
+  bool is_symmetric; /* HYBRID: rows are quantized around 0; set by the op */
+  rlt_requant q;     /* INT8, is_unsigned */
   rlt_fixed fixed;
 } rlt_weighted;
 
@@ -129,5 +130,10 @@ void rlt_convert_rows(const rlt_node *n, const rlt_matrix *m, rlt_rows *rows, in
 
 /* Quantizes `count` floats to int8 over the range of their values and 0, as XNNPACK's qd8 does. */
 rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out);
+/* The same around 0, as LiteRT's own kernels do: the largest magnitude becomes 127; ties go away from zero. */
+rlt_row_quant rlt_quantize_symmetric(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out);
+/* Whichever of the two the product wants. */
+rlt_row_quant rlt_quantize_rows(const rlt_ukernels *u, const rlt_weighted *w, const float *x, uint64_t count,
+                                int8_t *out);
 
 #endif

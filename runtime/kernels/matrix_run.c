@@ -157,3 +157,20 @@ rlt_row_quant rlt_quantize_dynamic(const rlt_ukernels *u, const float *x, uint64
   u->rows->to_s8(x, count, inverse, quant.zero, out);
   return quant;
 }
+
+rlt_row_quant rlt_quantize_symmetric(const rlt_ukernels *u, const float *x, uint64_t count, int8_t *out) {
+  float most = u->loops->largest(x, (int64_t)count), least = u->loops->smallest(x, (int64_t)count);
+  float range = rlt_abs(most) > rlt_abs(least) ? rlt_abs(most) : rlt_abs(least);
+  if (range == 0.0f) {
+    __builtin_memset(out, 0, (size_t)count);
+    return (rlt_row_quant){1.0f, 0};
+  }
+  float inverse = 127.0f / range;
+  for (uint64_t i = 0; i < count; i++) out[i] = rlt_round_s8(rlt_clamp_f32(x[i] * inverse, -127.0f, 127.0f));
+  return (rlt_row_quant){range / 127.0f, 0};
+}
+
+rlt_row_quant rlt_quantize_rows(const rlt_ukernels *u, const rlt_weighted *w, const float *x, uint64_t count,
+                                int8_t *out) {
+  return (w->is_symmetric ? rlt_quantize_symmetric : rlt_quantize_dynamic)(u, x, count, out);
+}

@@ -13,6 +13,14 @@ static inline int32_t rlt_f32_to_i32(float x) {
   return x <= -2147483648.0f ? INT32_MIN : (int32_t)x;
 }
 
+/* Nearest integer, ties away from zero, of a value within [-128, 127]; NaN gives 0. */
+static inline int8_t rlt_round_s8(float x) {
+  if (x != x) return 0;
+  int32_t whole = (int32_t)x;
+  float rest = x - (float)whole;
+  return (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
+}
+
 /* Nearest integer, ties away from zero, of a value well inside int64. */
 static inline int64_t rlt_f64_round_away(double x) { return (int64_t)(x < 0.0 ? x - 0.5 : x + 0.5); }
 

@@ -141,27 +141,6 @@ rlt_step_rows rlt_step_rows_in(void *scratch, int32_t rows, int32_t k) {
   return r;
 }
 
-/* Nearest integer, ties away from zero, of a value within [-128, 127]; NaN gives 0. */
-static int8_t round_s8(float x) {
-  if (x != x) return 0;
-  int32_t whole = (int32_t)x;
-  float rest = x - (float)whole;
-  return (int8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
-}
-
-/* Symmetric: the largest magnitude becomes 127; ties go away from zero. */
-static rlt_row_quant quantize_symmetric(const rlt_ukernels *u, const float *x, int32_t k, int8_t *out) {
-  float most = u->loops->largest(x, k), least = u->loops->smallest(x, k);
-  float range = rlt_abs(most) > rlt_abs(least) ? rlt_abs(most) : rlt_abs(least);
-  if (range == 0.0f) {
-    __builtin_memset(out, 0, (size_t)k);
-    return (rlt_row_quant){1.0f, 0};
-  }
-  float inverse = 127.0f / range;
-  for (int32_t i = 0; i < k; i++) out[i] = round_s8(rlt_clamp_f32(x[i] * inverse, -127.0f, 127.0f));
-  return (rlt_row_quant){range / 127.0f, 0};
-}
-
 static int32_t round_away(double x) { return (int32_t)(x < 0.0 ? x - 0.5 : x + 0.5); }
 
 /* Over the range of the values and 0, in float64 as LiteRT finds it. */
@@ -178,7 +157,8 @@ static rlt_row_quant quantize_asymmetric(const rlt_ukernels *u, const float *x, 
   double zero = 128.0 - from_low < 127.0 + from_high ? -128.0 - from_low : 127.0 - from_high;
   rlt_row_quant quant = {(float)scale, zero <= -128.0 ? -128 : (zero >= 127.0 ? 127 : round_away(zero))};
   float inverse = 1.0f / quant.scale;
-  for (int32_t i = 0; i < k; i++) out[i] = round_s8(rlt_clamp_f32((float)quant.zero + x[i] * inverse, -128.0f, 127.0f));
+  for (int32_t i = 0; i < k; i++)
+    out[i] = rlt_round_s8(rlt_clamp_f32((float)quant.zero + x[i] * inverse, -128.0f, 127.0f));
   return quant;
 }
 
@@ -190,7 +170,8 @@ void rlt_gates_step(const rlt_ukernels *u, const rlt_gates *g, const char *packe
     if (g->family != RLT_FAMILY_HYBRID) continue;
     int8_t *to = rows->space + (size_t)i * rows->space_stride;
     const float *from = (const float *)(const void *)row;
-    rows->quant[i] = asymmetric ? quantize_asymmetric(u, from, g->k, to) : quantize_symmetric(u, from, g->k, to);
+    rows->quant[i] =
+        asymmetric ? quantize_asymmetric(u, from, g->k, to) : rlt_quantize_symmetric(u, from, (uint64_t)g->k, to);
     rows->at[i] = to;
   }
   rlt_gates_add(u, g, packed, m, rows->at, rows->quant, c, c_stride);

@@ -174,9 +174,17 @@ def test_real_activations(op, w_type, rng):
             single_op(op, [Arg(x), Arg(same, **how), bias], Out(), **options),
         ]
         found, wanted = run(built[0]), run(built[1])
-        np.testing.assert_array_equal(found, wanted)
+        if w_type == "INT4" and own_kernel(op, w_shape, how["scale"]):
+            assert error(found, wanted) < 0.05  # quantized otherwise: test_dynamic_range
+        else:
+            np.testing.assert_array_equal(found, wanted)
         if (op, w_type) == ("FULLY_CONNECTED", "INT4") and w_shape[1] % 2 == 0:
             assert error(found, litert(built[0])) < 1e-5
+
+
+def own_kernel(op: str, w_shape: tuple[int, ...], scale: np.ndarray) -> bool:
+    """Whether LiteRT runs INT4 weights by a kernel that quantizes the activations otherwise."""
+    return op == "CONV_2D" and (w_shape[1:3] == (1, 1) or scale.size == 1)
 
 
 def test_no_rows_give_no_rows():
