@@ -17,10 +17,11 @@ import numpy as np
 from converter import ir
 from converter.errors import ConversionError
 from converter.importers.no_form import NoForm
-from converter.importers.single_node import Given, compute, infer
+from converter.importers.single_node import Given, Shapes, compute, infer
 
 _MOST_KNOWN = 1024  # elements of a value that is followed at both samples
 _SHAPE_TYPES = ("INT32", "INT64", "BOOL", "FLOAT32")
+_STAND_INS = (2, 3)  # for sizes that depend on values, at the two samples
 _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 
 # A size for each of the two samples; equal where the dimension is fixed.
@@ -97,14 +98,17 @@ class Builder:
         *,
         dtype: str | None = None,
         name: str = "",
+        dims: Sequence[int | None] | None = None,
         **options: Any,
     ) -> ir.Value:
         """Append a node with one output of type `dtype` (default: that of the first input).
 
-        Where all it needs is known, nothing is appended and a constant is returned. NoForm, in the
-        runtime's words, where the op does not take these types, shapes or options.
+        Where all it needs is known, nothing is appended and a constant is returned. `dims` is what
+        the caller knows of a shape that depends on values: its rank and its fixed sizes. NoForm, in
+        the runtime's words, where the op does not take these types, shapes or options.
         """
-        return self.emit_many(op, inputs, [dtype], name=name, **options)[0]
+        known_dims = None if dims is None else [dims]
+        return self.emit_many(op, inputs, [dtype], name=name, dims=known_dims, **options)[0]
 
     def emit_many(
         self,
@@ -113,15 +117,16 @@ class Builder:
         dtypes: Sequence[str | None],
         *,
         name: str = "",
+        dims: Sequence[Sequence[int | None]] | None = None,
         **options: Any,
     ) -> list[ir.Value]:
-        """:meth:`emit` for a node of several outputs, one type each."""
+        """:meth:`emit` for a node of several outputs, one type (and `dims`) each."""
         first = next(v.dtype for v in inputs if v is not None)
         types = [dtype or first for dtype in dtypes]
         known = self._computed(op, inputs, types, options)
         if known is not None and all(np.array_equal(a, b) for a, b in known):
             return [self.constant(a, name or op.lower()) for a, _ in known]
-        shapes = self._inferred(op, inputs, types, options)
+        shapes = self._inferred(op, inputs, types, options, dims)
         outputs = []
         for i, dtype in enumerate(types):
             value = ir.Value(self._scoped(name or op.lower()), dtype, shapes[0][i])
@@ -198,12 +203,30 @@ class Builder:
         )
 
     def _inferred(
-        self, op: str, inputs: Sequence[ir.Value | None], types: list[str], options: dict[str, Any]
-    ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        self,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        types: list[str],
+        options: dict[str, Any],
+        dims: Sequence[Sequence[int | None]] | None,
+    ) -> tuple[Shapes, Shapes]:
+        """The outputs' shapes at both samples; sizes that only values tell get stand-ins."""
         first = self._ask(infer, op, [self._given(v, 0) for v in inputs], types, options)
-        if self._is_static(inputs):
-            return first, first
-        return first, self._ask(infer, op, [self._given(v, 1) for v in inputs], types, options)
+        second = first
+        if not self._is_static(inputs):
+            second = self._ask(infer, op, [self._given(v, 1) for v in inputs], types, options)
+        if first is not None and second is not None:
+            return first, second
+        if dims is None:
+            raise NoForm(
+                "gives a shape that is known only when the model runs: make what decides it a"
+                " constant"
+            )
+        low, high = (
+            [tuple(stand_in if d is None else d for d in sizes) for sizes in dims]
+            for stand_in in _STAND_INS
+        )
+        return low, high
 
     def _computed(
         self, op: str, inputs: Sequence[ir.Value | None], types: list[str], options: dict[str, Any]

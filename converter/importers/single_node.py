@@ -20,7 +20,7 @@ _MOST_READ = 4096  # bytes of a constant that an op reads while shapes are infer
 _MOST_KEPT = 4096  # answers
 
 Shapes = list[tuple[int, ...]]
-_answers: dict[Any, Shapes] = {}
+_answers: dict[Any, Shapes | None] = {}
 
 
 class Given(NamedTuple):
@@ -34,8 +34,11 @@ class Given(NamedTuple):
 
 def infer(
     op: str, inputs: Sequence[Given | None], dtypes: Sequence[str], options: Mapping[str, Any]
-) -> Shapes:
-    """Shapes of the outputs. ConversionError, in the runtime's words, where it refuses the node."""
+) -> Shapes | None:
+    """Shapes of the outputs; None where they are known only when the node runs.
+
+    ConversionError, in the runtime's words, where it refuses the node.
+    """
     key = _key(op, inputs, dtypes, options)
     if key not in _answers:
         small = [None if g is None else _without_weights(op, i, g) for i, g in enumerate(inputs)]
@@ -43,7 +46,8 @@ def infer(
         if len(_answers) >= _MOST_KEPT:
             _answers.clear()
         details = [interpreter.get_tensor_details()[i]["shape"] for i in outputs]
-        _answers[key] = [tuple(int(d) for d in shape) for shape in details]
+        shapes = [tuple(int(d) for d in shape) for shape in details]
+        _answers[key] = shapes if interpreter.extent() == "static" else None
     return _answers[key]
 
 

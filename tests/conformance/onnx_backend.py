@@ -84,7 +84,8 @@ def _model(case: Any) -> onnx.ModelProto:
 
 def _data_sets(case: Any, model: onnx.ModelProto) -> Iterator[tuple[list[Any], list[Any]]]:
     if case.data_sets is not None:
-        yield from ((list(inputs), list(outputs)) for inputs, outputs in case.data_sets)
+        for inputs, outputs in case.data_sets:
+            yield [_array(x) for x in inputs], [_array(x) for x in outputs]
         return
     if case.model_dir is None:  # a light model: ramps in, one file out, as the suite runs them
         yield _light_data(case, model)
@@ -111,10 +112,17 @@ def _light_data(case: Any, model: onnx.ModelProto) -> tuple[list[Any], list[Any]
     return inputs, [numpy_helper.to_array(tensor)]
 
 
+def _array(data: Any) -> Any:
+    """Data in memory: an array, or a TensorProto; bfloat16 as the float32 that carries it."""
+    array = numpy_helper.to_array(data) if isinstance(data, onnx.TensorProto) else data
+    is_bfloat16 = getattr(getattr(array, "dtype", None), "name", "") == "bfloat16"
+    return array.astype(np.float32) if is_bfloat16 else array
+
+
 def _read(path: Path, info: onnx.ValueInfoProto) -> Any:
     if info.type.WhichOneof("value") != "tensor_type":
         raise ValueError(f"'{info.name}' is a {info.type.WhichOneof('value')}")
-    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+    return _array(onnx.TensorProto.FromString(path.read_bytes()))
 
 
 def _run(interpreter: Any, model: onnx.ModelProto, inputs: list[Any]) -> list[Any]:

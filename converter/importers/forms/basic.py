@@ -82,7 +82,10 @@ def reshape_like(b: Builder, x: ir.Value, shape: ir.Value, zero_keeps: bool = Fa
     """
     samples = b.samples(shape)
     if samples is None:
-        return b.emit("RESHAPE", [x, ints(b, shape)])
+        if zero_keeps:
+            shape = _with_kept_sizes(b, x, shape)
+        (count,) = b.fixed_dims(shape, "its shape")
+        return b.emit("RESHAPE", [x, ints(b, shape)], dims=[None] * count)
     first, second = (
         _settled(pair, sizes, zero_keeps) for pair, sizes in zip(b.pair(x), samples, strict=True)
     )
@@ -90,6 +93,17 @@ def reshape_like(b: Builder, x: ir.Value, shape: ir.Value, zero_keeps: bool = Fa
     if dims.count(None) > 1:
         return b.emit("RESHAPE", [x, ints(b, shape)])
     return reshape(b, x, dims)
+
+
+def _with_kept_sizes(b: Builder, x: ir.Value, shape: ir.Value) -> ir.Value:
+    """`shape` with the sizes of `x` where it is 0."""
+    (count,) = b.fixed_dims(shape, "its shape")
+    own = shape_of(b, x, shape.dtype)
+    if rank(b, x) < count:
+        own = b.emit("PAD", [own, b.constant([[0, count - rank(b, x)]], "paddings", np.int32)])
+    own = slice_axis(b, own, 0, 0, count)
+    is_zero = b.emit("EQUAL", [shape, scalar(b, 0, shape)], dtype="BOOL")
+    return b.emit("SELECT_V2", [is_zero, own, shape], dtype=shape.dtype)
 
 
 def _settled(dims: Sequence[int], target: np.ndarray, zero_keeps: bool) -> list[int]:

@@ -17,6 +17,8 @@ WIDENED: dict[int, str] = {
     TensorProto.DOUBLE: "FLOAT32",
 }
 AT_BORDER: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16", TensorProto.DOUBLE: "FLOAT64"}
+# Types that a cast rounds to, though float32 carries the numbers on.
+ROUNDED: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16"}
 
 _PLAIN: dict[int, str] = {
     TensorProto.FLOAT: "FLOAT32",

@@ -6,17 +6,42 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic
+from converter.importers.forms import basic, elementwise
+from converter.importers.forms.basic import binary, scalar, unary
+from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
+from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Row, Rows
 
 
 def _unary(op: str) -> Row:
-    return lambda c: basic.unary(c.b, op, c.input(0))
+    return lambda c: apply(c.b, op, c.input(0))
 
 
-def _binary(op: str, dtype: str | None = None) -> Row:
-    return lambda c: basic.binary(c.b, op, c.input(0), c.input(1), dtype)
+def _binary(op: str) -> Row:
+    return lambda c: arithmetic(c.b, op, c.input(0), c.input(1))
+
+
+def _compare(op: str) -> Row:
+    return lambda c: compare(c.b, op, c.input(0), c.input(1))
+
+
+def _logical(op: str) -> Row:
+    return lambda c: c.b.emit(op, c.inputs())
+
+
+def _of(form: str) -> Row:
+    """A function of :mod:`converter.importers.forms.elementwise` of one input."""
+    return lambda c: getattr(elementwise, form)(c.b, c.input(0))
+
+
+def _variadic(op: str) -> Row:
+    return lambda c: elementwise.fold(c.b, op, c.inputs())
+
+
+def _mean(c: Context) -> ir.Value:
+    total = elementwise.fold(c.b, "ADD", c.inputs())
+    return affine(c.b, total, 1 / c.n_inputs, 0)
 
 
 def _identity(c: Context) -> ir.Value:
@@ -24,59 +49,230 @@ def _identity(c: Context) -> ir.Value:
 
 
 def _cast(c: Context) -> ir.Value:
-    return basic.cast(c.b, c.input(0), types.inner_type(c.attr("to")))
+    x, kind = c.input(0), types.inner_type(c.attr("to"))
+    if "STRING" in (x.dtype, kind) and x.dtype != kind:
+        raise NoForm("turns texts into numbers or back, which devices cannot: do it outside")
+    narrow = types.ROUNDED.get(c.attr("to"))
+    if narrow and x.dtype == "FLOAT32":  # what is computed in float32 still has these numbers
+        return basic.cast(c.b, basic.cast(c.b, x, narrow), "FLOAT32")
+    return basic.cast(c.b, x, kind)
 
 
 def _clip(c: Context) -> ir.Value:
     x = c.input(0)
-    low, high = c.attr("min"), c.attr("max")
-    if c.has(1):
-        low = c.input(1)
-    if c.has(2):
-        high = c.input(2)
-    for op, bound in (("MAXIMUM", low), ("MINIMUM", high)):
+    bounds = []
+    for index, name in ((1, "min"), (2, "max")):
+        given = c.optional(index)
+        known = None if given is None else c.b.known(given)
+        if known is not None and known.size == 1:
+            bounds.append(known.reshape(()).item())
+        else:
+            bounds.append(c.attr(name) if given is None else given)
+    if not any(isinstance(bound, ir.Value) for bound in bounds):
+        return elementwise.clamp(c.b, x, *_meant(x, bounds))
+    for op, bound in zip(("MAXIMUM", "MINIMUM"), bounds, strict=True):
         if bound is not None:
-            value = bound if isinstance(bound, ir.Value) else basic.scalar(c.b, bound, x, "bound")
-            x = basic.binary(c.b, op, x, value)
+            limit = bound if isinstance(bound, ir.Value) else scalar(c.b, bound, x)
+            x = arithmetic(c.b, op, x, limit)
     return x
+
+
+def _meant(x: ir.Value, bounds: list[float | None]) -> list[float | None]:
+    """Bounds without those that every float fulfils."""
+    if x.dtype != "FLOAT32":
+        return bounds
+    limit = float(np.finfo(np.float32).max)
+    return [None if bound is None or abs(bound) >= limit else bound for bound in bounds]
 
 
 def _leaky_relu(c: Context) -> ir.Value:
     return c.b.emit("LEAKY_RELU", [c.input(0)], alpha=float(c.attr("alpha", 0.01)))
 
 
+def _elu(c: Context) -> ir.Value:
+    x, alpha = c.input(0), c.attr("alpha", 1.0)
+    return _elu_of(c, x, alpha, 1.0)
+
+
+def _selu(c: Context) -> ir.Value:
+    gamma = c.attr("gamma", 1.0507009873554805)
+    return _elu_of(c, c.input(0), c.attr("alpha", 1.6732632423543772) * gamma, gamma)
+
+
+def _celu(c: Context) -> ir.Value:
+    """max(0, x) + alpha min(0, exp(x / alpha) - 1)"""
+    x, alpha = c.input(0), c.attr("alpha", 1.0)
+    if alpha == 1:
+        return unary(c.b, "ELU", x)
+    scaled = unary(c.b, "ELU", affine(c.b, x, 1 / alpha, 0))
+    return affine(c.b, scaled, alpha, 0)
+
+
+def _elu_of(c: Context, x: ir.Value, below: float, above: float) -> ir.Value:
+    """`above` * x for x > 0, else `below` * (exp(x) - 1)"""
+    if below == above == 1:
+        return unary(c.b, "ELU", x)
+    high = affine(c.b, unary(c.b, "RELU", x), above, 0)
+    low = binary(c.b, "MINIMUM", x, scalar(c.b, 0, x))
+    return binary(c.b, "ADD", high, affine(c.b, unary(c.b, "ELU", low), below, 0))
+
+
 def _hard_sigmoid(c: Context) -> ir.Value:
+    scaled = affine(c.b, c.input(0), c.attr("alpha", 0.2), c.attr("beta", 0.5))
+    return elementwise.clamp(c.b, scaled, 0.0, 1.0)
+
+
+def _gelu(c: Context) -> ir.Value:
+    return c.b.emit("GELU", [c.input(0)], approximate=c.attr("approximate", "none") == "tanh")
+
+
+def _swish(c: Context) -> ir.Value:
     x = c.input(0)
-    scaled = basic.binary(c.b, "MUL", x, basic.scalar(c.b, c.attr("alpha", 0.2), x))
-    moved = basic.binary(c.b, "ADD", scaled, basic.scalar(c.b, c.attr("beta", 0.5), x))
-    low = basic.binary(c.b, "MAXIMUM", moved, basic.scalar(c.b, 0, x))
-    return basic.binary(c.b, "MINIMUM", low, basic.scalar(c.b, 1, x))
+    gate = unary(c.b, "LOGISTIC", affine(c.b, x, c.attr("alpha", 1.0), 0))
+    return binary(c.b, "MUL", x, gate)
+
+
+def _mish(c: Context) -> ir.Value:
+    x = c.input(0)
+    return binary(c.b, "MUL", x, unary(c.b, "TANH", elementwise.softplus(c.b, x)))
+
+
+def _thresholded_relu(c: Context) -> ir.Value:
+    x = c.input(0)
+    above = compare(c.b, "GREATER", x, scalar(c.b, c.attr("alpha", 1.0), x))
+    return binary(c.b, "MUL", x, basic.cast(c.b, above, x.dtype))
+
+
+def _prelu(c: Context) -> ir.Value:
+    x, slope = c.input(0), c.input(1)
+    negative = arithmetic(c.b, "MINIMUM", x, scalar(c.b, 0, x))
+    positive = arithmetic(c.b, "MAXIMUM", x, scalar(c.b, 0, x))
+    return arithmetic(c.b, "ADD", positive, arithmetic(c.b, "MUL", negative, slope))
+
+
+def _reciprocal(c: Context) -> ir.Value:
+    x = c.input(0)
+    return binary(c.b, "DIV", scalar(c.b, 1, x), x)
+
+
+def _mod(c: Context) -> ir.Value:
+    form = elementwise.fmod if c.attr("fmod", 0) else elementwise.remainder
+    return form(c.b, c.input(0), c.input(1))
+
+
+def _where(c: Context) -> ir.Value:
+    condition, x, y = c.inputs()
+    return elementwise.select(c.b, condition, x, y)
+
+
+def _is_inf(c: Context) -> ir.Value:
+    ends = bool(c.attr("detect_negative", 1)), bool(c.attr("detect_positive", 1))
+    return elementwise.is_inf(c.b, c.input(0), *ends)
+
+
+def _shift(c: Context) -> ir.Value:
+    op = "RIGHT_SHIFT" if c.attr("direction") == "RIGHT" else "STABLEHLO_SHIFT_LEFT"
+    return elementwise.carried(c.b, lambda x, y: c.b.emit(op, [x, y]), [c.input(0), c.input(1)])
+
+
+def _bitwise_not(c: Context) -> ir.Value:
+    x = c.input(0)
+    ones = c.b.constant(~np.zeros((), ir.numpy_dtype(x.dtype)), "ones")
+    return c.b.emit("BITWISE_XOR", [x, ones])
+
+
+def _power(c: Context) -> ir.Value:
+    return elementwise.power(c.b, c.input(0), c.input(1))
+
+
+def _dropout(c: Context) -> list[ir.Value]:
+    x = c.input(0)
+    training = c.optional(2)
+    if training is not None and bool(c.b.require(training, "training mode")):
+        raise NoForm("is in training mode: export the model for inference")
+    if not c.wants(1):
+        return [x]
+    shape = basic.shape_of(c.b, x)
+    return [x, c.b.emit("FILL", [shape, c.b.constant(True, "kept")], dtype="BOOL")]
 
 
 def _constant(c: Context) -> ir.Value:
-    for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
+    kinds = {"value_float": np.float32, "value_int": np.int64, "value_string": object}
+    for name in ("value", *kinds, *(f"{kind}s" for kind in kinds)):
         found = c.attr(name)
         if found is not None:
-            dtype = {"f": np.float32, "i": np.int64}.get(name.partition("_")[2][:1])
-            array = np.asarray(found, dtype)
+            array = np.asarray(found, kinds.get(name.removesuffix("s")))
             c.graph.held[c.node.output[0]] = array
-            break
-    return c.graph.value(c.node.output[0])
+            return c.graph.value(c.node.output[0])
+    raise NoForm("has no value that can be read: sparse constants must be made dense")
 
 
 ROWS: Rows = {
     "Abs": _unary("ABS"),
+    "Acos": _of("acos"),
+    "Acosh": _of("acosh"),
     "Add": _binary("ADD"),
+    "And": _logical("LOGICAL_AND"),
+    "Asin": _of("asin"),
+    "Asinh": _of("asinh"),
+    "Atan": _of("atan"),
+    "Atanh": _of("atanh"),
+    "BitShift": _shift,
+    "BitwiseNot": _bitwise_not,
+    "BitwiseXor": _logical("BITWISE_XOR"),
     "Cast": _cast,
+    "Ceil": _unary("CEIL"),
+    "Celu": _celu,
     "Clip": _clip,
     "Constant": _constant,
+    "Cos": _unary("COS"),
+    "Cosh": _of("cosh"),
     "Div": _binary("DIV"),
+    "Dropout": _dropout,
+    "Elu": _elu,
+    "Equal": _compare("EQUAL"),
+    "Erf": _of("erf"),
+    "Exp": _unary("EXP"),
+    "Floor": _unary("FLOOR"),
+    "Gelu": _gelu,
+    "Greater": _compare("GREATER"),
+    "GreaterOrEqual": _compare("GREATER_EQUAL"),
     "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _unary("HARD_SWISH"),
     "Identity": _identity,
+    "IsInf": _is_inf,
+    "IsNaN": _of("is_nan"),
     "LeakyRelu": _leaky_relu,
+    "Less": _compare("LESS"),
+    "LessOrEqual": _compare("LESS_EQUAL"),
+    "Log": _unary("LOG"),
+    "Max": _variadic("MAXIMUM"),
+    "Mean": _mean,
+    "Min": _variadic("MINIMUM"),
+    "Mish": _mish,
+    "Mod": _mod,
     "Mul": _binary("MUL"),
+    "Neg": _unary("NEG"),
+    "Not": _logical("LOGICAL_NOT"),
+    "Or": _logical("LOGICAL_OR"),
+    "PRelu": _prelu,
+    "Pow": _power,
+    "Reciprocal": _reciprocal,
     "Relu": _unary("RELU"),
+    "Round": _unary("ROUND"),
+    "Selu": _selu,
     "Sigmoid": _unary("LOGISTIC"),
+    "Sign": _of("sign"),
+    "Sin": _unary("SIN"),
+    "Sinh": _of("sinh"),
+    "Softplus": _of("softplus"),
+    "Sqrt": _unary("SQRT"),
     "Sub": _binary("SUB"),
+    "Sum": _variadic("ADD"),
+    "Swish": _swish,
+    "Tan": _of("tan"),
     "Tanh": _unary("TANH"),
+    "ThresholdedRelu": _thresholded_relu,
+    "Where": _where,
+    "Xor": _compare("NOT_EQUAL"),
 }
