@@ -56,16 +56,22 @@ static void rlt_range(const float *x, uint64_t count, float *least, float *most)
       lo[j] = x[i + (uint64_t)j] < lo[j] ? x[i + (uint64_t)j] : lo[j];
       hi[j] = x[i + (uint64_t)j] > hi[j] ? x[i + (uint64_t)j] : hi[j];
     }
-  for (int j = 0; i < count; i++, j++) {
-    lo[j] = x[i] < lo[j] ? x[i] : lo[j];
-    hi[j] = x[i] > hi[j] ? x[i] : hi[j];
+  /* what is left over goes by itself: an array indexed by a variable would have to lie in memory */
+  float low = 0.0f, high = 0.0f;
+  for (; i < count; i++) {
+    low = x[i] < low ? x[i] : low;
+    high = x[i] > high ? x[i] : high;
   }
-  for (int half = RLT_LANES / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; j++) {
-      lo[j] = lo[j + half] < lo[j] ? lo[j + half] : lo[j];
-      hi[j] = hi[j + half] > hi[j] ? hi[j + half] : hi[j];
-    }
-  *least = lo[0], *most = hi[0];
+#define RLT_HALVE(half)                                      \
+  for (int j = 0; j < (half); j++) {                         \
+    lo[j] = lo[j + (half)] < lo[j] ? lo[j + (half)] : lo[j]; \
+    hi[j] = hi[j + (half)] > hi[j] ? hi[j + (half)] : hi[j]; \
+  }
+  RLT_HALVE(16)
+  RLT_HALVE(8) RLT_HALVE(4) RLT_HALVE(2) RLT_HALVE(1)
+#undef RLT_HALVE
+      *least = lo[0] < low ? lo[0] : low;
+  *most = hi[0] > high ? hi[0] : high;
 }
 
 /* Nearest even of x * inverse + zero, clamped to int8; NaN gives -128. */
