@@ -183,6 +183,11 @@ void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix 
       int32_t columns = m->n - j < nr ? m->n - j : nr, c = g * m->n + j;
       uint64_t from = (uint64_t)c * (uint64_t)m->k;
       const void *b = bias && (is_float || to_bytes) ? bias + (uint64_t)c * 4 : NULL;
+      int32_t low[RLT_MAX_NR];
+      if (b && n->in[2]->type == RLT_TYPE_INT64) {
+        for (int32_t i = 0; i < columns; i++) low[i] = (int32_t)rlt_bias_at(n->in[2], c + i);
+        b = low;
+      }
       float scale[RLT_MAX_NR];
       for (int32_t i = 0; i < columns; i++) scale[i] = to_bytes ? rlt_requant_scale(n, c + i) : 1.0f;
       if (is_float) {

@@ -26,10 +26,12 @@ static rlt_status check_requant_scales(rlt_prep *p, const rlt_node *n) {
   return RLT_OK;
 }
 
-static rlt_status check_bias(rlt_prep *p, const rlt_node *n, int32_t type, int32_t channels) {
+/* `any`: INT64 does for INT32, which its low bits are then taken as. */
+static rlt_status check_bias(rlt_prep *p, const rlt_node *n, int32_t type, bool any, int32_t channels) {
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
   if (!bias) return RLT_OK;
-  RLT_REQUIRE(p->err, bias->type == type, RLT_UNSUPPORTED, "bias %T must be %t here", bias, type);
+  RLT_REQUIRE(p->err, bias->type == type || (any && bias->type == RLT_TYPE_INT64), RLT_UNSUPPORTED,
+              "bias %T must be %t here", bias, type);
   RLT_REQUIRE(p->err, bias->count == (uint64_t)channels, RLT_BAD_MODEL, "bias %T must have %d values", bias, channels);
   return RLT_OK;
 }
@@ -47,14 +49,16 @@ static rlt_status check_integers(rlt_prep *p, const rlt_node *n, int32_t axis, i
   return check_requant_scales(p, n);
 }
 
-static rlt_status check_int8(rlt_prep *p, const rlt_node *n, int32_t channels, int32_t activation, rlt_weighted *w) {
+static rlt_status check_int8(rlt_prep *p, const rlt_node *n, int32_t channels, int32_t activation, bool any_bias,
+                             rlt_weighted *w) {
   w->family = RLT_FAMILY_INT8;
   w->q.zero = rlt_zero_point(n->out[0], 0);
   RLT_TRY(rlt_activation_quantized(p, activation, n->out[0], &w->q.lo, &w->q.hi));
-  return check_bias(p, n, RLT_TYPE_INT32, channels);
+  return check_bias(p, n, RLT_TYPE_INT32, any_bias, channels);
 }
 
-static rlt_status check_fixed(rlt_prep *p, const rlt_node *n, int32_t channels, int32_t activation, rlt_weighted *w) {
+static rlt_status check_fixed(rlt_prep *p, const rlt_node *n, int32_t channels, int32_t activation, bool any_bias,
+                              rlt_weighted *w) {
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL, *out = n->out[0];
   bool even = w->fixed.rounding == RLT_ROUND_EVEN, is_wide = rlt_fixed_is_wide(&w->fixed);
   w->family = RLT_FAMILY_FIXED;
@@ -69,7 +73,7 @@ static rlt_status check_fixed(rlt_prep *p, const rlt_node *n, int32_t channels, 
   }
   if (even) RLT_TRY(rlt_activation_quantized(p, activation, out, &w->fixed.lo, &w->fixed.hi));
   else RLT_TRY(rlt_activation_away(p, activation, out, &w->fixed.lo, &w->fixed.hi));
-  return check_bias(p, n, bias && is_wide ? RLT_TYPE_INT64 : RLT_TYPE_INT32, channels);
+  return check_bias(p, n, bias && is_wide ? RLT_TYPE_INT64 : RLT_TYPE_INT32, any_bias, channels);
 }
 
 /* XNNPACK wants weights and bias in the file: where they are computed LiteRT's own kernel takes them. */
@@ -96,11 +100,12 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
     bool whole_bytes = weights->dims[weights->rank - 1] % 2 == 0; /* of a row: XNNPACK wants that */
     if (a == RLT_TYPE_INT8 && b == RLT_TYPE_INT4) w->fixed.rounding = whole_bytes ? roundings->int4 : RLT_ROUND_TIES_UP;
     if (a != RLT_TYPE_INT16 && is_computed(weights, bias)) w->fixed.rounding = RLT_ROUND_TIES_UP;
-    if (a == RLT_TYPE_INT8 && w->fixed.rounding == RLT_ROUND_EVEN) return check_int8(p, n, channels, activation, w);
+    if (a == RLT_TYPE_INT8 && w->fixed.rounding == RLT_ROUND_EVEN)
+      return check_int8(p, n, channels, activation, roundings->is_dense, w);
     bool is_narrow = bias ? bias->type == RLT_TYPE_INT32 : roundings->is_dense;
     if (a == RLT_TYPE_INT16) w->fixed.rounding = is_narrow ? RLT_ROUND_TIES_UP : roundings->wide;
     if (a == RLT_TYPE_INT16 && is_narrow && weights->def->quant.n == 1) w->fixed.float_product = roundings->is_dense;
-    return check_fixed(p, n, channels, activation, w);
+    return check_fixed(p, n, channels, activation, roundings->is_dense && a != RLT_TYPE_INT16, w);
   } else {
     return rlt_fail(p->err, RLT_UNSUPPORTED,
                     "%T with weights %T: supported are FLOAT32 with FLOAT32, FLOAT16, INT8 or INT4 weights, INT8 and "
@@ -108,7 +113,7 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
                     x, weights);
   }
   RLT_TRY(rlt_activation_f32(p, activation, &w->lo, &w->hi));
-  return check_bias(p, n, RLT_TYPE_FLOAT32, channels);
+  return check_bias(p, n, RLT_TYPE_FLOAT32, false, channels);
 }
 
 rlt_status rlt_check_depth(rlt_prep *p, const rlt_node *n, int32_t k) {
