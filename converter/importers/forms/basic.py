@@ -164,8 +164,8 @@ def concat(b: Builder, values: Sequence[ir.Value], axis: int) -> ir.Value:
 
 def binary(b: Builder, op: str, x: ir.Value, y: ir.Value, dtype: str | None = None) -> ir.Value:
     """ADD, SUB, MUL, DIV, MAXIMUM... with NumPy's broadcasting. Comparisons give `dtype` BOOL."""
-    fused = {"fused_activation_function": "NONE"} if op in ("ADD", "SUB", "MUL", "DIV") else {}
-    return b.emit(op, [x, y], dtype=dtype, **fused)
+    options = {"fused_activation_function": "NONE"} if op in ("ADD", "SUB", "MUL", "DIV") else {}
+    return b.emit(op, [x, y], dtype=dtype, dims=None, **options)
 
 
 def unary(b: Builder, op: str, x: ir.Value) -> ir.Value:

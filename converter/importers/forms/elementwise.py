@@ -81,9 +81,13 @@ def affine(b: Builder, x: ir.Value, factor: float, term: float) -> ir.Value:
 def clamp(b: Builder, x: ir.Value, low: float | None, high: float | None) -> ir.Value:
     """`x` between two constants; RELU6 and its like where they are these."""
     if x.dtype == "FLOAT32":
-        fused = {(0, None): "RELU", (0, 6): "RELU6", (-1, 1): "RELU_N1_TO_1"}.get((low, high))
-        if fused:
-            return unary(b, fused, x)
+        ends: dict[tuple[float | None, float | None], str] = {
+            (0.0, None): "RELU",
+            (0, 6): "RELU6",
+            (-1, 1): "RELU_N1_TO_1",
+        }
+        if (low, high) in ends:
+            return unary(b, ends[low, high], x)
     for op, bound in (("MAXIMUM", low), ("MINIMUM", high)):
         if bound is not None:
             x = arithmetic(b, op, x, scalar(b, bound, x))
@@ -214,8 +218,8 @@ def power(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
             return x
     if x.dtype == "FLOAT32" or y.dtype == x.dtype == "INT32":
         return binary(b, "POW", x, cast(b, y, x.dtype))
-    wide = [cast(b, v, "FLOAT32") for v in (x, y)]
-    return cast(b, binary(b, "POW", *wide), x.dtype)
+    wide = binary(b, "POW", cast(b, x, "FLOAT32"), cast(b, y, "FLOAT32"))
+    return cast(b, wide, x.dtype)
 
 
 def is_nan(b: Builder, x: ir.Value) -> ir.Value:

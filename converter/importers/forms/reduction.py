@@ -23,8 +23,8 @@ def reduce(
     dims = rank(b, x)
     if isinstance(axes, ir.Value):
         over: ir.Value = basic.ints(b, axes)
-        (count,) = b.fixed_dims(over, "its axes")
-        shape: list[int | None] = [None] * (dims if keep_dims else max(0, dims - count))
+        count = 0 if keep_dims else b.fixed_dims(over, "its axes")[0]
+        shape: list[int | None] = [None] * max(0, dims - count)
     else:
         numbers = range(dims) if axes is None else {basic.axis_of(b, x, a) for a in axes}
         over, shape = int32s(b, sorted(numbers), "axes"), []

@@ -4,6 +4,6 @@
 from __future__ import annotations
 
 from converter.importers.onnx.context import merged
-from converter.importers.onnx.rows import convolution, elementwise, reduction, shapes
+from converter.importers.onnx.rows import convolution, elementwise, indexing, reduction, shapes
 
-ROWS = merged((elementwise.ROWS, reduction.ROWS, shapes.ROWS, convolution.ROWS))
+ROWS = merged((elementwise.ROWS, indexing.ROWS, reduction.ROWS, shapes.ROWS, convolution.ROWS))

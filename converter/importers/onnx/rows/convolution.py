@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic
+from converter.importers.forms import basic, products
 from converter.importers.forms.convolution import Window, convolution, same_pads
+from converter.importers.forms.elementwise import affine, arithmetic
 from converter.importers.forms.pooling import max_pool
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
@@ -77,7 +78,19 @@ def _global_average_pool(c: Context) -> ir.Value:
 
 
 def _matmul(c: Context) -> ir.Value:
-    return c.b.emit("BATCH_MATMUL", [c.input(0), c.input(1)])
+    return products.matmul(c.b, c.input(0), c.input(1))
+
+
+def _gemm(c: Context) -> ir.Value:
+    """alpha A B + beta C, either matrix transposed."""
+    a, b = c.input(0), c.input(1)
+    transposed = bool(c.attr("transA", 0)), bool(c.attr("transB", 0))
+    product = products.matmul(c.b, a, b, *transposed)
+    product = affine(c.b, product, c.attr("alpha", 1.0), 0)
+    if not c.has(2):
+        return product
+    term = affine(c.b, c.input(2), c.attr("beta", 1.0), 0)
+    return arithmetic(c.b, "ADD", product, term)
 
 
 def _softmax(c: Context) -> ir.Value:
@@ -96,6 +109,7 @@ def _softmax(c: Context) -> ir.Value:
 ROWS: Rows = {
     "BatchNormalization": _batch_normalization,
     "Conv": _conv,
+    "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
     "MatMul": _matmul,
     "MaxPool": _max_pool,

@@ -20,7 +20,7 @@ def _reduce(form: Callable[..., ir.Value]) -> Row:
         axes: Sequence[int] | ir.Value | None = c.attr("axes")
         if c.has(1):
             given = c.input(1)
-            known = c.b.known(given)
+            known = np.zeros(0) if c.b.dims(given) == (0,) else c.b.known(given)
             axes = given if known is None else [int(a) for a in known.reshape(-1)]
         if not isinstance(axes, ir.Value) and not axes:
             if c.attr("noop_with_empty_axes", 0):

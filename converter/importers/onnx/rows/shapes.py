@@ -8,7 +8,10 @@ import math
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic
+from converter.importers.forms import basic, movement
+from converter.importers.forms.convolution import pad_with
+from converter.importers.forms.elementwise import carried
+from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
 
 
@@ -56,6 +59,8 @@ def _squeeze(c: Context) -> ir.Value:
 
 def _slice(c: Context) -> ir.Value:
     x = c.input(0)
+    if any(c.has(i) and c.b.known(c.input(i)) is None for i in range(1, 5)):
+        return _computed_slice(c)
     starts = c.numbers("starts", 1, "starts") or []
     ends = c.numbers("ends", 2, "ends") or []
     axes = c.numbers("axes", 3, "axes") or list(range(len(starts)))
@@ -68,12 +73,72 @@ def _slice(c: Context) -> ir.Value:
     return x
 
 
+def _computed_slice(c: Context) -> ir.Value:
+    """Starts or ends that are computed; axes and steps must be known."""
+    x, dims = c.input(0), basic.rank(c.b, c.input(0))
+    axes = c.array(3, "axes").tolist() if c.has(3) else list(range(dims))
+    steps = c.array(4, "steps").tolist() if c.has(4) else [1] * len(axes)
+    axes = [basic.axis_of(c.b, x, axis) for axis in axes]
+    if axes != list(range(dims)):
+        raise NoForm("cuts some of its axes at computed places: give all axes, in order")
+    ends = [basic.ints(c.b, c.input(i)) for i in (1, 2)]
+    return c.b.emit(
+        "STRIDED_SLICE",
+        [x, *ends, basic.int32s(c.b, steps, "steps")],
+        dims=[None] * dims,
+    )
+
+
+def _pad(c: Context) -> ir.Value:
+    x, mode = c.input(0), c.attr("mode", "constant")
+    dims = basic.rank(c.b, x)
+    if c.has(1) and c.b.known(c.input(1)) is None:
+        raise NoForm("has paddings that are computed at run time: make them a constant")
+    flat = c.numbers("pads", 1, "paddings") or c.attr("paddings") or []
+    axes = c.array(3, "axes").reshape(-1).tolist() if c.has(3) else list(range(dims))
+    pads = [(0, 0)] * dims
+    for i, axis in enumerate(axes):
+        pads[basic.axis_of(c.b, x, axis)] = (flat[i], flat[len(axes) + i])
+    if mode == "constant":
+        value = c.attr("value", 0.0)
+        if c.has(2):
+            value = c.array(2, "padding value").reshape(()).item()
+        return carried(c.b, lambda v: pad_with(c.b, v, pads, value), [x])
+    return movement.pad_from_inside(c.b, x, pads, mode)
+
+
+def _split(c: Context) -> list[ir.Value]:
+    x = c.input(0)
+    axis = basic.axis_of(c.b, x, c.attr("axis", 0))
+    sizes = c.numbers("split", 1, "sizes")
+    if sizes is None:
+        whole = c.b.fixed_dims(x, "its input")[axis]
+        count = c.attr("num_outputs", c.n_outputs)
+        part = -(-whole // count)
+        sizes = [min(part, whole - part * i) for i in range(count)]
+    return movement.split(c.b, x, sizes, axis)
+
+
+def _depth_to_space(c: Context) -> ir.Value:
+    return movement.depth_to_space(c.b, c.input(0), c.attr("blocksize"), c.attr("mode", "DCR"))
+
+
+def _space_to_depth(c: Context) -> ir.Value:
+    if c.attr("mode", "DCR") != "DCR":
+        raise NoForm("orders channels by mode CRD: use DCR, and reorder the channels behind")
+    return movement.space_to_depth(c.b, c.input(0), c.attr("blocksize"))
+
+
 ROWS: Rows = {
     "Concat": _concat,
+    "DepthToSpace": _depth_to_space,
     "Flatten": _flatten,
+    "Pad": _pad,
     "Reshape": _reshape,
     "Shape": _shape,
     "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
+    "Split": _split,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
