@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Loops over flat arrays, written once in plain C (loops.inc) and compiled for every ISA. They hold no intrinsics, and
- * multiply-adds are never fused, so every ISA gives the same bits.
- * An output may lie exactly over an input, and overlaps none otherwise. */
+ * Loops over flat arrays, written once in plain C (loops.inc) and compiled for every ISA. They hold no intrinsics but
+ * for tables (look_up.h), and multiply-adds are never fused, so every ISA gives the same bits. An output may lie
+ * exactly over an input, and overlaps none otherwise. */
 #ifndef RLT_LOOPS_H
 #define RLT_LOOPS_H
 

@@ -333,3 +333,14 @@ def test_quantized_division_by_zero_is_said() -> None:
     a, b = np.int8([[5, 5]]), np.int8([[1, 3]])  # 3 is the zero point
     with pytest.raises(RilletError, match="by zero"):
         run(single_op("DIV", [Arg(a, 0.1), Arg(b, 0.1, 3)], Out("INT8", 0.1)))
+
+
+@pytest.mark.parametrize("count", [127, 128, 129, 191, 192, 1000])
+def test_tables_of_bytes_on_every_isa(count: int, rng: Rng) -> None:
+    """Whole vectors and what is left over; all 256 bytes occur, in any order."""
+    x = Arg(np.resize(rng.permutation(256), (2, count)).astype(np.uint8).view(np.int8), 0.02, 7)
+    one = single_op("LOGISTIC", [x], Out("INT8", 1 / 256, -128))
+    found = run(one)
+    np.testing.assert_array_equal(found, litert(one))
+    for isa in ISAS:
+        np.testing.assert_array_equal(run(one, isa=isa, threads=2), found)
