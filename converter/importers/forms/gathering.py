@@ -129,5 +129,5 @@ def nonzero(b: Builder, x: ir.Value) -> ir.Value:
 def reverse(b: Builder, x: ir.Value, axes: Sequence[int]) -> ir.Value:
     for axis in axes:
         at = int32s(b, [basic.axis_of(b, x, axis)], "axis")
-        x = carried(b, lambda v, at=at: b.emit("REVERSE_V2", [v, at]), [x])  # type: ignore[misc]
+        x = carried(b, lambda v, at=at: b.emit("REVERSE_V2", [v, at]), [x])
     return x

@@ -49,7 +49,7 @@ def pad_from_inside(
             size = b.fixed_dims(x, "its input")[axis]
             places = np.pad(np.arange(size), pair, kind)  # type: ignore[call-overload]
             at = int32s(b, places, "places")
-            x = carried(b, lambda v, at=at, a=axis: b.emit("GATHER", [v, at], axis=a), [x])  # type: ignore[misc]
+            x = carried(b, lambda v, at=at, a=axis: b.emit("GATHER", [v, at], axis=a), [x])
     return x
 
 
