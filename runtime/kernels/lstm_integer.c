@@ -73,9 +73,11 @@ static rlt_status gate_factors(rlt_prep *p, const rlt_node *n, rlt_lstm *l, int3
 rlt_status rlt_lstm_prepare_integer(rlt_prep *p, const rlt_node *n, rlt_lstm *l) {
   RLT_REQUIRE(p->err, l->activation == RLT_ACT_TANH, RLT_UNSUPPORTED,
               "fused activation %d; an int8 LSTM has TANH, which is %d", l->activation, (int32_t)RLT_ACT_TANH);
-  RLT_REQUIRE(p->err, n->def->intermediates.count == 5, RLT_UNSUPPORTED,
-              "it has %d intermediate tensors; an int8 LSTM with int16 cell state has 5",
-              (int32_t)n->def->intermediates.count);
+  RLT_REQUIRE(
+      p->err, n->def->intermediates.count == 5, RLT_UNSUPPORTED,
+      "it has %d intermediate tensors; an int8 LSTM with int16 cell state has 5: convert it anew so, LiteRT's form "
+      "of 12 gives no defined result",
+      (int32_t)n->def->intermediates.count);
   RLT_TRY(check_states(p, n, l));
   l->x.zero = rlt_zero_point(n->in[l->in.x], 0);
   l->h.zero = rlt_zero_point(n->in[l->in.output_state], 0);
