@@ -41,13 +41,32 @@ static void half_row(const void *ctx, int64_t out, const int64_t *in, int64_t n)
 RLT_BINARY_ROW(pow_f32, float, float, rlt_pow(u, v))
 RLT_BINARY_ROW(floor_div_f32, float, float, rlt_floor(u / v))
 
-/* The remainder with the divisor's sign. Exact while u / v is below 2^53. */
+/* |u| mod |v| for finite |u| >= |v| > 0, exact: the quotient's bits in steps of 40. */
+static float remainder_of_large(float u, float v) {
+  uint32_t a = rlt_f32_bits(u) & 0x7fffffffu, b = rlt_f32_bits(v) & 0x7fffffffu;
+  int32_t a_exponent = a >> 23 ? (int32_t)(a >> 23) : 1, b_exponent = b >> 23 ? (int32_t)(b >> 23) : 1;
+  uint64_t divisor = (b & 0x7fffffu) | (b >> 23 ? 0x800000u : 0u);
+  uint64_t left = ((a & 0x7fffffu) | (a >> 23 ? 0x800000u : 0u)) % divisor;
+  for (int32_t shift = a_exponent - b_exponent, step; shift > 0; shift -= step) {
+    step = shift < 40 ? shift : 40;
+    left = (left << step) % divisor;
+  }
+  return (float)((double)left * rlt_bits_f64((uint64_t)(b_exponent - 150 + 1023) << 52));
+}
+
+/* The remainder with the divisor's sign, rounded once; a remainder of 0 has the dividend's. */
 static inline float floor_mod_of(float u, float v) {
-  double quotient = (double)u / (double)v;
-  if (!(quotient < 9e15 && quotient > -9e15)) return rlt_bits_f32(0x7fc00000u);
-  int64_t q = (int64_t)quotient;
-  double remainder = (double)u - (double)q * (double)v;
-  if (remainder != 0.0 && (remainder < 0.0) != (v < 0.0f)) remainder += (double)v;
+  double quotient = (double)u / (double)v, remainder;
+  if (quotient != quotient || u - u != 0.0f || v == 0.0f) return rlt_bits_f32(0x7fc00000u);
+  if (quotient < 1.0 && quotient > -1.0) {
+    remainder = (double)u;
+  } else if (quotient < 0x1p29 && quotient > -0x1p29) { /* the product has at most 53 bits */
+    remainder = (double)u - (double)(int64_t)quotient * (double)v;
+  } else {
+    remainder = (double)remainder_of_large(u, v) * (u < 0.0f ? -1.0 : 1.0);
+  }
+  if (remainder == 0.0) return 0.0f * u;
+  if ((remainder < 0.0) != (v < 0.0f)) remainder += (double)v;
   return (float)remainder;
 }
 RLT_BINARY_ROW(floor_mod_f32, float, float, floor_mod_of(u, v))

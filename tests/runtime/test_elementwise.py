@@ -180,7 +180,7 @@ def test_binary_is_close_to_exact(op: str, exact: Any, fused: bool, shapes: Any,
             close_to_exact(single_op(op, [x, y], **options), wanted)
 
 
-@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW"])
+@pytest.mark.parametrize("op", [row[0] for row in BINARY])
 def test_binary_of_special_values(op: str) -> None:
     exact = {name: function for name, function, _ in BINARY}[op]
     a, b = (grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL))
@@ -194,6 +194,38 @@ def test_binary_of_special_values(op: str) -> None:
         small = (np.abs(wanted) < 1.2e-38) & (np.abs(found - wanted) < 1e-43)
     wrong = ~(same | near | small)
     assert not wrong.any(), np.stack([a, b, found, wanted], 1)[wrong][:5]
+
+
+def test_floor_mod_of_any_magnitudes(rng: Any) -> None:
+    """Exact however many times the divisor fits, also of denormal numbers."""
+    a, b = rng.integers(0, 2**32, (2, 300_000), np.uint32).view(np.float32)
+    usable = np.isfinite(a) & np.isfinite(b) & (b != 0)
+    a, b = a[usable], b[usable]
+    model = single_op("FLOOR_MOD", [a, b])
+    found, peer = run(model), litert(model)
+    np.testing.assert_array_equal(found, peer)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(peer))
+    for isa in ISAS:
+        np.testing.assert_array_equal(run(model, isa=isa), found)
+
+
+def test_comparisons_of_special_values() -> None:
+    a, b = (grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL))
+    for op, exact in COMPARISONS.items():
+        model = single_op(op, [a, b], Out("BOOL"))
+        np.testing.assert_array_equal(run(model), exact(a, b))
+        np.testing.assert_array_equal(litert(model), exact(a, b))
+
+
+@pytest.mark.parametrize("op", ["PRELU", "LEAKY_RELU"])
+def test_slopes_of_special_values(op: str) -> None:
+    """NaN and infinities pass, -0 keeps its sign, one value at a time."""
+    options = {"alpha": 0.25} if op == "LEAKY_RELU" else {}
+    slopes = [] if options else [Arg(np.float32([0.25]), const=True)]
+    found = run(single_op(op, [SPECIAL, *slopes], **options))
+    wanted = np.where(SPECIAL < 0, SPECIAL * np.float32(0.25), SPECIAL)
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(np.signbit(found[1:]), np.signbit(wanted[1:]))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
