@@ -6,6 +6,7 @@ Scales and zero points are drawn at random; docs/numerics.md has the formulas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -241,6 +242,42 @@ def test_no_value_differs_from_litert(build: Any, dtype: str, rng: Rng) -> None:
                 np.testing.assert_array_equal(run(model, isa=isa), found)
     print(f"{differing} of {seen:,} values differ, over {models} models")
     assert differing == 0
+
+
+# Rows that reach both ends of the output's type.
+SATURATING = (
+    "ADD-",
+    "SUB-",
+    "MUL-",
+    "SQUARED",
+    "PRELU",
+    "LEAKY_RELU",
+    "QUANTIZE",
+    "requantize-to-",
+)
+
+
+@pytest.mark.parametrize(("build", "dtype"), list(all_rows()))
+def test_ties_and_saturation(
+    build: Any, dtype: str, rng: Rng, monkeypatch: Any, request: Any
+) -> None:
+    """Scales that are powers of two make ties; small ones of the output make it saturate."""
+    drawn = power
+    monkeypatch.setitem(globals(), "power", lambda *r: 2.0 ** round(math.log2(drawn(*r))))
+    differing, edges = 0, set()
+    for _ in range(12):
+        model = build(rng, dtype)
+        found = run(model)
+        differing += int((found != litert(model)).sum())
+        if found.dtype != bool:
+            info = np.iinfo(found.dtype)
+            edges |= {int(edge) for edge in (info.min, info.max) if (found == edge).any()}
+        for isa in ISAS:
+            np.testing.assert_array_equal(run(model, isa=isa), found)
+    assert differing == 0
+    row = request.node.callspec.id
+    wanted = 1 if row.startswith("SQUARED") else 2 if row.startswith(SATURATING) else 0
+    assert len(edges) >= (0 if "long" in row or "INT16" in row else wanted)
 
 
 def test_bounds_of_activations_between_two_steps() -> None:
