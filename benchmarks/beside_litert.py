@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread of the runtime beside one of LiteRT: python -m benchmarks.beside_litert [MODEL...]
+"""The runtime beside LiteRT: python -m benchmarks.beside_litert [--markdown] [--threads N]
+[MODEL...]
 
 The two take turns, so that a busy machine slows both alike; medians are printed. Without arguments:
-what `make demo` wrote, and the public models beside the repository.
+what `make demo` wrote, and the public models beside the repository. `--markdown` prints the tables
+of docs/latency.md: one thread, then two.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pathlib
 import statistics
+import struct
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import runtime
+from converter import ir, read_tflite, write_tflite
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROUNDS = 30
@@ -40,7 +46,28 @@ def random_inputs(details: list[dict[str, Any]]) -> list[np.ndarray]:
     return values
 
 
-def side_by_side(path: pathlib.Path, rounds: int = ROUNDS) -> tuple[float, float]:
+def in_builtin_operators(path: pathlib.Path) -> bytes:
+    """The model as LiteRT takes it, which has no kernels for MediaPipe's custom operators."""
+    content = path.read_bytes()
+    if b"Convolution2DTransposeBias" not in content:
+        return content
+    model = read_tflite(content)
+    graph = model.main
+    for node in [n for n in graph.nodes if n.custom_code == "Convolution2DTransposeBias"]:
+        x, weights, bias = node.inputs
+        old = node.outputs[0]
+        padding, stride_w, stride_h = struct.unpack("<3i", node.custom_options)
+        options = {"padding": {1: "SAME", 2: "VALID"}[padding]}
+        options |= {"stride_w": stride_w, "stride_h": stride_h}
+        shape = ir.Value.constant(f"{old.name}_shape", np.array(old.shape, np.int32))
+        new = ir.Value(old.name, old.dtype, old.shape)
+        graph.add_node("TRANSPOSE_CONV", [shape, weights, x, bias], [new], options, before=node)
+        graph.replace_value(old, new)
+        graph.remove_node(node)
+    return write_tflite(model)
+
+
+def side_by_side(path: pathlib.Path, rounds: int = ROUNDS, threads: int = 1) -> tuple[float, float]:
     """Median milliseconds of one invoke (ours, LiteRT's).
 
     RilletError where the runtime refuses the model, RuntimeError or ValueError where LiteRT does.
@@ -48,8 +75,8 @@ def side_by_side(path: pathlib.Path, rounds: int = ROUNDS) -> tuple[float, float
     from ai_edge_litert.interpreter import Interpreter as LiteRT
 
     interpreters: list[Any] = [
-        runtime.Interpreter(model_path=str(path), num_threads=1),
-        LiteRT(model_path=str(path), num_threads=1),
+        runtime.Interpreter(model_path=str(path), num_threads=threads),
+        LiteRT(model_content=in_builtin_operators(path), num_threads=threads),
     ]
     values = None
     for it in interpreters:
@@ -67,18 +94,39 @@ def side_by_side(path: pathlib.Path, rounds: int = ROUNDS) -> tuple[float, float
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    paths = [
-        pathlib.Path(p) for p in (sys.argv[1:] if arguments is None else arguments)
-    ] or models()
-    print(f"{'model, one thread':44} {'ours ms':>9} {'LiteRT ms':>9} {'ratio':>6}")
+def print_table(paths: Sequence[pathlib.Path], threads: int, markdown: bool) -> None:
+    """A row per model; the words of whichever runtime refuses it."""
+    plural = "s" if threads > 1 else ""
+    name, heads = f"model, {threads} thread{plural}", ("Rillet ms", "LiteRT ms", "ratio")
+    if markdown:
+        print(f"| {name} | {' | '.join(heads)} |\n|---|---|---|---|")
+    else:
+        print(f"{name:44} {heads[0]:>9} {heads[1]:>9} {heads[2]:>6}")
     for path in paths:
         try:
-            ours, theirs = side_by_side(path)
+            ours, theirs = side_by_side(path, threads=threads)
         except (RuntimeError, ValueError) as error:
-            print(f"{path.stem[:44]:44} {str(error).splitlines()[0][:70]}")
+            words = str(error).splitlines()[0][:70]
+            print(f"| {path.stem} | {words} | | |" if markdown else f"{path.stem[:44]:44} {words}")
             continue
-        print(f"{path.stem[:44]:44} {ours:9.3f} {theirs:9.3f} {ours / theirs:6.2f}", flush=True)
+        numbers = f"{ours:9.3f}", f"{theirs:9.3f}", f"{ours / theirs:6.2f}"
+        if markdown:
+            print(f"| {path.stem} | {' | '.join(n.strip() for n in numbers)} |", flush=True)
+        else:
+            print(f"{path.stem[:44]:44} {' '.join(numbers)}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.beside_litert", description=__doc__)
+    parser.add_argument("--markdown", action="store_true", help="print tables for docs/latency.md")
+    parser.add_argument("--threads", type=int, help="default: 1, and with --markdown then 2")
+    parser.add_argument("models", nargs="*", type=pathlib.Path, metavar="MODEL")
+    args = parser.parse_args(arguments)
+    counts = [args.threads] if args.threads else [1, 2] if args.markdown else [1]
+    for number, threads in enumerate(counts):
+        if number:
+            print()
+        print_table(args.models or models(), threads, args.markdown)
     return 0
 
 

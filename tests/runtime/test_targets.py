@@ -188,6 +188,7 @@ def test_every_operator_test_model_gives_the_same_results(machine, corpus, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.parametrize("machine", [m for m in MACHINES if m.cpu != "max"], ids=str)
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_every_public_model_gives_the_same_results(machine, path, tmp_path):

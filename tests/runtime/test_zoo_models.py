@@ -3,45 +3,22 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 from ai_edge_litert.interpreter import OpResolverType
+from single_op import ISAS
 from zoo import zoo_files
 
 import runtime
-from converter import ir, read_tflite, write_tflite
+from benchmarks.beside_litert import in_builtin_operators
 
 MODELS = zoo_files("models/tflite/*.tflite")
 
 
-def in_builtin_operators(path: Path) -> bytes:
-    """The model as LiteRT takes it, which has no kernels for MediaPipe's custom operators."""
-    content = path.read_bytes()
-    if b"Convolution2DTransposeBias" not in content:
-        return content
-    model = read_tflite(content)
-    graph = model.main
-    for node in [n for n in graph.nodes if n.custom_code == "Convolution2DTransposeBias"]:
-        x, weights, bias = node.inputs
-        old = node.outputs[0]
-        padding, stride_w, stride_h = struct.unpack("<3i", node.custom_options)
-        options = {"padding": {1: "SAME", 2: "VALID"}[padding]}
-        options |= {"stride_w": stride_w, "stride_h": stride_h}
-        shape = ir.Value.constant(f"{old.name}_shape", np.array(old.shape, np.int32))
-        new = ir.Value(old.name, old.dtype, old.shape)
-        graph.add_node("TRANSPOSE_CONV", [shape, weights, x, bias], [new], options, before=node)
-        graph.replace_value(old, new)
-        graph.remove_node(node)
-    return write_tflite(model)
-
-
-def outputs(interpreter) -> list[np.ndarray]:
+def outputs(interpreter, seed: int = 2024) -> list[np.ndarray]:
     """What any interpreter with tf.lite's methods computes from the same random inputs."""
-    rng = np.random.default_rng(2024)
+    rng = np.random.default_rng(seed)
     interpreter.allocate_tensors()
     for details in interpreter.get_input_details():
         shape, dtype = details["shape"], np.dtype(details["dtype"])
@@ -63,7 +40,7 @@ def error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("isa", [None, "scalar"])
+@pytest.mark.parametrize("isa", [None, "avx2", "scalar"])
 def test_agrees_with_litert(path, isa, monkeypatch):
     if isa:
         monkeypatch.setenv("RILLET_ISA", isa)
@@ -93,7 +70,16 @@ def test_the_arena_is_near_the_least_possible(path):
 def test_memory_reuse_and_threads_do_not_change_a_bit(path):
     expected = outputs(runtime.Interpreter(path))
     apart = outputs(runtime.Interpreter(path, experimental_preserve_all_tensors=True))
-    threaded = outputs(runtime.Interpreter(path, num_threads=3))
-    for a, b, c in zip(expected, apart, threaded, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(a, c)
+    threaded = [outputs(runtime.Interpreter(path, num_threads=n)) for n in (2, 3, 4)]
+    for others in (apart, *threaded):
+        for a, b in zip(expected, others, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_integers_are_the_same_on_every_instruction_set(path, monkeypatch):
+    expected = outputs(runtime.Interpreter(path))
+    for isa in ISAS:
+        monkeypatch.setenv("RILLET_ISA", isa)
+        for a, b in zip(outputs(runtime.Interpreter(path)), expected, strict=True):
+            assert a.dtype.kind == "f" or (a == b).all(), isa
