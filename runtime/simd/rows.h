@@ -6,6 +6,7 @@
 #define RLT_ROWS_H
 
 #include "scalar.h"
+#include "transpose.h"
 
 #if defined(__AVX512F__)
 #define RLT_PIECE 64
@@ -62,15 +63,20 @@ static void rlt_range(const float *x, uint64_t count, float *least, float *most)
     low = x[i] < low ? x[i] : low;
     high = x[i] > high ? x[i] : high;
   }
-#define RLT_HALVE(half)                                      \
-  for (int j = 0; j < (half); j++) {                         \
-    lo[j] = lo[j + (half)] < lo[j] ? lo[j + (half)] : lo[j]; \
-    hi[j] = hi[j + (half)] > hi[j] ? hi[j + (half)] : hi[j]; \
-  }
-  RLT_HALVE(16)
-  RLT_HALVE(8) RLT_HALVE(4) RLT_HALVE(2) RLT_HALVE(1)
+#define RLT_HALVE(half)                                        \
+  do {                                                         \
+    for (int j = 0; j < (half); j++) {                         \
+      lo[j] = lo[j + (half)] < lo[j] ? lo[j + (half)] : lo[j]; \
+      hi[j] = hi[j + (half)] > hi[j] ? hi[j + (half)] : hi[j]; \
+    }                                                          \
+  } while (0)
+  RLT_HALVE(16);
+  RLT_HALVE(8);
+  RLT_HALVE(4);
+  RLT_HALVE(2);
+  RLT_HALVE(1);
 #undef RLT_HALVE
-      *least = lo[0] < low ? lo[0] : low;
+  *least = lo[0] < low ? lo[0] : low;
   *most = hi[0] > high ? hi[0] : high;
 }
 
@@ -127,7 +133,8 @@ static void rlt_turn(const uint8_t *from, size_t from_step, int8_t *to, size_t t
       }
       for (int j = 0; j < RLT_LANES; j++) sum += part[j];
     }
-    for (; at + 8 <= bytes; at += 8) { /* eight bytes as one number: pairs of them, then the four sums of pairs */
+    /* eight bytes as one number: pairs of them, then the four sums of pairs */
+    ONE_BY_ONE for (; at + 8 <= bytes; at += 8) {
       uint64_t eight;
       __builtin_memcpy(&eight, from + at, 8);
       uint64_t pairs = (eight & even) + (eight >> 8 & even);
@@ -135,7 +142,7 @@ static void rlt_turn(const uint8_t *from, size_t from_step, int8_t *to, size_t t
       eight ^= turn;
       __builtin_memcpy(to + at, &eight, 8);
     }
-    for (; at < bytes; at++) {
+    ONE_BY_ONE for (; at < bytes; at++) {
       sum += from[at];
       to[at] = (int8_t)(from[at] ^ 0x80);
     }
@@ -145,6 +152,6 @@ static void rlt_turn(const uint8_t *from, size_t from_step, int8_t *to, size_t t
 
 #define RLT_ROW_LOOPS(isa)                                                                                  \
   const rlt_row_loops rlt_row_loops__##isa = {"rlt_row_loops__" #isa, rlt_copy_runs,  rlt_range, rlt_to_s8, \
-                                              rlt_from_sums,          rlt_through_s8, rlt_turn};
+                                              rlt_from_sums,          rlt_through_s8, rlt_turn,  rlt_transpose};
 
 #endif

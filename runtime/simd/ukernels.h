@@ -75,7 +75,8 @@ static inline int32_t rlt_s8_depthwise_slot(int32_t cr, int32_t c) {
   return (c % 8 < 4 ? 0 : cr / 2) + c / 8 * 4 + c % 4;
 }
 
-/* Loops that make the rows of a product and finish them; what each computes stands in rows.h. */
+/* Loops that make the rows of a product and finish them, and that turn matrices; what each computes stands in rows.h
+ * and transpose.h. */
 typedef struct rlt_row_loops {
   const char *name;
   void (*copy_runs)(char *to, size_t to_step, const char *from, size_t from_step, int32_t count, size_t bytes);
@@ -86,6 +87,7 @@ typedef struct rlt_row_loops {
   void (*through_s8)(const float *x, uint64_t count, float inverse, float offset, float unit, float *out);
   void (*turn)(const uint8_t *from, size_t from_step, int8_t *to, size_t to_step, int32_t count, size_t bytes,
                int32_t *sums);
+  void (*transpose)(const void *x, size_t x_step, void *y, size_t y_step, size_t rows, size_t columns, uint32_t bytes);
 } rlt_row_loops;
 
 typedef struct rlt_ukernels {
@@ -105,6 +107,11 @@ const rlt_ukernels *rlt_select_ukernels(const char *cap);
 /* What the operating system says of the CPU (on Linux AT_HWCAP), where it alone can tell. The platform layer defines
  * it; a program without one runs on what every CPU of its architecture has. */
 uint64_t rlt_hwcap(void) __attribute__((weak));
+
+/* A build for a few models may have no use for the sums. */
+#ifndef RLT_SUMS
+#define RLT_SUMS(run_s32) run_s32
+#endif
 
 /* The records, one file each. avx512 means F, BW, VL, DQ and VNNI; avx2 means AVX2 and FMA; neon is aarch64's and
  * neon_dot adds dot products of bytes; armv7 means NEON with VFPv4. */

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from single_op import (
+    ISAS,
     Arg,
     OpModel,
     Out,
@@ -346,3 +347,14 @@ REFUSED: list[tuple[str, OpModel, str]] = [
 def test_refusals_say_why(name: str, model: OpModel, words: str) -> None:
     with pytest.raises(RilletError, match=words):
         run(model)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32", "int64", "complex64"])
+def test_transposed_matrices_on_every_isa(dtype: str, rng: np.random.Generator) -> None:
+    """Sizes below, at and beyond the squares that are turned at once."""
+    for shape in [(2, 35, 33), (3, 16, 64), (1, 130, 3), (2, 7, 70), (1, 64, 17)]:
+        x = (rng.standard_normal((*shape, 2)) * 99).astype(dtype)
+        for order in [(0, 2, 1, 3), (3, 0, 2, 1), (2, 1, 0, 3), (3, 2, 1, 0)]:
+            one = single_op("TRANSPOSE", [x, const(order)])
+            for isa in ISAS:
+                np.testing.assert_array_equal(run(one, isa=isa, threads=2), x.transpose(order))
