@@ -32,7 +32,10 @@ THIRD_PARTY_AT_IMPORT = {
     "rillet": {"numpy"},
 }
 # Importers of a package's models import it at the top; the core install never reaches them.
-OF_A_PACKAGE = {"converter/importers/onnx/": {"onnx"}}
+OF_A_PACKAGE = {
+    "converter/importers/onnx/": {"onnx"},
+    "converter/importers/torch/": {"torch"},
+}
 ENTRANCES = ("__init__.py", "model.py")  # which are reached, and import it when a model is read
 DEVICE_SIDE = {"edge_examples/classify_photos.py": {"runtime", "edge_examples"}}
 

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Converts the ATen calls of an exported program into a builder's graph.
+
+What depends on parameters and constants alone is computed by PyTorch itself. Sizes that depend on
+dynamic dimensions are values of rank 0, whose samples the builder knows.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+
+from converter import ir
+from converter.importers.builder import Builder, show_dims
+from converter.importers.forms import basic
+from converter.importers.forms.elementwise import arithmetic, compare
+from converter.importers.no_form import NoForm
+from converter.importers.torch import types
+from converter.importers.torch.context import Context, Rows
+
+_SIZE_OPS = {
+    operator.add: "ADD", operator.sub: "SUB", operator.mul: "MUL", operator.floordiv: "FLOOR_DIV",
+    operator.mod: "FLOOR_MOD",
+}  # fmt: skip
+_SIZE_COMPARISONS = {
+    operator.eq: "EQUAL", operator.ne: "NOT_EQUAL", operator.lt: "LESS", operator.le: "LESS_EQUAL",
+    operator.gt: "GREATER", operator.ge: "GREATER_EQUAL",
+}  # fmt: skip
+_MOST_MADE = 1 << 26  # elements of a constant that comes from nothing: zeros, ranges
+_NOTHING = ("_assert", "sym_constrain_range", "_guards_fn")
+
+
+class GraphImport:
+    """One exported graph on its way into `builder`. `held` are constants by the node's name."""
+
+    def __init__(self, builder: Builder, rows: Rows) -> None:
+        self.builder = builder
+        self.rows = rows
+        self.results: dict[str, Any] = {}  # by node: a value, a list of values, a number
+        self.held: dict[str, Any] = {}  # by node: torch tensors
+        self.lost: set[str] = set()
+        self.obstacles: list[str] = []
+
+    def convert(self, nodes: list[torch.fx.Node]) -> None:
+        """Convert the calls in order. What cannot be goes to `obstacles`, one sentence each."""
+        for node in nodes:
+            if node.op not in ("call_function", "get_attr"):
+                continue
+            self.builder.scope = _place(node)
+            try:
+                self._convert(node)
+            except _Lost:
+                self.lost.add(node.name)
+            except NoForm as error:
+                self.lost.add(node.name)
+                self.obstacles.append(
+                    f"{_name(node)} at '{self.builder.scope}' ({self._seen(node)}) {error}"
+                )
+
+    def resolved(self, item: Any) -> Any:
+        """An argument with values in the place of nodes."""
+        if isinstance(item, torch.fx.Node):
+            return self.result(item)
+        if isinstance(item, list | tuple):
+            return [self.resolved(i) for i in item]
+        return item
+
+    def result(self, node: torch.fx.Node) -> Any:
+        """What stands for a node; constants become values when first asked for."""
+        if node.name in self.lost:
+            raise _Lost
+        if node.name not in self.results:
+            self.results[node.name] = self._constant(node.name, self.held[node.name])
+        return self.results[node.name]
+
+    def _constant(self, name: str, held: Any) -> Any:
+        if isinstance(held, torch.Tensor):
+            return ir.Value.constant(self.builder.unique(name), types.array_of(held))
+        if isinstance(held, list | tuple):
+            return [self._constant(f"{name}_{i}", item) for i, item in enumerate(held)]
+        return held
+
+    # -- one call -----------------------------------------------------------------------------
+
+    def _convert(self, node: torch.fx.Node) -> None:
+        name = _name(node)
+        if any(name.startswith(word) for word in _NOTHING):
+            return
+        if self._fold(node):
+            return
+        if node.target is operator.getitem:
+            source, index = (self.resolved(a) for a in node.args)
+            self.results[node.name] = source[index]
+        elif node.target in _SIZE_OPS or node.target in _SIZE_COMPARISONS:
+            self.results[node.name] = self._size(node)
+        elif name == "sym_size":
+            x, axis = (self.resolved(a) for a in node.args)
+            size = basic.slice_axis(
+                self.builder, basic.shape_of(self.builder, x), 0, axis, axis + 1
+            )
+            value = basic.reshape(self.builder, size, [])
+            self.results[node.name] = self._number(value)
+        elif name in self.rows:
+            found = self.rows[name](Context(self, node, self._arguments(node)))
+            self.results[node.name] = found
+            if isinstance(found, ir.Value):
+                self._rename(node, found)
+        else:
+            raise NoForm(
+                "has no form in TFLite: rewrite the module without it, or export the part before it"
+            )
+
+    def _number(self, value: ir.Value) -> Any:
+        """A size as Python's number where it is fixed."""
+        known = self.builder.known(value)
+        return value if known is None else int(known.reshape(()))
+
+    def _size(self, node: torch.fx.Node) -> Any:
+        left, right = (self.resolved(a) for a in node.args)
+        target: Any = node.target
+        if not isinstance(left, ir.Value) and not isinstance(right, ir.Value):
+            return target(left, right)
+        values = [
+            v if isinstance(v, ir.Value) else self.builder.constant(v, "number", np.int32)
+            for v in (left, right)
+        ]
+        if target in _SIZE_OPS:
+            op = _SIZE_OPS[target]
+            return self._number(arithmetic(self.builder, op, *values))
+        return compare(self.builder, _SIZE_COMPARISONS[target], *values)
+
+    def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
+        target: Any = node.target
+        schema = target._schema
+        found: dict[str, Any] = {}
+        for i, argument in enumerate(schema.arguments):
+            if i < len(node.args):
+                given: Any = node.args[i]
+            elif argument.name in node.kwargs:
+                given = node.kwargs[argument.name]
+            else:
+                given = argument.default_value if argument.has_default_value() else None
+            found[argument.name] = self.resolved(given)
+        return found
+
+    def _fold(self, node: torch.fx.Node) -> bool:
+        """Compute a call on constants with PyTorch; False where an input is not constant."""
+        if node.op == "get_attr" or torch.Tag.nondeterministic_seeded in getattr(
+            node.target, "tags", ()
+        ):
+            return False
+        inputs = node.all_input_nodes
+        target: Any = node.target
+        made = node.meta.get("val")
+        if not all(n.name in self.held for n in inputs):
+            return False
+        if not inputs and not (isinstance(made, torch.Tensor) and made.numel() <= _MOST_MADE):
+            return False
+
+        def actual(n: torch.fx.Node) -> Any:
+            return self.held[n.name]
+
+        args = torch.fx.node.map_arg(node.args, actual)
+        kwargs = torch.fx.node.map_arg(node.kwargs, actual)
+        with torch.no_grad():
+            self.held[node.name] = target(*args, **kwargs)
+        return True
+
+    def _rename(self, node: torch.fx.Node, value: ir.Value) -> None:
+        if value.producer is not None and value.name.startswith(self.builder.scope + "/"):
+            value.name = self.builder.unique(node.name)
+
+    def _seen(self, node: torch.fx.Node) -> str:
+        """The shapes of the call's tensors, for messages."""
+        shapes = []
+        for source in node.all_input_nodes:
+            try:
+                value = self.result(source)
+            except _Lost:
+                value = None
+            known = isinstance(value, ir.Value)
+            shapes.append(show_dims(self.builder.dims(value)) if known else "?")
+        return ", ".join(shapes)
+
+
+class _Lost(Exception):
+    """An input was lost to an obstacle that is in the list already."""
+
+
+def _name(node: torch.fx.Node) -> str:
+    """The op without its overload: "convolution", "add"."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is not None:
+        return str(schema.name).partition("::")[2]
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def _place(node: torch.fx.Node) -> str:
+    """The module that makes the call, and the call: what a reader finds in the source."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return f"{paths[-1]}/{node.name}" if paths else node.name
