@@ -18,13 +18,13 @@ from . import _binding as c
 from ._custom import CustomOps
 from .errors import RilletError
 
-# TensorType -> NumPy's type, or None where NumPy has none. Packed 4-bit integers are shown as int8.
+# TensorType -> NumPy's type, or None where NumPy has none. Packed integers are shown as bytes.
 DTYPES: dict[int, Any] = {
     0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 5: np.bytes_,
     6: np.bool_, 7: np.int16, 8: np.complex64, 9: np.int8, 10: np.float64, 11: np.complex128,
-    12: np.uint64, 15: np.uint32, 16: np.uint16, 17: np.int8, 20: np.uint8,
+    12: np.uint64, 15: np.uint32, 16: np.uint16, 17: np.int8, 19: np.int8,
+    20: np.uint8,
 }  # fmt: skip
-PACKED = (17, 20)  # INT4, UINT4
 
 
 def aligned_block(size: int) -> np.ndarray:

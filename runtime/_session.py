@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import _binding as c
-from ._model import DTYPES, PACKED, Model, aligned_block
+from ._model import DTYPES, Model, aligned_block
+from ._packed import PACKED, pack, unpack
 from ._region import Region
 from .errors import RilletError
 
@@ -294,7 +295,8 @@ class Session:
         with self._guard:
             array = self._array(tensor)
             if array.dtype == np.uint8 and self.info(tensor).type in PACKED:
-                return _unpack(array, self.info(tensor))
+                info = self.info(tensor)
+                return unpack(array, info.type, info.dims[: info.rank])
             return array.copy()
 
     def set(self, tensor: int, value: Any) -> None:
@@ -303,6 +305,8 @@ class Session:
             target, array = self._array(tensor), np.asarray(value)
             if not target.flags.writeable:
                 self._cannot_set(tensor, "it is a constant of the model")
+            if self.info(tensor).type in PACKED:
+                array = self._pack(tensor, array)
             if array.dtype != target.dtype:
                 self._cannot_set(
                     tensor,
@@ -317,6 +321,18 @@ class Session:
                     " what is expected",
                 )
             target[...] = array
+
+    def _pack(self, tensor: int, array: np.ndarray) -> np.ndarray:
+        """The bytes of a packed tensor's values, which come in its shape."""
+        info = self.info(tensor)
+        shape, dtype = tuple(info.dims[: info.rank]), np.dtype(DTYPES[info.type])
+        if array.shape != shape or array.dtype != dtype:
+            found = f"{array.dtype} of shape {list(array.shape)}"
+            self._cannot_set(tensor, f"Got {found}, expected {dtype} of shape {list(shape)}")
+        try:
+            return pack(array, info.type)
+        except ValueError as error:
+            self._cannot_set(tensor, str(error))
 
     def _cannot_set(self, tensor: int, why: str) -> NoReturn:
         name = self.info(tensor).name.decode("utf-8", "replace")
@@ -340,14 +356,3 @@ class Session:
         with self._guard:
             self._refuse_views("reset variables")
             c.call("rlt_reset_variables", self._it)
-
-
-def _unpack(packed: np.ndarray, info: c.TensorInfo) -> np.ndarray:
-    """int8 or uint8 values of the tensor's shape from two to a byte, the low half first."""
-    dtype = DTYPES[info.type]
-    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)
-    shape = tuple(info.dims[: info.rank])
-    values = halves[: int(np.prod(shape, dtype=np.int64))].astype(dtype)
-    if dtype == np.int8:
-        values = np.where(values > 7, values - 16, values).astype(np.int8)
-    return values.reshape(shape)

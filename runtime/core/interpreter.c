@@ -2,6 +2,7 @@
  * rlt_create, rlt_invoke and the calls around them. */
 #include "../simd/ukernels.h"
 #include "internal.h"
+#include "widen.h"
 
 static bool has_slot(const rlt_tensor_def *t) {
   bool is_shape = t->type == RLT_TYPE_INT32 || t->type == RLT_TYPE_INT64 || t->type == RLT_TYPE_BOOL;
@@ -21,7 +22,7 @@ static rlt_frame *lay_out_frame(rlt_bump *b, const rlt_subgraph_def *g) {
   for (int32_t i = 0; i < g->n_nodes; i++) {
     const rlt_node_def *def = &g->nodes[i];
     rlt_tensor **links = rlt_take(b, ((uint64_t)def->n_inputs + (uint64_t)def->n_outputs) * sizeof *links);
-    void *data = rlt_take(b, def->kernel->data_size);
+    void *data = rlt_take(b, rlt_data_bytes(def));
     if (b->base) n[i] = (rlt_node){.def = def, .in = links, .out = links + def->n_inputs, .data = data};
   }
   if (b->base) *f = (rlt_frame){.graph = g, .tensors = t, .nodes = n, .wishes = wishes};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Decodes and verifies one node of the file: its operator, tensors, options and place in the order. */
 #include "internal.h"
+#include "widen.h"
 
 static const _Alignas(RLT_BLOCK_ALIGN) uint8_t nothing[RLT_BLOCK_ALIGN];
 
@@ -136,6 +137,7 @@ static rlt_status find_kernel(rlt_reading *r, rlt_node_def *n) {
   RLT_REQUIRE(r->err, n->version <= n->kernel->max_version, RLT_UNSUPPORTED,
               "it needs version %d of %s, this runtime knows up to %d; update the runtime, or convert for an older one",
               n->version, n->op_name, n->kernel->max_version);
+  if (rlt_is_widened(n)) n->kernel = &rlt_kernel_widen;
   return RLT_OK;
 }
 

@@ -83,14 +83,29 @@ static rlt_status prepare_quantize(rlt_prep *p, rlt_node *n) {
   return RLT_OK;
 }
 
+/* Of a tensor that the file holds as FLOAT16, LiteRT rounds the inverse scale to FLOAT16 for INT8, and adds the zero
+ * point before it rounds for UINT8. */
+static bool is_half(const rlt_node *n) { return n->def->tensors[n->def->inputs[0]].type == RLT_TYPE_FLOAT16; }
+
+static float half_inverse(float inverse) {
+  float half = rlt_f16_to_f32(rlt_f32_to_f16(inverse));
+  return half < __builtin_inff() && half > 0.0f ? half : inverse;
+}
+
+static void half_to_u8(const float *x, uint8_t *y, int64_t n, float inverse, int32_t zero) {
+  for (int64_t i = 0; i < n; i++) y[i] = (uint8_t)rlt_round_clamped(x[i] * inverse + (float)zero, 0.0f, 255.0f);
+}
+
 static void quantize_part(const rlt_loops *loops, const rlt_node *n, int64_t begin, int64_t end) {
   const quantize_data *k = n->data;
   const rlt_tensor *y = n->out[0];
   const float *x = n->in[0]->data;
+  bool half = is_half(n);
   int32_t channel;
   for (int64_t at = begin, count; at < end; at += count) {
     count = stretch(k, at, end, &channel);
     float inverse = 1.0f / rlt_scale(y, channel);
+    if (half && y->type == RLT_TYPE_INT8) inverse = half_inverse(inverse);
     int32_t zero = rlt_zero_point(y, channel);
     float lo = (float)(k->lo - zero), hi = (float)(k->hi - zero);
     switch (y->type) {
@@ -98,7 +113,8 @@ static void quantize_part(const rlt_loops *loops, const rlt_node *n, int64_t beg
         loops->quantize_i8(x + at, (int8_t *)y->data + at, count, inverse, zero, lo, hi);
         break;
       case RLT_TYPE_UINT8:
-        loops->quantize_u8(x + at, (uint8_t *)y->data + at, count, inverse, zero, lo, hi);
+        if (half) half_to_u8(x + at, (uint8_t *)y->data + at, count, inverse, zero);
+        else loops->quantize_u8(x + at, (uint8_t *)y->data + at, count, inverse, zero, lo, hi);
         break;
       default:
         loops->quantize_i16(x + at, (int16_t *)y->data + at, count, inverse, zero, lo, hi);

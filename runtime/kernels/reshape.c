@@ -3,9 +3,13 @@
  * under another shape, in place where the plan allows. */
 #include "move.h"
 
+/* Elements keep their places, so those of less than a byte stay packed. */
+static bool is_packed(int32_t type) { return type == RLT_TYPE_INT4 || type == RLT_TYPE_UINT4 || type == RLT_TYPE_INT2; }
+
 static rlt_status finish(rlt_prep *p, rlt_node *n, int32_t rank, const int32_t *dims) {
   const rlt_tensor *x = n->in[0];
-  RLT_TRY(rlt_check_moved(p, x, n->out[0]));
+  if (is_packed(x->type) && x->type == n->out[0]->type) RLT_TRY(rlt_require_same_quantization(p, x, n->out[0]));
+  else RLT_TRY(rlt_check_moved(p, x, n->out[0]));
   RLT_TRY(rlt_set_shape(p, n->out[0], rank, dims));
   RLT_REQUIRE(p->err, n->out[0]->count == x->count, RLT_BAD_MODEL, "%T cannot become %T: the counts differ", x,
               n->out[0]);

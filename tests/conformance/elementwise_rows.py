@@ -90,7 +90,7 @@ def binary_activation(op, type_, activation):
     )
 
 
-@row("PRELU", ["FLOAT32", "FLOAT16", "INT8q", "UINT8q", "INT16q"])
+@row("PRELU", ANY)
 def prelu(op, type_):
     return of(op, [tensor(type_), tensor(type_, (1, 1, 4), const=True)], out(type_))
 
@@ -100,12 +100,12 @@ def comparison(op, type_):
     return of(op, [tensor(type_), tensor(type_, (3, 4))], out("BOOL"))
 
 
-@row("CAST", [*ANY, *PACKED], [t for t in [*ANY, *PACKED] if not t.endswith("q")])
+@row("CAST", ANY, [t for t in ANY if not t.endswith("q")])
 def cast(op, from_, to):
     return of(op, [tensor(from_, low=0)], out(to))
 
 
-_WIDE = [t for t in ANY if not t.endswith("q") and t != "STRING"]
+_WIDE = [t for t in ANY if t not in PACKED and not t.endswith("q") and t != "STRING"]
 
 
 @row("BITCAST", _WIDE, _WIDE)
@@ -123,12 +123,12 @@ def bitcast(op, from_, to):
     return of(op, [x], out(to, shape=shape))
 
 
-@row("BUCKETIZE", NUMBERS)
+@row("BUCKETIZE", ANY)
 def bucketize(op, type_):
     return of(op, [tensor(type_)], out("INT32"), boundaries=np.float32([-1, 0, 2.5]))
 
 
-@row("QUANTIZE", [*NUMBERS], [*QUANTIZED, "INT4q"])
+@row("QUANTIZE", [*NUMBERS], [*QUANTIZED, "INT4q", "UINT4q", "INT2q", "FLOAT32", "FLOAT16"])
 def quantize(op, from_, to):
     more = {"scale": 0.07} if from_ == to else {}
     return of(op, [tensor(from_)], out(to, **more))

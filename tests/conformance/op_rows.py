@@ -7,9 +7,11 @@ one combination, named by its types: ``"FLOAT32 INT8q"``.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,23 +24,23 @@ QUANTIZED = ["INT8q", "UINT8q", "INT16q", "INT32q"]
 INTEGERS = ["INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64"]
 NUMBERS = [*REALS, *INTEGERS, *QUANTIZED]
 COMPLEX = ["COMPLEX64", "COMPLEX128"]
-ANY = [*NUMBERS, "BOOL", "STRING", *COMPLEX]
 # These live in constants only: the interpreters take no such arrays.
-PACKED = ["INT4", "INT4q", "UINT4", "INT2", "BFLOAT16"]
+PACKED = ["INT4", "INT4q", "UINT4", "UINT4q", "INT2", "INT2q", "BFLOAT16"]
+ANY = [*NUMBERS, "BOOL", "STRING", *COMPLEX, *PACKED]
 INDICES = ["INT32", "INT64"]
 
 _SCALES = {"INT8": (0.05, 3), "UINT8": (0.05, 131), "INT16": (1 / 2048, 0), "INT32": (1e-3, 0)}
-_SCALES["INT4"] = (0.1, 0)
+_SCALES.update(INT4=(0.1, 0), UINT4=(0.1, 0), INT2=(0.5, 0))
 
 Build = Callable[..., OpModel]
-ROWS: list[tuple[str, tuple[Sequence[str], ...], Build]] = []
+ROWS: list[tuple[str, tuple[tuple[str, ...], ...], Build]] = []
 
 
 def row(ops: str, *types: Sequence[str]) -> Callable[[Build], Build]:
     """Registers a builder ``(op, *types) -> OpModel`` for every combination of `types`."""
 
     def register(build: Build) -> Build:
-        ROWS.extend((op, types, build) for op in ops.split())
+        ROWS.extend((op, tuple(map(tuple, types)), build) for op in ops.split())
         return build
 
     return register
@@ -48,7 +50,33 @@ def cases() -> Iterator[tuple[str, str, Callable[[], OpModel]]]:
     """Every (operator, types, builder without arguments), sorted by operator as rows came."""
     for op, types, build in ROWS:
         for chosen in itertools.product(*types):
-            yield op, " ".join(chosen) or "-", lambda b=build, o=op, c=chosen: b(o, *c)
+            yield (
+                op,
+                " ".join(chosen) or "-",
+                lambda b=build, o=op, t=types, c=chosen: _built(b, o, t, c),
+            )
+
+
+_fallback: list[tuple[int, ...]] = []  # shapes of outputs that this runtime does not tell
+
+
+def _built(build: Build, op: str, types: Any, chosen: tuple[str, ...]) -> OpModel:
+    """The model of one case. Where this runtime refuses it, its outputs are declared with the
+    shapes they have for other types: LiteRT's delegate takes no others."""
+    model = build(op, *chosen)
+    if model.shapes:
+        return model
+    _fallback[:] = _shapes_of_row(build, op, types)
+    try:
+        return build(op, *chosen)
+    finally:
+        _fallback.clear()
+
+
+@functools.cache
+def _shapes_of_row(build: Build, op: str, types: Any) -> list[tuple[int, ...]]:
+    models = (build(op, *chosen) for chosen in itertools.product(*types))
+    return next((model.shapes for model in models if model.shapes), [])
 
 
 def plain(type_: str) -> str:
@@ -113,4 +141,7 @@ def out(type_: str, **how: Any) -> Out:
 
 def of(op: str, args: Sequence[Arg | None], outs: Out | Sequence[Out], **options: Any) -> OpModel:
     """The model."""
+    outs = [outs] if isinstance(outs, Out) else list(outs)
+    for i, shape in enumerate(_fallback[: len(outs)]):
+        outs[i] = replace(outs[i], shape=outs[i].shape or shape)
     return single_op(op, args, outs, **options)

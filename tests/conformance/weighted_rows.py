@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import numpy as np
-from conformance.op_rows import ANY, given, of, out, row, tensor
+from conformance.op_rows import ANY, REALS, given, of, out, row, tensor
 
 ACTIVATIONS = ["FLOAT32", "FLOAT16", "INT8q", "UINT8q", "INT16q"]
-WEIGHTS = ["FLOAT32", "FLOAT16", "INT8q", "UINT8q", "INT16q", "INT4q"]
-BIASES = ["FLOAT32", "INT32q", "INT64", "none"]
+WEIGHTS = ["FLOAT32", "FLOAT16", "INT8q", "UINT8q", "INT16q", "INT4q", "INT2q", "UINT4q"]
+BIASES = ["FLOAT32", "FLOAT16", "INT32q", "INT64", "none"]
 _WINDOW = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 
 
 def _weights(type_, shape, axis, channels):
     """Constant weights; symmetric per channel but for UINT8."""
-    if type_ in ("INT8q", "INT16q", "INT4q"):
+    if type_ in ("INT8q", "INT16q", "INT4q", "INT2q"):
         scale = np.linspace(0.02, 0.05, channels) if axis is not None else 0.03
         return tensor(type_, shape, const=True, scale=scale, zero=0, axis=axis or 0)
     return tensor(type_, shape, const=True)
@@ -23,7 +23,7 @@ def _weights(type_, shape, axis, channels):
 def _bias(type_, channels, x, w):
     if type_ == "none":
         return []
-    if type_ == "FLOAT32":
+    if type_ in ("FLOAT32", "FLOAT16"):
         return [tensor(type_, (channels,), const=True)]
     scale = np.float32(x.scale or 1) * np.float32(w.scale if w.scale is not None else 1)
     return [tensor(type_, (channels,), const=True, low=-300, high=300, scale=scale, zero=0)]
@@ -138,9 +138,9 @@ def resize(op, type_):
     return of(op, [tensor(type_, (1, 3, 4, 2)), given("INT32", [5, 6])], out(type_), **options)
 
 
-@row("EMBEDDING_LOOKUP", ["INT32", "INT64"], [*ANY, "INT4q"])
+@row("EMBEDDING_LOOKUP", ["INT32", "INT64"], ANY)
 def embedding_lookup(op, index, type_):
-    to = "FLOAT32" if type_ == "INT4q" else type_
+    to = "FLOAT32" if type_ in ("INT4q", "INT2q", "UINT4q") else type_
     table = tensor(type_, (4, 6), const=True)
     return of(op, [given(index, [2, 0], const=False), table], out(to))
 
@@ -163,7 +163,7 @@ def embedding_lookup_sparse(op, type_, combiner):
     return of(op, args, out(type_), combiner=combiner)
 
 
-@row("RFFT2D", ["FLOAT32", "FLOAT64"])
+@row("RFFT2D", REALS)
 def rfft2d(op, type_):
     return of(op, [tensor(type_, (2, 4, 8)), given("INT32", [4, 8])], out("COMPLEX64"))
 
