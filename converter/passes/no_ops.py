@@ -43,8 +43,8 @@ def _reshape(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def _transpose(graph: ir.Graph, node: ir.Node) -> bool:
-    x, perm = node.inputs[0], _permutation(node)
+def merge_transpose(graph: ir.Graph, node: ir.Node) -> bool:
+    x, perm = node.inputs[0], permutation(node)
     if x is None or perm is None:
         return False
     if np.array_equal(perm, np.arange(perm.size)) and same_type(x, node.outputs[0]):
@@ -52,7 +52,7 @@ def _transpose(graph: ir.Graph, node: ir.Node) -> bool:
     before = x.producer
     if before is None or before.op != "TRANSPOSE":
         return False
-    source, first = before.inputs[0], _permutation(before)
+    source, first = before.inputs[0], permutation(before)
     if source is None or first is None or first.size != perm.size or not same_type(source, x):
         return False
     node.set_input(0, source)
@@ -60,7 +60,7 @@ def _transpose(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def _permutation(node: ir.Node) -> np.ndarray | None:
+def permutation(node: ir.Node) -> np.ndarray | None:
     """The constant order of axes of a TRANSPOSE; None if it is computed or no permutation."""
     x, perm = node.inputs
     if x is None or perm is None or perm.data is None or perm.data.ndim != 1:
@@ -137,5 +137,5 @@ ROWS: dict[str, Row] = {
     "SELECT_V2": _select,
     "SLICE": _slice,
     "SQUEEZE": _keeps_everything,
-    "TRANSPOSE": _transpose,
+    "TRANSPOSE": merge_transpose,
 }
