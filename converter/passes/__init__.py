@@ -13,6 +13,7 @@ from converter.errors import ConversionError
 from converter.passes.affine import fold_affine, fuse_bias
 from converter.passes.constants import fold_constants
 from converter.passes.dead_code import merge_equal_nodes, remove_dead_code
+from converter.passes.functions import recognize_functions
 from converter.passes.fusion import fuse_activations, fuse_padding, recognize_activations
 from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
@@ -25,6 +26,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     fold_constants,
     remove_no_ops,
     move_transposes,
+    recognize_functions,
     fold_affine,
     fuse_bias,
     recognize_activations,
