@@ -7,8 +7,23 @@
 
 /* ---- at open ---- */
 
+static rlt_status check_called(rlt_reading *r, int32_t subgraph) {
+  RLT_REQUIRE(r->err, subgraph >= 0 && subgraph < r->n_subgraphs, RLT_BAD_MODEL,
+              "it runs subgraph %d, the model has %d", subgraph, r->n_subgraphs);
+  return RLT_OK;
+}
+
+static rlt_status read_branches(rlt_reading *r, rlt_node_def *n) {
+  bool read = rlt_fb_vector(&n->options, RLT_SLOT_StablehloCaseOptions_branch_subgraph_indices, 4, &n->branches);
+  RLT_REQUIRE(r->err, read && n->branches.count > 0 && n->branches.count <= RLT_MAX_SUBGRAPHS, RLT_BAD_MODEL,
+              "it names no branches, or more than a model can have subgraphs");
+  for (uint32_t i = 0; i < n->branches.count; i++) RLT_TRY(check_called(r, rlt_vec_i32(&n->branches, i)));
+  return RLT_OK;
+}
+
 rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n) {
   const rlt_table *o = &n->options;
+  n->body = RLT_BODY_NONE;
   n->calls[0] = n->calls[1] = -1;
   switch (n->op) {
     case RLT_OP_IF:
@@ -25,13 +40,38 @@ rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n) {
     case RLT_OP_STABLEHLO_COMPOSITE:
       n->calls[0] = rlt_fb_i32(o, RLT_SLOT_StableHLOCompositeOptions_decomposition_subgraph_index, 0);
       break;
+    case RLT_OP_STABLEHLO_CASE:
+      return read_branches(r, n);
     default:
       return RLT_OK;
   }
-  for (int i = 0; i < 2; i++) {
-    bool two = n->op == RLT_OP_IF || n->op == RLT_OP_WHILE;
-    RLT_REQUIRE(r->err, (i == 1 && !two) || (n->calls[i] >= 0 && n->calls[i] < r->n_subgraphs), RLT_BAD_MODEL,
-                "it runs subgraph %d, the model has %d", n->calls[i], r->n_subgraphs);
+  bool two = n->op == RLT_OP_IF || n->op == RLT_OP_WHILE;
+  for (int i = 0; i < (two ? 2 : 1); i++) RLT_TRY(check_called(r, n->calls[i]));
+  return RLT_OK;
+}
+
+/* What a subgraph of two inputs and one output makes of them. */
+static int32_t body_of(const rlt_subgraph_def *g) {
+  if (g->n_inputs != 2 || g->n_outputs != 1 || g->n_nodes > 1) return RLT_BODY_OTHER;
+  if (g->n_nodes == 0) return g->outputs[0] == g->inputs[1] ? RLT_BODY_SECOND : RLT_BODY_OTHER;
+  const rlt_node_def *n = &g->nodes[0];
+  if (n->n_inputs != 2 || n->n_outputs != 1 || n->outputs[0] != g->outputs[0]) return RLT_BODY_OTHER;
+  bool straight = n->inputs[0] == g->inputs[0] && n->inputs[1] == g->inputs[1];
+  bool crossed = n->inputs[0] == g->inputs[1] && n->inputs[1] == g->inputs[0];
+  return straight || crossed ? n->op : RLT_BODY_OTHER;
+}
+
+static rlt_status read_bodies(rlt_reading *r, const rlt_model *m) {
+  for (int32_t g = 0; g < m->n_subgraphs; g++) {
+    for (int32_t i = 0; i < m->subgraphs[g].n_nodes; i++) {
+      rlt_node_def *n = &m->subgraphs[g].nodes[i];
+      int slot = RLT_SLOT_StablehloScatterOptions_update_computation_subgraph_index;
+      if (n->op == RLT_OP_STABLEHLO_REDUCE_WINDOW) slot = RLT_SLOT_StablehloReduceWindowOptions_body_subgraph_index;
+      else if (n->op != RLT_OP_STABLEHLO_SCATTER) continue;
+      int32_t body = rlt_fb_i32(&n->options, slot, 0);
+      if (check_called(r, body) != RLT_OK) return rlt_at_node(r->err, &m->subgraphs[g], g, i);
+      n->body = body_of(&m->subgraphs[body]);
+    }
   }
   return RLT_OK;
 }
@@ -40,10 +80,13 @@ rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n) {
 rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m) {
   int32_t *waiting = m->call_order;
   int32_t done = 0, found = 0;
+  RLT_TRY(read_bodies(r, m));
   for (int32_t g = 0; g < m->n_subgraphs; g++)
     for (int32_t i = 0; i < m->subgraphs[g].n_nodes; i++)
-      for (int k = 0; k < 2; k++)
-        if (m->subgraphs[g].nodes[i].calls[k] >= 0) m->subgraphs[m->subgraphs[g].nodes[i].calls[k]].callers++;
+      for (int32_t k = 0; k < rlt_call_count(&m->subgraphs[g].nodes[i]); k++) {
+        int32_t called = rlt_called(&m->subgraphs[g].nodes[i], k);
+        if (called >= 0) m->subgraphs[called].callers++;
+      }
   for (int32_t g = 0; g < m->n_subgraphs; g++)
     if (m->subgraphs[g].callers == 0) waiting[found++] = g;
   for (; done < found; done++) {
@@ -51,11 +94,12 @@ rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m) {
     RLT_REQUIRE(r->err, g->depth < RLT_MAX_CALL_DEPTH, RLT_LIMIT, "calls of subgraphs are nested more than %d deep",
                 (int32_t)RLT_MAX_CALL_DEPTH);
     for (int32_t i = 0; i < g->n_nodes; i++) {
-      for (int k = 0; k < 2; k++) {
-        if (g->nodes[i].calls[k] < 0) continue;
-        rlt_subgraph_def *callee = &m->subgraphs[g->nodes[i].calls[k]];
+      for (int32_t k = 0; k < rlt_call_count(&g->nodes[i]); k++) {
+        int32_t called = rlt_called(&g->nodes[i], k);
+        if (called < 0) continue;
+        rlt_subgraph_def *callee = &m->subgraphs[called];
         if (callee->depth <= g->depth) callee->depth = g->depth + 1;
-        if (--callee->callers == 0) waiting[found++] = g->nodes[i].calls[k];
+        if (--callee->callers == 0) waiting[found++] = called;
       }
     }
   }
@@ -70,8 +114,8 @@ void rlt_find_reached(const rlt_model *m, int32_t from, bool *reached) {
   for (int32_t i = 0; i < m->n_subgraphs; i++) { /* callers first */
     const rlt_subgraph_def *g = &m->subgraphs[m->call_order[i]];
     for (int32_t k = 0; reached[m->call_order[i]] && k < g->n_nodes; k++) {
-      if (g->nodes[k].calls[0] >= 0) reached[g->nodes[k].calls[0]] = true;
-      if (g->nodes[k].calls[1] >= 0) reached[g->nodes[k].calls[1]] = true;
+      for (int32_t c = 0; c < rlt_call_count(&g->nodes[k]); c++)
+        if (rlt_called(&g->nodes[k], c) >= 0) reached[rlt_called(&g->nodes[k], c)] = true;
     }
   }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operators that run subgraphs: IF, WHILE, CALL_ONCE and STABLEHLO_COMPOSITE. */
+ * Operators that run subgraphs: IF, STABLEHLO_CASE, WHILE, CALL_ONCE and STABLEHLO_COMPOSITE. */
 #include "internal.h"
 
 /* ---- what they share ---- */
@@ -60,31 +60,59 @@ static rlt_status read_condition(const rlt_run *r, const rlt_tensor *t, bool *va
   return RLT_OK;
 }
 
-/* ---- IF: the first input chooses, the others go to the branch ---- */
+/* ---- IF and STABLEHLO_CASE: the first input chooses, the others go to the branch ---- */
 
-static rlt_status prepare_if(rlt_prep *p, rlt_node *n) {
-  int32_t count = n->def->n_inputs - 1;
-  RLT_REQUIRE(p->err, count >= 0 && n->in[0], RLT_BAD_MODEL, "it has no condition");
-  RLT_TRY(check_condition(p, n->in[0]));
-  for (int k = 0; k < 2; k++) {
-    RLT_TRY(rlt_prepare_call(p, n, n->def->calls[k], n->in + 1, count));
-    RLT_TRY(check_results(p, n, n->def->calls[k]));
+/* An output has the shape that all branches give it, or one that only run tells. */
+static rlt_status prepare_branches(rlt_prep *p, rlt_node *n) {
+  int32_t branches = rlt_call_count(n->def);
+  for (int32_t k = 0; k < branches; k++) {
+    RLT_TRY(rlt_prepare_call(p, n, rlt_called(n->def, k), n->in + 1, n->def->n_inputs - 1));
+    RLT_TRY(check_results(p, n, rlt_called(n->def, k)));
   }
   for (int32_t i = 0; i < n->def->n_outputs; i++) {
-    const rlt_tensor *no = rlt_call_output(p->frame, n->def->calls[1], i);
-    RLT_TRY(shape_result(p, n, n->def->calls[0], i));
-    if (no->extent != RLT_STATIC || !same_shape(n->out[i], no)) rlt_open_shape(n->out[i]);
+    bool same = true;
+    RLT_TRY(shape_result(p, n, rlt_called(n->def, 0), i));
+    for (int32_t k = 1; k < branches; k++) {
+      const rlt_tensor *other = rlt_call_output(p->frame, rlt_called(n->def, k), i);
+      same = same && other->extent == RLT_STATIC && same_shape(n->out[i], other);
+    }
+    if (!same) rlt_open_shape(n->out[i]);
   }
   return RLT_OK;
+}
+
+static rlt_status run_branch(const rlt_run *r, const rlt_node *n, int32_t branch) {
+  RLT_TRY(rlt_call(r, n, branch, n->in + 1, n->def->n_inputs - 1));
+  return copy_results(r, n, branch);
+}
+
+static rlt_status prepare_if(rlt_prep *p, rlt_node *n) {
+  RLT_REQUIRE(p->err, n->def->n_inputs >= 1 && n->in[0], RLT_BAD_MODEL, "it has no condition");
+  RLT_TRY(check_condition(p, n->in[0]));
+  return prepare_branches(p, n);
 }
 
 static rlt_status run_if(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   (void)first, (void)last;
   bool yes = false;
   RLT_TRY(read_condition(r, n->in[0], &yes));
-  int32_t branch = n->def->calls[yes ? 0 : 1];
-  RLT_TRY(rlt_call(r, n, branch, n->in + 1, n->def->n_inputs - 1));
-  return copy_results(r, n, branch);
+  return run_branch(r, n, n->def->calls[yes ? 0 : 1]);
+}
+
+static rlt_status prepare_case(rlt_prep *p, rlt_node *n) {
+  RLT_REQUIRE(p->err, n->def->n_inputs >= 1 && n->in[0], RLT_BAD_MODEL, "it has no index");
+  const rlt_tensor *index = n->in[0];
+  bool fits = index->type == RLT_TYPE_INT32 && (index->extent != RLT_STATIC || index->count == 1);
+  RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "%T: the index must be one INT32", index);
+  return prepare_branches(p, n);
+}
+
+/* An index that no branch has chooses the last. */
+static rlt_status run_case(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  RLT_REQUIRE(r->err, n->in[0]->count == 1, RLT_BAD_VALUE, "%T: the index must be one value", n->in[0]);
+  int32_t index = *(const int32_t *)n->in[0]->data, branches = rlt_call_count(n->def);
+  return run_branch(r, n, rlt_called(n->def, index >= 0 && index < branches ? index : branches - 1));
 }
 
 /* ---- WHILE: the outputs hold the values from turn to turn ---- */
@@ -156,6 +184,7 @@ static rlt_status run_composite(const rlt_run *r, const rlt_node *n, int32_t fir
 }
 
 const rlt_kernel rlt_kernel_if = {"IF", 0, 1, true, prepare_if, NULL, run_if};
+const rlt_kernel rlt_kernel_stablehlo_case = {"STABLEHLO_CASE", 0, 1, true, prepare_case, NULL, run_case};
 const rlt_kernel rlt_kernel_while = {"WHILE", 0, 1, true, prepare_while, NULL, run_while};
 const rlt_kernel rlt_kernel_call_once = {"CALL_ONCE", 0, 1, true, prepare_call_once, NULL, run_call_once};
 const rlt_kernel rlt_kernel_composite = {"STABLEHLO_COMPOSITE", 0, 1, true, prepare_composite, NULL, run_composite};

@@ -48,9 +48,22 @@ typedef struct rlt_node_def {
   rlt_vector intermediates; /* tensor indices, verified; -1: left out. See rlt_intermediate */
   const rlt_tensor_def *tensors; /* of the subgraph */
   int32_t calls[2];              /* subgraphs it runs; -1: none. Verified to exist and never to lead back */
+  rlt_vector branches;           /* the same of an operator that chooses one of many; absent: calls has them */
+  int32_t body;                  /* of one that names a subgraph and does not run it: the only operator in there, which
+                                    takes its two inputs; RLT_BODY_SECOND: it gives back its second input */
   const rlt_custom_op *custom;   /* the caller's own operator; NULL: a kernel of this build */
   rlt_bytes custom_options;      /* of a custom operator, as the file has them: often a map (core/flexbuffer.h) */
 } rlt_node_def;
+
+/* How many subgraphs a node may run, and the i-th; -1: none. */
+static inline int32_t rlt_call_count(const rlt_node_def *n) {
+  return n->branches.count ? (int32_t)n->branches.count : 2;
+}
+static inline int32_t rlt_called(const rlt_node_def *n, int32_t i) {
+  return n->branches.count ? rlt_vec_i32(&n->branches, (uint32_t)i) : n->calls[i];
+}
+enum { RLT_FORMER_BYTES = 32 };
+enum { RLT_BODY_NONE = -1, RLT_BODY_SECOND = -2, RLT_BODY_OTHER = -3 }; /* of rlt_node_def.body */
 
 /* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
 
@@ -108,6 +121,8 @@ typedef struct rlt_node {
   int32_t tiles;          /* >= 1; how the work is cut, never dependent on the thread count */
   uint32_t packed_inputs; /* bit i: run does not read in[i], because pack has put it into packed */
   int32_t in_place;       /* output 0 may share the memory of this input; -1: may not */
+  const void *former;     /* while it is prepared in the middle of invoke: the first RLT_FORMER_BYTES of data as they
+                             were before, for what goes on from run to run; else NULL */
   /* the core's */
   rlt_when when;
   uint64_t bound_packed; /* packed_bytes as rlt_bind found them */

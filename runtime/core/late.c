@@ -28,8 +28,13 @@ static rlt_status prepare_again(rlt_prep *p, rlt_node *n) {
     n->out[i]->by_run = false;
     n->out[i]->data = NULL; /* it may be smaller than what the shape will say, should this fail half-way */
   }
+  uint8_t former[RLT_FORMER_BYTES] = {0};
+  uint64_t size = n->def->kernel->data_size;
+  __builtin_memcpy(former, n->data, (size_t)(size < sizeof former ? size : sizeof former));
   rlt_reset_node(n);
+  n->former = former;
   rlt_status status = n->def->kernel->prepare(p, n);
+  n->former = NULL;
   n->when = RLT_LATE;
   n->in_place = -1;
   n->scratch_offset = before.scratch_offset;

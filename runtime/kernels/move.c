@@ -88,3 +88,19 @@ rlt_status rlt_zero_element(rlt_prep *p, const rlt_tensor *y, uint8_t *zero) {
   if (y->type == RLT_TYPE_INT32) __builtin_memcpy(zero, &value, 4);
   return RLT_OK;
 }
+
+rlt_status rlt_option_dims(rlt_prep *p, const rlt_node *n, int slot, int32_t limit, bool ascending, int32_t *dims,
+                           int32_t *count) {
+  rlt_vector v = {0};
+  bool read = rlt_fb_vector(&n->def->options, slot, 8, &v) && v.count <= (uint32_t)limit;
+  RLT_REQUIRE(p->err, read, RLT_BAD_MODEL, "an option lists more dimensions than the %d there are", limit);
+  *count = (int32_t)v.count;
+  for (int32_t i = 0; i < *count; i++) {
+    int64_t d = rlt_vec_i64(&v, (uint32_t)i);
+    bool fits = d >= 0 && d < limit && (!ascending || i == 0 || d > dims[i - 1]);
+    for (int32_t j = 0; j < i && fits; j++) fits = dims[j] != d;
+    RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "an option lists a dimension twice, out of order or beyond %d", limit);
+    dims[i] = (int32_t)d;
+  }
+  return RLT_OK;
+}

@@ -36,4 +36,14 @@ void rlt_repeat(void *to, const void *element, uint32_t bytes, int64_t count);
 /* Zero as the tensor's type and scale write it, into 16 zeroed bytes. UNSUPPORTED if it has several scales. */
 rlt_status rlt_zero_element(rlt_prep *p, const rlt_tensor *y, uint8_t *zero);
 
+/* Dimensions that an option lists, distinct and below `limit` (at most RLT_MAX_RANK); ascending where asked. */
+rlt_status rlt_option_dims(rlt_prep *p, const rlt_node *n, int slot, int32_t limit, bool ascending, int32_t *dims,
+                           int32_t *count);
+static inline bool rlt_contains(const int32_t *dims, int32_t count, int32_t d) {
+  for (int32_t i = 0; i < count; i++) {
+    if (dims[i] == d) return true;
+  }
+  return false;
+}
+
 #endif

@@ -5,7 +5,9 @@
 
 typedef struct philox {
   uint32_t counter[4], key[2];
+  bool is_seeded;
 } philox;
+_Static_assert(sizeof(philox) <= RLT_FORMER_BYTES, "prepare finds it again in the middle of invoke");
 
 static void philox_block(const uint32_t *counter, const uint32_t *key, uint32_t *out) {
   uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k[2] = {key[0], key[1]};
@@ -39,11 +41,16 @@ static double unit_f64(uint32_t high, uint32_t low) {
   return rlt_bits_f64(((uint64_t)(high & 0xfffffu) << 32 | low) | 0x3ff0000000000000u) - 1.0;
 }
 
-/* The node's data is its generator; it goes on from run to run. Of a seed the low 32 bits count: so does LiteRT. */
+/* The node's data is its generator; it goes on from run to run, also where prepare comes between two of them. Of a seed
+ * the low 32 bits count: so does LiteRT. */
 static void seed(philox *g, const rlt_node *n) {
+  if (n->former && ((const philox *)n->former)->is_seeded) {
+    *g = *(const philox *)n->former;
+    return;
+  }
   uint64_t a = (uint64_t)(int32_t)rlt_fb_i64(&n->def->options, RLT_SLOT_RandomOptions_seed, 0);
   uint64_t b = (uint64_t)(int32_t)rlt_fb_i64(&n->def->options, RLT_SLOT_RandomOptions_seed2, 0);
-  *g = (philox){{0, 0, (uint32_t)b, (uint32_t)(b >> 32)}, {(uint32_t)a, (uint32_t)(a >> 32)}};
+  *g = (philox){{0, 0, (uint32_t)b, (uint32_t)(b >> 32)}, {(uint32_t)a, (uint32_t)(a >> 32)}, true};
 }
 
 /* ---- RANDOM_UNIFORM, RANDOM_STANDARD_NORMAL ---- */
@@ -55,7 +62,7 @@ static rlt_status prepare_random(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_type(p, n->in[0], RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64), "INT32 or INT64"));
   RLT_REQUIRE(p->err, n->in[0]->count <= RLT_MAX_RANK, RLT_BAD_MODEL, "%T has more values than dimensions", n->in[0]);
   seed(n->data, n);
-  if (n->in[0]->count > 0 && !rlt_const_data(n->in[0])) { /* to prepare anew would start the numbers again */
+  if (n->in[0]->count > 0 && !rlt_const_data(n->in[0])) { /* run tells */
     rlt_open_shape(n->out[0]);
     return RLT_OK;
   }

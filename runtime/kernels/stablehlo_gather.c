@@ -12,30 +12,6 @@ typedef struct hlo_gather_data {
   int64_t vector_step;               /* between the numbers of an index */
 } hlo_gather_data;
 
-/* Dimensions listed in an option: ascending where asked, distinct and below `limit`. */
-static rlt_status read_dims(rlt_prep *p, const rlt_node *n, int slot, int32_t limit, bool ascending, int32_t *dims,
-                            int32_t *count) {
-  rlt_vector v = {0};
-  bool read = rlt_fb_vector(&n->def->options, slot, 8, &v) && v.count <= (uint32_t)limit;
-  RLT_REQUIRE(p->err, read, RLT_BAD_MODEL, "an option lists more dimensions than the %d there are", limit);
-  *count = (int32_t)v.count;
-  for (int32_t i = 0; i < *count; i++) {
-    int64_t d = rlt_vec_i64(&v, (uint32_t)i);
-    bool fits = d >= 0 && d < limit && (!ascending || i == 0 || d > dims[i - 1]);
-    for (int32_t j = 0; j < i && fits; j++) fits = dims[j] != d;
-    RLT_REQUIRE(p->err, fits, RLT_BAD_MODEL, "an option lists a dimension twice, out of order or beyond %d", limit);
-    dims[i] = (int32_t)d;
-  }
-  return RLT_OK;
-}
-
-static bool contains(const int32_t *dims, int32_t count, int32_t d) {
-  for (int32_t i = 0; i < count; i++) {
-    if (dims[i] == d) return true;
-  }
-  return false;
-}
-
 static rlt_status read_sizes(rlt_prep *p, const rlt_node *n) {
   hlo_gather_data *k = n->data;
   const rlt_tensor *x = n->in[0];
@@ -59,9 +35,9 @@ static rlt_status set_output(rlt_prep *p, rlt_node *n) {
   const rlt_tensor *x = n->in[0], *indices = n->in[1];
   int32_t collapsed[RLT_MAX_RANK], collapsed_count, offset[RLT_MAX_RANK], offsets, dims[RLT_MAX_RANK];
   int64_t step[RLT_MAX_RANK];
-  RLT_TRY(read_dims(p, n, RLT_SLOT_StablehloGatherOptions_collapsed_slice_dims, x->rank, true, collapsed,
-                    &collapsed_count));
-  RLT_TRY(read_dims(p, n, RLT_SLOT_StablehloGatherOptions_offset_dims, RLT_MAX_RANK, true, offset, &offsets));
+  RLT_TRY(rlt_option_dims(p, n, RLT_SLOT_StablehloGatherOptions_collapsed_slice_dims, x->rank, true, collapsed,
+                          &collapsed_count));
+  RLT_TRY(rlt_option_dims(p, n, RLT_SLOT_StablehloGatherOptions_offset_dims, RLT_MAX_RANK, true, offset, &offsets));
   int32_t batches = indices->rank - (k->vector_dim < indices->rank), rank = batches + offsets;
   RLT_REQUIRE(p->err, offsets == x->rank - collapsed_count && rank <= RLT_MAX_RANK, RLT_BAD_MODEL,
               "%d offset_dims and %d collapsed_slice_dims do not make up the dimensions of %T", offsets,
@@ -76,8 +52,8 @@ static rlt_status set_output(rlt_prep *p, rlt_node *n) {
   for (int32_t d = 0; d < rank; d++) {
     k->offset_from[d] = -1;
     k->batch_step[d] = 0;
-    if (contains(offset, offsets, d)) {
-      while (contains(collapsed, collapsed_count, from)) from++;
+    if (rlt_contains(offset, offsets, d)) {
+      while (rlt_contains(collapsed, collapsed_count, from)) from++;
       k->offset_from[d] = from;
       dims[d] = k->sizes[from++];
     } else {
@@ -101,7 +77,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
               "index_vector_dim is no dimension of %T", indices);
   k->vector_dim = (int32_t)vector_dim;
   RLT_TRY(read_sizes(p, n));
-  RLT_TRY(read_dims(p, n, RLT_SLOT_StablehloGatherOptions_start_index_map, x->rank, false, k->dim_of, &k->named));
+  RLT_TRY(rlt_option_dims(p, n, RLT_SLOT_StablehloGatherOptions_start_index_map, x->rank, false, k->dim_of, &k->named));
   int32_t numbers = k->vector_dim < indices->rank ? indices->dims[k->vector_dim] : 1;
   RLT_REQUIRE(p->err, k->named == numbers, RLT_BAD_MODEL, "start_index_map names %d dimensions, %T holds %d", k->named,
               indices, numbers);

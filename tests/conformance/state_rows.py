@@ -6,7 +6,7 @@ from __future__ import annotations
 from unittest import mock
 
 import numpy as np
-from conformance.op_rows import ANY, of, out, row, tensor, values
+from conformance.op_rows import ANY, INDICES, PACKED, given, of, out, row, tensor, values
 from single_op import Arg, OpModel
 
 from converter import ir, write_tflite
@@ -274,6 +274,60 @@ def composite(op, type_):
     main.add_node(op, [x], [y], options)
     main.outputs = [y]
     return _model([main, _branch("inner", "RESHAPE", arg)], [arg.value], op)
+
+
+def _body(op: str, type_: str) -> ir.Graph:
+    """What a STABLEHLO_ operator does with two numbers."""
+    graph = ir.Graph("body")
+    a, b = (graph.add_input(name, type_, ()) for name in "ab")
+    y = ir.Value("c", type_, ())
+    graph.add_node(op, [a, b], [y])
+    graph.outputs = [y]
+    return graph
+
+
+def _with_body(op, inputs, shape, body, **options):
+    main = ir.Graph("main")
+    values = [_fed(main, f"x{i}", arg) for i, arg in enumerate(inputs)]
+    y = ir.Value("y", inputs[0].type, shape, quant=values[0].quant)
+    main.add_node(op, values, [y], options)
+    main.outputs = [y]
+    return _model([main, _body(body, inputs[0].type)], [arg.value for arg in inputs], op)
+
+
+_BODIES = ["ADD", "MULTIPLY", "MAXIMUM", "MINIMUM"]
+_WHOLE = [type_ for type_ in ANY if type_ not in PACKED]
+
+
+@row("STABLEHLO_SCATTER", _WHOLE, INDICES, _BODIES)
+def scatter_body(op, type_, index, body):
+    args = [tensor(type_, (4, 3)), given(index, [[2], [0], [2]]), tensor(type_, (3, 3))]
+    named = {"update_window_dims": [1], "inserted_window_dims": [0]}
+    named |= {"scatter_dims_to_operand_dims": [0]}
+    options = {name: np.int64(dims) for name, dims in named.items()}
+    options |= {"index_vector_dim": 1, "update_computation_subgraph_index": 1}
+    return _with_body(op, args, (4, 3), f"STABLEHLO_{body}", **options)
+
+
+@row("STABLEHLO_REDUCE_WINDOW", _WHOLE, _BODIES)
+def reduce_window_body(op, type_, body):
+    args = [tensor(type_, (4, 6), low=1), tensor(type_, (), low=1)]
+    sizes = {"window_dimensions": [2, 3], "window_strides": [1, 2], "window_dilations": [1, 1]}
+    sizes |= {"base_dilations": [1, 1], "padding": [0, 1, 0, 0]}
+    options = {name: np.int64(size) for name, size in sizes.items()}
+    return _with_body(op, args, (4, 2), f"STABLEHLO_{body}", body_subgraph_index=1, **options)
+
+
+@row("STABLEHLO_CASE", _WHOLE)
+def case(op, type_):
+    arg, main = tensor(type_, (2, 3)), ir.Graph("main")
+    index = main.add_input("index", "INT32", (1,))
+    x = _fed(main, "x", arg)
+    y = ir.Value("y", arg.type, arg.value.shape, quant=x.quant)
+    main.add_node(op, [index, x], [y], {"branch_subgraph_indices": np.int32([1, 2, 3])})
+    main.outputs = [y]
+    graphs = [main, *(_branch(name, "RESHAPE", arg) for name in ("one", "two", "three"))]
+    return _model(graphs, [np.int32([1]), arg.value], op)
 
 
 @row("DENSIFY", ["FLOAT32", "INT8q", "FLOAT16"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from control_models import Sub, serialize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from single_op import Arg, OpModel, Out, const, litert, litert_all, numbers, run, run_all, single_op
@@ -136,6 +137,41 @@ def test_transpose_of_eight_dimensions() -> None:
     np.testing.assert_array_equal(
         run(single_op("TRANSPOSE", [x, np.int32(perm)])), x.transpose(perm)
     )
+
+
+def drawing(op: str, computed: bool) -> runtime.Interpreter:
+    """Draws for logits that are reshaped, to a computed shape or a constant one."""
+    main = Sub("main")
+    x = main.input((2, 3))
+    shape = main.input((2,), "INT32") if computed else np.int32([2, 3])
+    known = ((2, 3), "FLOAT32", (-1, -1)) if computed else ((2, 3), "FLOAT32")
+    logits = main.op("RESHAPE", [x, shape], known)
+    seeds = {"seed": 5, "seed2": 9}
+    if op == "MULTINOMIAL":
+        drawn = ((2, 40), "INT32", (-1, 40)) if computed else ((2, 40), "INT32")
+        y = main.op(op, [logits, np.int32(40)], drawn, **seeds)
+    else:
+        size = main.op("SHAPE", [logits], ((2,), "INT32"), out_type="INT32")
+        y = main.op(op, [size], known, **seeds)
+    it = runtime.Interpreter(model_content=serialize(main.ends(y)))
+    it.allocate_tensors()
+    for detail in it.get_input_details():
+        value = np.int32([2, 3]) if len(detail["shape"]) == 1 else np.zeros((2, 3), np.float32)
+        it.set_tensor(detail["index"], value)
+    return it
+
+
+@pytest.mark.parametrize("op", ["MULTINOMIAL", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"])
+def test_random_numbers_go_on_where_nodes_are_prepared_in_every_invoke(op: str) -> None:
+    late, fixed = drawing(op, True), drawing(op, False)
+    seen = []
+    for _ in range(4):
+        late.invoke()
+        fixed.invoke()
+        seen.append(late.get_tensor(late.get_output_details()[0]["index"]))
+        wanted = fixed.get_tensor(fixed.get_output_details()[0]["index"])
+        np.testing.assert_array_equal(seen[-1], wanted)
+    assert len({y.tobytes() for y in seen}) == 4
 
 
 def test_random_numbers_of_a_computed_shape_go_on() -> None:
