@@ -55,10 +55,13 @@ class Limits(ctypes.Structure):
         ("max_macs", c_uint64),
         ("max_iterations", c_uint64),
         ("max_region_bytes", c_uint64),
+        ("max_bytes", c_uint64),
+        ("max_depth", c_uint64),
     ]
 
 
 Grow = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_uint64)
+Cancel = ctypes.CFUNCTYPE(c_bool, c_void_p)
 Profile = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32, c_uint64)
 
 
@@ -71,8 +74,9 @@ class Options(ctypes.Structure):
         ("isa", c_char_p),
         ("preserve_all_tensors", c_bool),
         ("plan_only", c_bool),
-        ("cancel", c_void_p),
+        ("cancel", Cancel),
         ("cancel_ctx", c_void_p),
+        ("cancel_period_ns", c_uint64),
         ("clock_ns", c_void_p),
         ("profile", Profile),
         ("profile_ctx", c_void_p),
@@ -191,6 +195,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "rlt_get_node_info": (_I, [_P, _I, _I, POINTER(NodeInfo)]),
     "rlt_tensor_data": (_P, [_P, _I, _I]),
     "rlt_invoke": (_I, [_P, _E]),
+    "rlt_cancel": (None, [_P]),
     "rlt_reset_variables": (_I, [_P, _E]),
     "rlt_pool_create": (_P, [_I]),
     "rlt_pool_destroy": (None, [_P]),
@@ -235,7 +240,17 @@ def call(name: str, *arguments: Any) -> None:
     error = Error()
     status = getattr(library(), name)(*arguments, byref(error))
     if status:
-        raise RilletError(error.text.decode("utf-8", "replace"), STATUSES[status])
+        raise RilletError(_words(error), STATUSES[status])
+
+
+def _words(error: Error) -> str:
+    """What the library says, and for a limit how to raise it from Python."""
+    text = error.text.decode("utf-8", "replace")
+    names = [name for name, _ in Limits._fields_ if f"rlt_limits.{name}" in text]
+    if not names:
+        return text
+    asked = ", ".join(f'"{name}": ...' for name in names)
+    return f"{text}; if you trust the model: Interpreter(..., limits={{{asked}}})"
 
 
 def function_address(name: str) -> int:

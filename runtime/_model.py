@@ -28,8 +28,11 @@ DTYPES: dict[int, Any] = {
 
 
 def aligned_block(size: int) -> np.ndarray:
-    """uint8 array of `size` zeros whose first lies on a multiple of 64."""
-    raw = np.zeros(size + c.ALIGN, np.uint8)
+    """uint8 array of `size` zeros whose first lies on a multiple of 64. RilletError, NO_MEMORY."""
+    try:
+        raw = np.zeros(size + c.ALIGN, np.uint8)
+    except (MemoryError, ValueError) as error:  # ValueError: more than an address can say
+        raise RilletError(f"this machine has no {size:,} bytes to give", "NO_MEMORY") from error
     start = -raw.ctypes.data % c.ALIGN
     return raw[start : start + size]
 
@@ -47,6 +50,25 @@ def map_file(path: str | os.PathLike[str]) -> mmap.mmap:
         raise RilletError(f"the model file {os.fspath(path)!r} is empty", "BAD_MODEL") from error
 
 
+def complete_limits(asked: Mapping[str, Any] | None) -> c.Limits:
+    """rlt_limits from names and numbers, None for no limit; the others keep their defaults, and
+    `max_bytes` is half of this machine's memory. RilletError for other names or numbers.
+    """
+    limits: c.Limits = c.library().rlt_default_limits()
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limits.max_bytes = min(limits.max_bytes, memory // 2) if memory > 0 else limits.max_bytes
+    for name, value in (asked or {}).items():
+        names = [known for known, _ in c.Limits._fields_]
+        if name not in names:
+            raise RilletError(f"there is no limit {name!r}; the limits are: {', '.join(names)}")
+        number = 2**64 - 1 if value is None else value
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number < 2**64:
+            raise RilletError(f"limit {name} should be an int >= 1, or None for none: {value!r}")
+        setattr(limits, name, number)
+    return limits
+
+
 class Model:
     """A verified model, opened once for any number of interpreters.
 
@@ -60,6 +82,7 @@ class Model:
       model_path: file to map into memory; it must not change while the model lives.
       model_content: the model's bytes instead of a path (copied if they could change).
       custom_ops: custom_code -> function; see `Interpreter`.
+      limits: what the model may take; see `Interpreter`.
 
     Raises RilletError with status BAD_MODEL, UNSUPPORTED or LIMIT.
     """
@@ -69,7 +92,9 @@ class Model:
         model_path: str | os.PathLike[str] | None = None,
         model_content: Any = None,
         custom_ops: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
+        allowed = complete_limits(limits)
         if (model_path is None) == (model_content is None):
             raise RilletError("give either model_path or model_content")
         self._map = None if model_path is None else map_file(model_path)
@@ -88,7 +113,7 @@ class Model:
             block = self.structure.ctypes.data
             c.call(
                 "rlt_open",
-                *(address, size, None, self.custom.table, self.custom.count),
+                *(address, size, ctypes.byref(allowed), self.custom.table, self.custom.count),
                 *(block, need.value, ctypes.byref(self.pointer)),
             )
         except RilletError as error:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _binding as c
 from ._model import aligned_block
+from .errors import RilletError
 
 
 class Region:
@@ -25,7 +26,7 @@ class Region:
         def grow(_context: Any, size: int) -> int:
             try:
                 blocks.append(aligned_block(size))
-            except MemoryError:
+            except RilletError:
                 return 0
             return blocks[-1].ctypes.data
 

@@ -6,7 +6,9 @@ out views that keep them alive, and lets one thread in at a time.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Sequence
@@ -47,6 +49,21 @@ class _OneAtATime:
         self._lock.release()
 
 
+ASK_EVERY_NS = 50_000_000  # whether Ctrl-C was pressed
+
+
+@functools.cache
+def interrupted() -> Any:
+    """An rlt_options.cancel: whether Ctrl-C was pressed, asked on the main thread.
+
+    It is C on both sides: an exception of a signal handler could not pass through a callback.
+    """
+    try:
+        return c.Cancel(ctypes.pythonapi.PyOS_InterruptOccurred)
+    except AttributeError:  # not CPython: Ctrl-C waits for the end of the invoke
+        return c.Cancel()
+
+
 class Session:
     """Life: Session -> resize* -> allocate -> set, invoke, get. Every error is a RilletError."""
 
@@ -67,6 +84,7 @@ class Session:
         self.invokes = 0
         self._it = ctypes.c_void_p()
         self._guard = _OneAtATime()
+        self._is_cancelled = False
         self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
         self._views: list[weakref.ref[_Memory]] = []
         self._arena = self._prepared = aligned_block(0)
@@ -86,8 +104,9 @@ class Session:
                 raise RilletError(f"no memory for a pool of {threads} threads", "NO_MEMORY")
             options.parallel_for = c.function_address("rlt_pool_parallel_for")
             weakref.finalize(self, lib.rlt_pool_destroy, options.pool)
+        options.clock_ns = c.function_address("rlt_clock_ns")
+        options.cancel, options.cancel_period_ns = interrupted(), ASK_EVERY_NS
         if profile:
-            options.clock_ns = c.function_address("rlt_clock_ns")
             options.profile = self._profiler(self.node_ns, subgraph)
         self._region = Region()
         options.grow = self._region.callback
@@ -348,8 +367,22 @@ class Session:
                     " resize_tensor_input()",
                     "BAD_STATE",
                 )
-            self._call("rlt_invoke")
+            self._run()
             self.invokes += 1
+
+    def _run(self) -> None:
+        self._is_cancelled = False
+        try:
+            self._call("rlt_invoke")
+        except RilletError as error:
+            if error.status == "CANCELLED" and not self._is_cancelled:
+                signal.raise_signal(signal.SIGINT)  # it was taken note of, but not handled
+            raise
+
+    def cancel(self) -> None:
+        """Ends the invoke that runs in another thread."""
+        self._is_cancelled = True
+        c.library().rlt_cancel(self._it)
 
     def reset_variables(self) -> None:
         """Sets variable tensors back to zero."""

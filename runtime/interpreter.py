@@ -51,6 +51,11 @@ class Interpreter:
         tuple of them, of exactly the outputs' dtypes and shapes: those the file declares, or the
         list that ``shapes(*input_shapes, options=bytes)`` returns. What it raises reaches the
         caller of `invoke`.
+      limits: what the model may take, by name; None stands for no limit. ``max_bytes`` (of memory;
+        by default half of the machine's), ``max_tensor_bytes`` (2 GB), ``max_arena_bytes`` and
+        ``max_region_bytes`` (4 GB each), ``max_macs`` (multiply-accumulates of one invoke, 2**40),
+        ``max_iterations`` (turns of loops in one invoke, 2**20), ``max_depth`` (of calls, 64). A
+        model that needs more raises a RilletError of status LIMIT that names the node.
       Other experimental keywords are ignored, with a warning where they ask for something.
 
     Raises:
@@ -74,6 +79,7 @@ class Interpreter:
         model: Model | None = None,
         isa: str | None = None,
         custom_ops: Mapping[str, Any] | None = None,
+        limits: Mapping[str, int | None] | None = None,
     ) -> None:
         _warn_of_ignored(
             experimental_delegates=experimental_delegates,
@@ -93,9 +99,11 @@ class Interpreter:
         if num_threads is not None and num_threads < 1:
             raise RilletError(f"num_threads should be >= 1, it is {num_threads}")
         if model is None:
-            model = Model(model_path, model_content, custom_ops)
+            model = Model(model_path, model_content, custom_ops, limits)
         elif custom_ops is not None:
             raise RilletError("give custom_ops to the Model, which is shared")
+        elif limits is not None:
+            raise RilletError("give limits to the Model, which is shared")
         elif model_path is not None or model_content is not None:
             raise RilletError("give one of model, model_path and model_content")
         self._model = model
@@ -201,7 +209,7 @@ class Interpreter:
         return lambda: session.view(tensor_index)
 
     def invoke(self) -> None:
-        """Runs the model once. Python's lock is released meanwhile."""
+        """Runs the model once. Python's lock is released meanwhile. Ctrl-C ends it."""
         self._session.invoke()
 
     def resize_tensor_input(
@@ -258,6 +266,14 @@ class Interpreter:
         self._session.reset_variables()
 
     # ---- beyond tf.lite.Interpreter ----
+
+    def cancel(self) -> None:
+        """Ends the invoke that runs in another thread: it raises a RilletError of status CANCELLED
+        before its next node, turn or part of a long node. Nothing happens where none runs. The
+        interpreter can be used afterwards.
+        """
+        for session in list(self._sessions.values()):
+            session.cancel()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the model on inputs by position (in the order of get_input_details) or by name.

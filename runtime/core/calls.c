@@ -91,8 +91,8 @@ rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m) {
     if (m->subgraphs[g].callers == 0) waiting[found++] = g;
   for (; done < found; done++) {
     const rlt_subgraph_def *g = &m->subgraphs[waiting[done]];
-    RLT_REQUIRE(r->err, g->depth < RLT_MAX_CALL_DEPTH, RLT_LIMIT, "calls of subgraphs are nested more than %d deep",
-                (int32_t)RLT_MAX_CALL_DEPTH);
+    RLT_REQUIRE(r->err, (uint64_t)g->depth <= m->limits.max_depth, RLT_LIMIT,
+                "calls of subgraphs are nested more than %u deep (rlt_limits.max_depth)", m->limits.max_depth);
     for (int32_t i = 0; i < g->n_nodes; i++) {
       for (int32_t k = 0; k < rlt_call_count(&g->nodes[i]); k++) {
         int32_t called = rlt_called(&g->nodes[i], k);
@@ -152,6 +152,8 @@ static rlt_status shape_frame(rlt_prep *p, rlt_frame *callee, rlt_tensor *const 
   }
   if (same) return RLT_OK;
   RLT_TRY(rlt_count_iteration(callee->it, p->err)); /* or preparing could take for ever */
+  uint64_t parts = (uint64_t)callee->graph->n_tensors + (uint64_t)callee->graph->n_nodes;
+  RLT_TRY(rlt_spend(callee->it, parts * parts, p->err)); /* as planning does in the worst case */
   return rlt_prepare_frame(p, callee);
 }
 
@@ -185,10 +187,7 @@ rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_t
   RLT_TRY(rlt_count_iteration(it, r->err));
   RLT_TRY(check_arguments(&p, callee, args, count));
   RLT_TRY(shape_frame(&p, callee, args, count));
-  it->macs = callee->macs > UINT64_MAX - it->macs ? UINT64_MAX : it->macs + callee->macs;
-  RLT_REQUIRE(r->err, it->macs <= p.limits->max_macs, RLT_LIMIT,
-              "so far this invoke takes %u multiply-accumulates, the limit is %u (rlt_limits.max_macs)", it->macs,
-              p.limits->max_macs);
+  RLT_TRY(rlt_spend(it, callee->macs, r->err));
   RLT_TRY(enter(r, n, callee));
   for (int32_t i = 0; i < count; i++) {
     const rlt_tensor *in = &callee->tensors[callee->graph->inputs[i]];

@@ -91,6 +91,8 @@ struct rlt_interpreter {
   rlt_region_block *region;
   rlt_state *state;
   uint64_t iterations, macs; /* of this invoke, or prepare, so far */
+  uint64_t next_question;    /* when rlt_options.cancel is asked again, with cancel_period_ns */
+  atomic_bool is_cancelled;
   /* the planner's: one span per tensor and node of the largest subgraph, their order, and bytes alive per node */
   rlt_span *spans;
   int32_t *order;
@@ -190,8 +192,22 @@ void rlt_set_pointers(rlt_frame *f, uint8_t *arena);
 /* Runs one node, on all threads if it is worth it. */
 rlt_status rlt_run_node(rlt_frame *f, int32_t node, rlt_error *err);
 rlt_status rlt_run_frame(rlt_frame *f, rlt_error *err);
-/* One more iteration or call; LIMIT. */
+
+/* ---- limits.c ---- */
+/* The limits asked for, with defaults in place of zeros. */
+rlt_limits rlt_complete_limits(const rlt_limits *asked);
+/* What a node counts: multiply-accumulates, or elements moved where they are more. */
+uint64_t rlt_node_work(const rlt_node *n);
+/* Adds work to what this invoke, or prepare, took so far; LIMIT. */
+rlt_status rlt_spend(rlt_interpreter *it, uint64_t work, rlt_error *err);
+/* One more iteration or call; LIMIT, CANCELLED. */
 rlt_status rlt_count_iteration(rlt_interpreter *it, rlt_error *err);
+/* Whether prepared block and arena are small enough together; LIMIT. */
+rlt_status rlt_check_total(const rlt_interpreter *it, rlt_error *err);
+/* Bytes that the region may have. */
+uint64_t rlt_region_limit(const rlt_interpreter *it);
+void rlt_start_cancelling(rlt_interpreter *it);
+bool rlt_is_cancelled(rlt_interpreter *it);
 
 /* ---- region.c ---- */
 /* Memory for what only invoke can size. NO_MEMORY, LIMIT, or UNSUPPORTED without rlt_options.grow. */

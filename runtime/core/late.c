@@ -16,6 +16,7 @@ rlt_status rlt_set_output(const rlt_run *r, rlt_tensor *t, int32_t rank, const i
   rlt_prep p = {it->u, &it->model->limits, r->err, it->options.threads, r->frame};
   t->data = NULL;
   RLT_TRY(rlt_set_shape(&p, t, rank, dims));
+  RLT_TRY(rlt_spend(it, t->count, r->err));
   return place(r->frame, t, r->err);
 }
 
@@ -74,10 +75,7 @@ static rlt_status prepare_late(rlt_frame *f, rlt_node *n, rlt_error *err) {
     rlt_tensor *t = n->out[i];
     if (!t->by_run || t->extent != RLT_UNBOUNDED) RLT_TRY(place(f, t, err));
   }
-  it->macs = n->macs > UINT64_MAX - it->macs ? UINT64_MAX : it->macs + n->macs;
-  RLT_REQUIRE(err, it->macs <= p.limits->max_macs, RLT_LIMIT,
-              "so far this invoke takes %u multiply-accumulates, the limit is %u (rlt_limits.max_macs)", it->macs,
-              p.limits->max_macs);
+  RLT_TRY(rlt_spend(it, rlt_node_work(n), err));
   return find_memory(f, n, err);
 }
 

@@ -4,14 +4,6 @@
 
 enum { MAX_TENSORS = 1 << 15 }; /* of one subgraph: planning is quadratic in the worst case */
 
-rlt_limits rlt_default_limits(void) {
-  return (rlt_limits){.max_tensor_bytes = INT32_MAX,
-                      .max_arena_bytes = (uint64_t)1 << 32,
-                      .max_macs = (uint64_t)1 << 40,
-                      .max_iterations = (uint64_t)1 << 20,
-                      .max_region_bytes = (uint64_t)1 << 32};
-}
-
 static rlt_status cut_short(rlt_reading *r, const char *what) {
   return rlt_fail(r->err, RLT_BAD_MODEL, "%s lies outside the file; the file is cut short or corrupt", what);
 }
@@ -165,7 +157,7 @@ rlt_status rlt_open(const void *bytes, size_t size, const rlt_limits *limits, co
   rlt_table root, item;
   rlt_vector subgraphs, signatures;
   uint64_t total;
-  r.limits = limits ? *limits : rlt_default_limits();
+  r.limits = rlt_complete_limits(limits);
   RLT_TRY(count_structure(&r, &root, &subgraphs, &signatures, &total));
   RLT_REQUIRE(r.err, block && (uintptr_t)block % RLT_BLOCK_ALIGN == 0, RLT_BAD_ARGUMENT,
               "the structure block is not aligned to %d bytes", (int32_t)RLT_BLOCK_ALIGN);

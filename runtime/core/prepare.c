@@ -182,11 +182,12 @@ static rlt_status reset_tensors(rlt_prep *p, rlt_frame *f) {
   return RLT_OK;
 }
 
-/* Multiply-accumulates of one run, with those of the subgraphs it calls, as far as shapes tell. */
+/* Work of one run, with that of the subgraphs it calls, as far as shapes tell. */
 static rlt_status add_macs(rlt_prep *p, rlt_frame *f, const rlt_node *n) {
-  uint64_t sum = f->macs + n->macs;
+  uint64_t sum = f->macs + rlt_node_work(n);
   RLT_REQUIRE(p->err, sum >= f->macs && sum <= p->limits->max_macs, RLT_LIMIT,
-              "up to here one invoke takes %u multiply-accumulates, the limit is %u (rlt_limits.max_macs)",
+              "up to here one invoke takes %u multiply-accumulates, or elements moved, the limit is %u "
+              "(rlt_limits.max_macs)",
               sum < f->macs ? UINT64_MAX : sum, p->limits->max_macs);
   if (n->when != RLT_LATE) f->macs = sum;
   return RLT_OK;
@@ -323,13 +324,14 @@ static rlt_status check_extents(const rlt_interpreter *it, rlt_error *err) {
 static rlt_status prepare(rlt_interpreter *it, rlt_error *err) {
   rlt_prep p = {it->u, &it->model->limits, err, it->options.threads, it->main};
   it->stage = RLT_CREATED;
-  it->iterations = 0;
+  it->iterations = it->macs = 0;
   for (int32_t g = 0; g < it->model->n_subgraphs; g++)
     if (it->frames[g]) it->frames[g]->is_prepared = false;
   RLT_TRY(rlt_prepare_frame(&p, it->main));
   it->sizes.arena = it->main->arena_bytes;
   RLT_TRY(place_persistent(it, err));
   RLT_TRY(size_prepared(it, err));
+  RLT_TRY(rlt_check_total(it, err));
   RLT_TRY(check_extents(it, err));
   it->stage = RLT_PREPARED;
   return RLT_OK;

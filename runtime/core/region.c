@@ -24,14 +24,13 @@ static bool place(rlt_region_block *block, rlt_piece *piece) {
 
 /* A block for the piece, as large as all before it together, as far as the limit allows. */
 static rlt_status grow(rlt_interpreter *it, uint64_t bytes, rlt_error *err) {
-  uint64_t limit = it->model->limits.max_region_bytes, have = it->sizes.region, least = bytes + HEADER;
-  if (limit > RLT_HARD_LIMIT) limit = RLT_HARD_LIMIT;
+  uint64_t limit = rlt_region_limit(it), have = it->sizes.region, least = bytes + HEADER;
   RLT_REQUIRE(err, it->options.grow, RLT_UNSUPPORTED,
               "only a run tells its size, for which nothing is bound; give rlt_options.grow, or convert the model with "
               "static shapes");
   RLT_REQUIRE(err, have <= limit && least <= limit - have, RLT_LIMIT,
               "tensors of unbounded size need %u bytes beyond the %u they have, the limit is %u "
-              "(rlt_limits.max_region_bytes)",
+              "(rlt_limits.max_region_bytes, and what rlt_limits.max_bytes leaves for them)",
               least, have, limit);
   uint64_t size = have > least ? have : least;
   if (size > limit - have) size = least;

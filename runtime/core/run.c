@@ -4,6 +4,8 @@
 
 /* Work below this many multiply-accumulates and bytes is done sooner by one thread than handed to another. */
 #define SMALL_WORK 65536
+/* Between parts of so many a long node may be cancelled. */
+#define PART_WORK ((uint64_t)1 << 24)
 
 void rlt_set_pointers(rlt_frame *f, uint8_t *arena) {
   f->arena = arena;
@@ -18,33 +20,36 @@ void rlt_set_pointers(rlt_frame *f, uint8_t *arena) {
   for (int32_t i = 0; i < f->graph->n_nodes; i++) f->nodes[i].scratch = arena + f->nodes[i].scratch_offset;
 }
 
-rlt_status rlt_count_iteration(rlt_interpreter *it, rlt_error *err) {
-  uint64_t limit = it->model->limits.max_iterations;
-  RLT_REQUIRE(err, it->iterations < limit, RLT_LIMIT,
-              "loops and calls of subgraphs took %u turns, which is the limit (rlt_limits.max_iterations)", limit);
-  it->iterations++;
-  return RLT_OK;
-}
-
 /* ---- one node ---- */
 
 typedef struct parallel_run {
   rlt_frame *frame;
   const rlt_node *node;
   rlt_error *err;
+  int32_t part; /* tiles */
   _Atomic int32_t status;
 } parallel_run;
+
+static int32_t tiles_per_part(const rlt_node *n) {
+  uint64_t work = rlt_node_work(n), parts = work / PART_WORK + 1;
+  return parts >= (uint64_t)n->tiles ? 1 : n->tiles / (int32_t)parts;
+}
 
 static void run_tiles(void *ctx, int32_t first, int32_t last, int32_t thread) {
   parallel_run *p = ctx;
   rlt_error unheard;
   uint64_t scratch = rlt_align(p->node->scratch_bytes, RLT_BLOCK_ALIGN) * (uint32_t)thread;
   rlt_run r = {p->frame->it->u, p->node->scratch + scratch, thread == 0 ? p->err : &unheard, p->frame};
-  uint32_t mode = rlt_float_mode_enter();
-  rlt_status status = p->node->def->kernel->run(&r, p->node, first, last);
-  rlt_float_mode_leave(mode);
-  int32_t ok = RLT_OK;
-  if (status != RLT_OK) atomic_compare_exchange_strong(&p->status, &ok, (int32_t)status);
+  for (int32_t at = first, end; at < last && atomic_load(&p->status) == RLT_OK; at = end) {
+    end = last - at > p->part ? at + p->part : last;
+    uint32_t mode = rlt_float_mode_enter();
+    rlt_status status = p->node->def->kernel->run(&r, p->node, at, end);
+    rlt_float_mode_leave(mode);
+    if (status == RLT_OK && thread == 0 && p->part < p->node->tiles && rlt_is_cancelled(p->frame->it))
+      status = rlt_fail(p->err, RLT_CANCELLED, "cancelled in its midst");
+    int32_t ok = RLT_OK;
+    if (status != RLT_OK) atomic_compare_exchange_strong(&p->status, &ok, (int32_t)status);
+  }
 }
 
 static bool is_small(const rlt_node *n) {
@@ -56,7 +61,7 @@ static bool is_small(const rlt_node *n) {
 rlt_status rlt_run_node(rlt_frame *f, int32_t node, rlt_error *err) {
   const rlt_node *n = &f->nodes[node];
   const rlt_options *o = &f->it->options;
-  parallel_run p = {.frame = f, .node = n, .err = err, .status = RLT_OK};
+  parallel_run p = {.frame = f, .node = n, .err = err, .part = tiles_per_part(n), .status = RLT_OK};
   if (n->tiles == 1 || o->threads == 1 || !o->parallel_for || is_small(n)) {
     run_tiles(&p, 0, n->tiles, 0);
   } else {
@@ -85,7 +90,7 @@ rlt_status rlt_run_frame(rlt_frame *f, rlt_error *err) {
   for (int32_t i = 0; i < f->graph->n_nodes; i++) {
     rlt_node *n = &f->nodes[i];
     if (n->when == RLT_AT_BIND || n->when == RLT_AT_PREPARE) continue;
-    if (o->cancel && o->cancel(o->cancel_ctx)) return rlt_fail(err, RLT_CANCELLED, "cancelled before node %d", i);
+    if (rlt_is_cancelled(f->it)) return rlt_fail(err, RLT_CANCELLED, "cancelled before node %d", i);
     uint64_t start = timed ? o->clock_ns() : 0;
     if (n->when == RLT_LATE) RLT_TRY(rlt_prepare_late(f, i, err));
     RLT_TRY(rlt_run_node(f, i, err));
@@ -99,6 +104,7 @@ static rlt_status invoke(rlt_interpreter *it, rlt_error *err) {
   RLT_REQUIRE(err, it->stage == RLT_BOUND, RLT_BAD_STATE, "invoke before bind: prepare and bind the interpreter first");
   it->iterations = 0;
   it->macs = it->main->macs;
+  rlt_start_cancelling(it);
   if (it->main->has_late) rlt_release_frame(it->main);
   return rlt_run_frame(it->main, err);
 }

@@ -55,12 +55,15 @@ typedef struct rlt_error {
   char text[320]; /* one sentence, NUL-terminated */
 } rlt_error;
 
+/* What a model may take. A field of 0 stands for its default (rlt_default_limits), UINT64_MAX for no limit. */
 typedef struct rlt_limits {
-  uint64_t max_tensor_bytes; /* of one tensor */
-  uint64_t max_arena_bytes;
-  uint64_t max_macs;         /* multiply-accumulates of one invoke */
-  uint64_t max_iterations;   /* of all loops, and calls of subgraphs, together in one invoke */
-  uint64_t max_region_bytes; /* from rlt_options.grow */
+  uint64_t max_tensor_bytes; /* of one tensor; 2 GB */
+  uint64_t max_arena_bytes;  /* 4 GB */
+  uint64_t max_macs;         /* multiply-accumulates of one invoke, and elements moved by what counts none; 2^40 */
+  uint64_t max_iterations;   /* of all loops, and calls of subgraphs, together in one invoke; 2^20 */
+  uint64_t max_region_bytes; /* from rlt_options.grow; 4 GB */
+  uint64_t max_bytes;        /* prepared block, arena and region of one interpreter together; 8 GB */
+  uint64_t max_depth;        /* of calls of subgraphs in each other, which is the C stack's; 64, and never more */
 } rlt_limits;
 
 typedef struct rlt_model rlt_model;             /* immutable once open: share it freely */
@@ -86,9 +89,12 @@ typedef struct rlt_options {
   const char *isa;           /* highest ISA to use: "scalar", "avx2", "neon_dot", ...; NULL: the best found */
   bool preserve_all_tensors; /* give every tensor memory of its own, so that all can be read after invoke */
   bool plan_only;            /* plan for export: tensors alone, none over another at any node; rlt_bind refuses */
-  bool (*cancel)(void *ctx); /* asked before every node; NULL: never */
+  /* Whether to stop, with CANCELLED: asked before every node, at every turn of a loop and between parts of long nodes,
+   * always on the thread that called rlt_invoke. NULL: never. */
+  bool (*cancel)(void *ctx);
   void *cancel_ctx;
-  uint64_t (*clock_ns)(void); /* with profile: a monotonic clock */
+  uint64_t cancel_period_ns;  /* with clock_ns: ask at most so often, first so long after the start; 0: every time */
+  uint64_t (*clock_ns)(void); /* with profile or cancel_period_ns: a monotonic clock */
   void (*profile)(void *ctx, int32_t subgraph, int32_t node, uint64_t ns);
   void *profile_ctx;
   /* Gives memory for unbounded tensors, 64-byte aligned, that lives as long as the interpreter; NULL: there is none.
@@ -218,6 +224,9 @@ RLT_API rlt_status rlt_get_node_info(const rlt_interpreter *it, int32_t subgraph
  * inputs, outputs and constants hold their values, unless preserve_all_tensors. */
 RLT_API void *rlt_tensor_data(const rlt_interpreter *it, int32_t subgraph, int32_t tensor);
 RLT_API rlt_status rlt_invoke(rlt_interpreter *it, rlt_error *err);
+/* Ends the invoke that runs now, with CANCELLED: for other threads and for signal handlers. Without one it does nothing.
+ * The interpreter is usable afterwards; its outputs and variables hold what was computed until then. */
+RLT_API void rlt_cancel(rlt_interpreter *it);
 /* Sets variable tensors back to zero. */
 RLT_API rlt_status rlt_reset_variables(rlt_interpreter *it, rlt_error *err);
 

@@ -181,7 +181,7 @@ def test_calls_that_double_at_every_level_are_stopped():
         for _ in range(2 if i < 40 else 0):
             y = sub.op(composite(i + 1)[0], [y], ((1,),), **composite(i + 1)[1])
         graphs.append(sub.ends(sub.op("NEG", [y], ((1,),))))
-    with pytest.raises(RilletError, match=r"max_iterations") as caught:
+    with pytest.raises(RilletError, match=r"max_macs") as caught:
         run(runtime.Interpreter(model_content=unverified(graphs)), np.float32([1]))
     assert caught.value.status == "LIMIT"
 
