@@ -81,9 +81,16 @@ static rlt_status prepare_sigmoid(rlt_prep *p, const rlt_node *n, rlt_unary_shor
 static double real_exp(double x) { return rlt_exp64(x); }
 static double real_log(double x) { return x > 0.0 ? rlt_log64(x) : -RLT_NO_VALUE; }
 static double real_inverse_root(double x) { return x > 0.0 ? 1.0 / (double)rlt_sqrt((float)x) : RLT_NO_VALUE; }
-static double real_gelu(double x) { return x * rlt_normal_below64(x); }
+
+/* In float32, as LiteRT takes these samples; erfc and tanh rounded once. */
+static double real_gelu(double x) {
+  float u = (float)x, from = u * -0.707106769f;
+  float twice = (float)(2.0 * rlt_normal_below64((double)-from * 1.4142135623730951));
+  return (double)(0.5f * u * twice);
+}
 static double real_gelu_by_tanh(double x) {
-  return 0.5 * x * (1.0 + rlt_tanh64(0.797884560802865 * (x + 0.044715 * x * x * x)));
+  float u = (float)x, inner = 1.12837923f * 0.707106769f * (u + 0.044715f * u * u * u);
+  return (double)(0.5f * u * (1.0f + (float)rlt_tanh64((double)inner)));
 }
 
 static void fill_samples(const rlt_node *n, double (*function)(double), int16_t *samples) {
