@@ -33,7 +33,12 @@ static void split_axes(reduce_data *k, const rlt_tensor *x, const bool *reduced)
   if (inner_kept) k->block = k->inner_size < REDUCE_BLOCK ? k->inner_size : REDUCE_BLOCK;
   for (int32_t d = 0; d < outer; d++) {
     if (x->dims[d] == 1) continue;
-    if (reduced[d]) {
+    int32_t before = k->reduced_rank - 1;
+    if (reduced[d] && before >= 0 && k->reduced_step[before] == step[d] * x->dims[d]) {
+      k->reduced_dims[before] *= x->dims[d];
+      k->reduced_step[before] = step[d];
+      k->reduced_count *= x->dims[d];
+    } else if (reduced[d]) {
       k->reduced_dims[k->reduced_rank] = x->dims[d];
       k->reduced_step[k->reduced_rank++] = step[d];
       k->reduced_count *= x->dims[d];
@@ -159,6 +164,60 @@ static int64_t offset_of(int64_t i, int32_t rank, const int64_t *dims, const int
   return offset;
 }
 
+/* ---- sums of FLOAT32 and bytes, the usual ones, take many rows or runs at once ---- */
+
+static bool is_plain_sum(const rlt_node *n) {
+  const reduce_data *k = n->data;
+  bool is_byte = n->in[0]->type == RLT_TYPE_INT8 || n->in[0]->type == RLT_TYPE_UINT8;
+  bool is_sum = n->def->op == RLT_OP_MEAN || n->def->op == RLT_OP_SUM;
+  return is_sum && ((n->in[0]->type == RLT_TYPE_FLOAT32 && k->inner_kept) || is_byte);
+}
+
+/* Blocks [begin, end) of values that lie side by side. */
+static void sum_rows(const rlt_run *r, const rlt_node *n, int64_t begin, int64_t end) {
+  const reduce_data *k = n->data;
+  const rlt_loops *loops = r->u->loops;
+  int32_t type = n->in[0]->type, outer_rank = k->reduced_rank > 0 ? k->reduced_rank - 1 : 0;
+  uint64_t bytes = rlt_type_bytes(type);
+  int64_t rows = k->reduced_rank > 0 ? k->reduced_dims[outer_rank] : k->reduced_count;
+  int64_t step = k->reduced_rank > 0 ? k->reduced_step[outer_rank] : 0;
+  void (*add)(const void *, int64_t, int64_t, void *, int64_t) =
+      type == RLT_TYPE_FLOAT32 ? loops->add_rows_f32
+                               : (type == RLT_TYPE_INT8 ? loops->add_rows_i8 : loops->add_rows_u8);
+  for (int64_t unit = begin; unit < end; unit++) {
+    int64_t outer = unit / k->blocks, at = unit % k->blocks * k->block;
+    int64_t width = k->inner_size - at < k->block ? k->inner_size - at : k->block;
+    int64_t base = offset_of(outer, k->kept_rank, k->kept_dims, k->kept_step) + at;
+    k->form->start(r->scratch, width);
+    for (int64_t i = 0; rows > 0 && i < k->reduced_count / rows; i++) {
+      int64_t from = base + offset_of(i, outer_rank, k->reduced_dims, k->reduced_step);
+      add((const char *)n->in[0]->data + (uint64_t)from * bytes, step, rows, r->scratch, width);
+    }
+    k->form->finish(k, r->scratch, (char *)n->out[0]->data + (uint64_t)(outer * k->inner_size + at) * bytes, width);
+  }
+}
+
+/* Outputs [begin, end), each the sum of runs of bytes. */
+static void sum_runs(const rlt_run *r, const rlt_node *n, int64_t begin, int64_t end) {
+  const reduce_data *k = n->data;
+  int32_t sums[REDUCE_BLOCK];
+  int32_t (*total)(const void *, int64_t) =
+      n->in[0]->type == RLT_TYPE_INT8 ? r->u->loops->total_i8 : r->u->loops->total_u8;
+  int64_t runs = k->run > 0 ? k->reduced_count / k->run : 0;
+  for (int64_t unit = begin, count; unit < end; unit += count) {
+    count = end - unit < REDUCE_BLOCK ? end - unit : REDUCE_BLOCK;
+    for (int64_t j = 0; j < count; j++) {
+      int64_t base =
+          k->reduced_rank == 0 ? (unit + j) * k->run : offset_of(unit + j, k->kept_rank, k->kept_dims, k->kept_step);
+      const char *from = (const char *)n->in[0]->data + base;
+      sums[j] = 0;
+      for (int64_t i = 0; i < runs; i++)
+        sums[j] += total(from + offset_of(i, k->reduced_rank, k->reduced_dims, k->reduced_step), k->run);
+    }
+    k->form->finish(k, sums, (char *)n->out[0]->data + unit, count);
+  }
+}
+
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const reduce_data *k = n->data;
   const uint8_t *x = n->in[0]->data;
@@ -167,6 +226,10 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   int64_t begin, end;
   if (n->out[0]->count == 0) return RLT_OK;
   rlt_part(n, k->units, first, last, &begin, &end);
+  if (is_plain_sum(n)) {
+    (k->inner_kept ? sum_rows : sum_runs)(r, n, begin, end);
+    return RLT_OK;
+  }
   int64_t rows = k->run > 0 ? k->reduced_count / k->run : 0; /* runs or blocks to take in, per unit */
   for (int64_t unit = begin; unit < end; unit++) {
     int64_t outer = unit / k->blocks, at = unit % k->blocks * k->block;

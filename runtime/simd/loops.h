@@ -97,7 +97,13 @@ typedef struct rlt_loops {
   rlt_into_loop max_f32, max_i8, max_u8, add_f32;    /* into y of the same type; NaN is kept */
   rlt_into_loop add_i32;                             /* wraps */
   rlt_into_loop add_f32_f64, add_i8_i32, add_u8_i32; /* into wider sums */
-  float (*largest)(const float *x, int64_t n);       /* n >= 1; NaN is kept */
+  /* `rows` rows of n values, `step` apart, into float64 or int32 sums, in order; the sum of n values */
+  void (*add_rows_f32)(const void *x, int64_t step, int64_t rows, void *sums, int64_t n);
+  void (*add_rows_i8)(const void *x, int64_t step, int64_t rows, void *sums, int64_t n);
+  void (*add_rows_u8)(const void *x, int64_t step, int64_t rows, void *sums, int64_t n);
+  int32_t (*total_i8)(const void *x, int64_t n);
+  int32_t (*total_u8)(const void *x, int64_t n);
+  float (*largest)(const float *x, int64_t n); /* n >= 1; NaN is kept */
   float (*smallest)(const float *x, int64_t n);
   double (*sum)(const float *x, int64_t n); /* eight interleaved float64 sums, added up in order */
   void (*exp_of_difference)(const float *x, float *y, int64_t n, float subtract, float factor); /* e^((x - s) f) */

@@ -268,3 +268,19 @@ REFUSED: list[tuple[str, OpModel, str]] = [
 def test_refusals_say_why(name: str, model: OpModel, words: str) -> None:
     with pytest.raises(RilletError, match=words):
         run(model)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
+def test_sums_have_the_same_bits_on_every_isa(dtype: str, rng: Any) -> None:
+    """Channels below, at and beyond the vectors that stay in registers; one and several axes."""
+    for channels in (3, 16, 40, 64, 100, 300):
+        for axes in ([1, 2], [1], [3], [0, 2], [2, 3], [1, 3], [0, 1, 2, 3]):
+            x = (rng.standard_normal((2, 5, 7, channels)) * 60 + 64).astype(dtype)
+            quantized = dtype != "float32"
+            out = Out(dtype.upper(), 0.6, 5) if quantized else Out()
+            one = single_op("MEAN", [Arg(x, 0.5, 9) if quantized else Arg(x), const(axes)], out)
+            found = run(one)
+            if quantized:
+                np.testing.assert_array_equal(found, litert(one))
+            for isa in ISAS:
+                assert run(one, isa=isa, threads=2).tobytes() == found.tobytes()
