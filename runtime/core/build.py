@@ -33,8 +33,10 @@ from typing import NamedTuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from build_targets import (
     BIONIC,
+    BOARDS,
     COMMON_KERNELS,
     FAST_KERNELS,
+    FASTEST_KERNELS,
     ISA_FLAGS,
     MACHINES,
     TARGETS,
@@ -133,42 +135,54 @@ def run(command: list[str], cache: pathlib.Path) -> None:
         print(done.stderr, file=sys.stderr, end="")
 
 
-def object_flags(source: pathlib.Path, target: str, sanitize: bool) -> list[str]:
+def object_flags(source: pathlib.Path, target: str, sanitize: bool, small: bool) -> list[str]:
     """Flags of one file: its level; overlays get their ISA; only the platform layer may use the C
     library.
     """
-    fast = source.parent.name == "simd" or source.stem in FAST_KERNELS
-    # zig turns every level above 0 into -O2 unless told twice.
-    flags = [] if sanitize else ["-O3", "-Xclang", "-O3"] if fast else ["-Os"]
-    if os.environ.get("RILLET_CC") and fast and not sanitize:
-        flags = ["-O3"]
+    is_rows = small and source.stem.startswith("rows_")
+    own_loops = FASTEST_KERNELS if small else FAST_KERNELS
+    fast = (source.parent.name == "simd" and not is_rows) or source.stem in own_loops
+    level = "-O3" if fast else "-Oz" if small and not is_rows else "-Os"
+    if sanitize:
+        flags = []
+    elif os.environ.get("RILLET_CC"):
+        flags = [level.replace("z", "s")]
+    else:
+        flags = [level, "-Xclang", level]  # zig knows -O2 and -Os only, unless told twice
     if source.parent.name == "platform":
         # bionic's headers are not at hand; its types are no larger than glibc's, which stand in.
         return [*flags, "-target", "aarch64-linux-gnu"] if TARGETS[target].is_android else flags
     if source.parent.name == "simd":
         flags += [f for word in source.stem.split("_") for f in ISA_FLAGS.get(word, [])]
+        flags += [] if TARGETS[target].is_wasm else ["-DRLT_HAS_PLATFORM"]
     return [*flags, "-ffreestanding"]
 
 
 class Selection(NamedTuple):
     """A build for a few models: the kernel files it takes, by stem, and a folder with
-    selected_kernels.def, selection.h and lacking.h, which tell the sources of SEE_SELECTION.
+    selected_kernels.def, selection.h, selected_types.h and lacking.h for those that see them.
     """
 
     kernels: frozenset[str]
     folder: pathlib.Path
+    needs_sums: bool = True  # whether int8 products are wanted as int32 too
 
 
 SEE_SELECTION = {"table", "selected", "select"}
+SEE_SELECTION |= {"binary", "binary_plain", "binary_quantized", "compare", "reduce_forms"}
 
 
 def selection_flags(source: pathlib.Path, selection: Selection | None) -> list[str]:
     """What one file is told of a build for a few models."""
-    sees = source.stem in SEE_SELECTION or source.stem.startswith("loops_")
-    if selection is None or not sees:
+    if selection is None:
         return []
+    flags = []
+    if source.stem.startswith("s8_gemm") and not selection.needs_sums:
+        flags += ["-DRLT_SUMS(run)=((void *)0)", "-Wno-unused-function"]
+    if source.stem not in SEE_SELECTION and not source.stem.startswith("loops_"):
+        return flags
     names = ["-DRLT_SELECTION", '-DRLT_KERNELS_DEF="selected_kernels.def"']
-    return [*names, "-Wno-unused-function", f"-I{selection.folder}"]
+    return [*flags, *names, "-Wno-unused-function", f"-I{selection.folder}"]
 
 
 def compile_objects(
@@ -287,7 +301,10 @@ def build_all(
         files,
         command,
         objects_in,
-        lambda f: [*object_flags(f, target, sanitize), *selection_flags(f, selection)],
+        lambda f: [
+            *object_flags(f, target, sanitize, small=selection is not None),
+            *selection_flags(f, selection),
+        ],
     )
 
     kind = ["-Wl,--gc-sections"] if program and not sanitize else [] if program else list(row.link)
@@ -305,6 +322,8 @@ def build_all(
             run([*archiver(), "rcs", str(kept), *objects], work / "zig")
             archive.parent.mkdir(parents=True, exist_ok=True)
             kept.replace(archive)
+        if part.with_suffix(".lib").exists():  # what programs for Windows link with
+            part.with_suffix(".lib").replace(out.with_suffix(".lib"))
         part.replace(out)
     return Built(out, archive, [pathlib.Path(name) for name in objects])
 
@@ -319,7 +338,9 @@ def archiver() -> list[str]:
 def main() -> int:
     """Command line; exit code 1 with a sentence when the build fails."""
     parser = argparse.ArgumentParser(description="Build the Rillet runtime library.")
-    parser.add_argument("--target", choices=sorted(TARGETS), help="default: this machine")
+    parser.add_argument(
+        "--target", choices=sorted({**TARGETS, **BOARDS}), help="default: this machine"
+    )
     parser.add_argument(
         "--out", type=pathlib.Path, help="default: runtime/_lib; for another machine build/TARGET"
     )
@@ -333,7 +354,7 @@ def main() -> int:
     args = parser.parse_args()
     started = time.time()
     try:
-        target = args.target or host_target()
+        target = BOARDS.get(args.target, args.target) or host_target()
         beside = RUNTIME.parent / "build" / target / TARGETS[target].library
         out = args.out or (LIBRARY if target == host_target() else beside)
         out = build(target, out, sanitize=args.sanitize, werror=args.werror, program=args.program)

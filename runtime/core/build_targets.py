@@ -9,6 +9,8 @@ ELF_LINK = (
     "-shared",
     "-Wl,--no-undefined",
     "-Wl,--gc-sections",
+    "-Wl,--hash-style=gnu",
+    "-Wl,-Bsymbolic",
     "-Wl,-soname,librillet.so",
 )
 
@@ -126,10 +128,13 @@ COMMON_KERNELS = {
 # These have inner loops of their own; the other kernels and the core are compiled to be small.
 FAST_KERNELS = {
     "batch_matmul", "conv_2d", "depthwise_conv_2d", "depthwise_fixed", "fixed_output",
-    "fully_connected", "lstm_float", "lstm_integer", "lstm_ops", "matrix", "matrix_run", "move",
+    "fully_connected", "lstm_float", "lstm_integer", "lstm_ops", "matrix_run", "move",
     "pad", "pool", "quantize", "quantize_math", "resize", "rnn_cell", "softmax", "svdf",
     "transpose", "transpose_conv", "window",
 }  # fmt: skip
+
+# Where the time goes; these stay fast in builds for a few models, which are to be small.
+FASTEST_KERNELS = {"conv_2d", "depthwise_conv_2d", "matrix_run", "pool"}
 
 # What the platform layer asks of Android's C library: all there since API 21, under one version.
 BIONIC = [

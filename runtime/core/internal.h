@@ -147,6 +147,10 @@ rlt_status rlt_densify(rlt_reading *r, const rlt_table *sparsity, const uint8_t 
 /* Whether a tensor's constant is sparse, and dense bytes of its shape. */
 bool rlt_is_sparse(const rlt_table *tensor);
 
+/* ---- selected.c ---- */
+/* UNSUPPORTED where this is a build for a few models and none of them has the operator with these types. */
+rlt_status rlt_check_selected(rlt_error *err, const rlt_node_def *n);
+
 /* ---- offline_plan.c: the plan a file may carry ---- */
 rlt_status rlt_read_offline_plan(rlt_reading *r, const rlt_table *root, rlt_model *m);
 /* Whether there is one and it is of the shapes that were prepared. */

@@ -124,6 +124,7 @@ static const rlt_kernel *find_custom(const rlt_reading *r, rlt_node_def *n) {
 
 static rlt_status find_kernel(rlt_reading *r, rlt_node_def *n) {
   n->kernel = n->op == RLT_OP_CUSTOM ? find_custom(r, n) : rlt_find_kernel(n->op);
+  RLT_TRY(rlt_check_selected(r->err, n));
   if (!n->kernel && n->op == RLT_OP_CUSTOM)
     return rlt_fail(r->err, RLT_UNSUPPORTED,
                     "this runtime has no kernel for the custom operator '%s'; register one "

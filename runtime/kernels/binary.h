@@ -30,7 +30,21 @@ typedef struct rlt_binary_run {
 } rlt_binary_run;
 
 /* Defines a row: u and v are the elements, k the node's rlt_binary. */
-#define RLT_BINARY_ROW(name, type, out_type, expression)                         \
+#ifdef RLT_SELECTION
+/* This defines RLT_HAS_ of every type: 0 where no model has it, and the row is never reached. */
+#include "selected_types.h"
+#define RLT_BINARY_ROW(name, type, out_type, expression) \
+  RLT_BINARY_ROW_CHOSEN(RLT_HAS_##type, name, type, out_type, expression)
+#define RLT_BINARY_ROW_CHOSEN(has, ...) RLT_BINARY_ROW_PASTED(has, __VA_ARGS__)
+#define RLT_BINARY_ROW_PASTED(has, ...) RLT_BINARY_ROW_##has(__VA_ARGS__)
+#define RLT_BINARY_ROW_0(name, type, out_type, expression)                       \
+  static void name(const void *ctx, int64_t out, const int64_t *in, int64_t n) { \
+    (void)ctx, (void)out, (void)in, (void)n;                                     \
+  }
+#else
+#define RLT_BINARY_ROW(name, type, out_type, expression) RLT_BINARY_ROW_1(name, type, out_type, expression)
+#endif
+#define RLT_BINARY_ROW_1(name, type, out_type, expression)                       \
   static void name(const void *ctx, int64_t out, const int64_t *in, int64_t n) { \
     const rlt_binary_run *run_ = (const rlt_binary_run *)ctx;                    \
     const rlt_binary *k = run_->k;                                               \

@@ -156,7 +156,16 @@ ORDER(i64, int64_t, INT64_MIN, INT64_MAX)
 ACCUMULATE(any, uint8_t, uint8_t, 0, s | (v != 0))
 ACCUMULATE(all, uint8_t, uint8_t, 1, s &(v != 0))
 
-#define FORM(op, type, add, done) {RLT_OP_##op, RLT_TYPE_##type, start_##add, block_##add, run_##add, finish_##done}
+#define FORM_1(op, type, add, done) {RLT_OP_##op, RLT_TYPE_##type, start_##add, block_##add, run_##add, finish_##done}
+#ifdef RLT_SELECTION
+#include "selected_types.h" /* which defines RLT_HAS_ of every operator and type as 0 or 1 */
+#define FORM_0(op, type, add, done) {-1, -1, NULL, NULL, NULL, NULL}
+#define FORM_OF(has, ...) FORM_PASTED(has, __VA_ARGS__)
+#define FORM_PASTED(has, ...) FORM_##has(__VA_ARGS__)
+#define FORM(op, type, add, done) FORM_OF(RLT_HAS_##op##_##type, op, type, add, done)
+#else
+#define FORM FORM_1
+#endif
 static const reduce_form FORMS[] = {
     FORM(MEAN, FLOAT32, sum_f32, sum_f32),
     FORM(MEAN, INT8, sum_i8, sum_i8),

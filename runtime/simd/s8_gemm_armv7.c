@@ -3,4 +3,4 @@
 #define MR 4
 #include "s8_gemm_neon.inc"
 
-const rlt_s8_gemm rlt_s8_gemm_4x8__armv7 = {"rlt_s8_gemm_4x8__armv7", MR, NR, KR, 0, run, run_s32};
+const rlt_s8_gemm rlt_s8_gemm_4x8__armv7 = {"rlt_s8_gemm_4x8__armv7", MR, NR, KR, 0, run, RLT_SUMS(run_s32)};

@@ -106,4 +106,4 @@ static void run_s32(int32_t m, int32_t n, int32_t k, const int8_t *const *a, con
 #undef ROWS
 }
 
-const rlt_s8_gemm rlt_s8_gemm_6x16__avx2 = {"rlt_s8_gemm_6x16__avx2", MR, NR, KR, 0, run, run_s32};
+const rlt_s8_gemm rlt_s8_gemm_6x16__avx2 = {"rlt_s8_gemm_6x16__avx2", MR, NR, KR, 0, run, RLT_SUMS(run_s32)};

@@ -151,4 +151,4 @@ static void run_s32(int32_t m, int32_t n, int32_t k, const int8_t *const *a, con
   else tile_s32(12, 2, m, n, k, a, panel, c, c_stride);
 }
 
-const rlt_s8_gemm rlt_s8_gemm_12x32__avx512 = {"rlt_s8_gemm_12x32__avx512", MR, NR, KR, 128, run, run_s32};
+const rlt_s8_gemm rlt_s8_gemm_12x32__avx512 = {"rlt_s8_gemm_12x32__avx512", MR, NR, KR, 128, run, RLT_SUMS(run_s32)};

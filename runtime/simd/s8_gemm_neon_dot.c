@@ -70,4 +70,4 @@ static inline __attribute__((always_inline)) void sums(const int M, int32_t k, c
 #pragma clang attribute pop
 #endif
 
-const rlt_s8_gemm rlt_s8_gemm_8x8__neon_dot = {"rlt_s8_gemm_8x8__neon_dot", MR, NR, KR, 0, run, run_s32};
+const rlt_s8_gemm rlt_s8_gemm_8x8__neon_dot = {"rlt_s8_gemm_8x8__neon_dot", MR, NR, KR, 0, run, RLT_SUMS(run_s32)};

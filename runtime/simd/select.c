@@ -34,7 +34,11 @@ enum { HAS_NEON = 1, HAS_DOT };
 #define HWCAP_ASIMDDP ((uint64_t)1 << 20)
 
 static int level_of_this_machine(void) {
+#ifdef RLT_HAS_PLATFORM
+  uint64_t hwcap = rlt_hwcap();
+#else
   uint64_t hwcap = rlt_hwcap ? rlt_hwcap() : 0;
+#endif
   return hwcap & HWCAP_ASIMDDP ? HAS_DOT : HAS_NEON;
 }
 #elif defined(__ARM_NEON) || defined(__wasm_simd128__)

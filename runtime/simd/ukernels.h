@@ -106,7 +106,11 @@ const rlt_ukernels *rlt_select_ukernels(const char *cap);
 
 /* What the operating system says of the CPU (on Linux AT_HWCAP), where it alone can tell. The platform layer defines
  * it; a program without one runs on what every CPU of its architecture has. */
+#ifdef RLT_HAS_PLATFORM
+uint64_t rlt_hwcap(void); /* not weak, or a static library would not bring it along */
+#else
 uint64_t rlt_hwcap(void) __attribute__((weak));
+#endif
 
 /* A build for a few models may have no use for the sums. */
 #ifndef RLT_SUMS
