@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_convert, _quantize, _run, _bench, _inspect):
+    for add in (_convert, _check, _quantize, _run, _bench, _inspect):
         add(commands)
     return top
 
@@ -42,8 +42,10 @@ def _convert(commands: argparse._SubParsersAction) -> None:
         "convert",
         "optimize a model and write it as .tflite",
         """SOURCE is one of
+  model.onnx          opset 7 and newer
   model.tflite        read, optimized and written back
-  script.py:function  the function returns (session, inputs, outputs) of host_engine:
+  script.py:function  the function returns (module, example_inputs) of PyTorch, or
+                      (session, inputs, outputs) of host_engine:
 
       # net.py
       import host_engine as tf
@@ -55,16 +57,71 @@ def _convert(commands: argparse._SubParsersAction) -> None:
           sess.run(tf.global_variables_initializer())   # or tf.train.Saver().restore(sess, path)
           return sess, [x], [y]
 
+It ends with the proof: both run on the same inputs, and every output's largest error is printed.
+Nothing is written unless the proof passes.
+
 examples:
+  rillet convert net.onnx -o net.tflite
+  rillet convert net.onnx -o net.tflite --input image=1,3,224,224 --check layers
   rillet convert net.py:trained -o net.tflite
   rillet convert big.tflite -o optimized.tflite --verbose""",
     )
-    command.add_argument("source", metavar="SOURCE", help="a .tflite file or script.py:function")
+    _add_source(command)
     _add_output(command)
+    command.add_argument(
+        "--check",
+        choices=["outputs", "layers", "none"],
+        default="outputs",
+        help="what to compare with the source: every output (default), every layer, or nothing",
+    )
+    command.add_argument(
+        "--check-input",
+        action="append",
+        metavar="NAME=FILE",
+        help="an .npy to compare on, for each input (random values)",
+    )
+    command.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        metavar="T",
+        help="the error that passes, as a share of an output's largest magnitude (1e-4)",
+    )
+    command.add_argument(
+        "--force", action="store_true", help="write the file though the proof has failed"
+    )
     command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
     )
     command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")
+
+
+def _check(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "check",
+        "list everything that keeps a model from being converted",
+        """Nothing is written. Every obstacle is listed, each with the layer's name, its shapes, why
+it has no form on the device, and what to do.
+
+examples:
+  rillet check net.onnx
+  rillet check net.onnx --input image=1,3,224,224""",
+    )
+    _add_source(command)
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "source", metavar="SOURCE", help="an .onnx or .tflite file, or script.py:function"
+    )
+    command.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=SIZES",
+        help="the shape of an ONNX model's input, such as image=1,3,224,224; ? stays dynamic",
+    )
 
 
 def _quantize(commands: argparse._SubParsersAction) -> None:

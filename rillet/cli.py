@@ -53,5 +53,8 @@ def _fail(error: Exception, as_json: bool) -> int:
         )
     print(f"rillet: {message}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": message, "exit_code": code}))
+        found = {"error": message, "exit_code": code}
+        if hasattr(error, "obstacles"):  # a converter.errors.ObstacleError
+            found["obstacles"] = error.obstacles
+        print(json.dumps(found))
     return code

@@ -31,6 +31,8 @@ def exit_code(error: Exception) -> int:
         return error.code
     if getattr(error, "status", None) == "UNSUPPORTED":  # a RilletError's
         return UNSUPPORTED
+    if hasattr(error, "obstacles"):  # a converter.errors.ObstacleError
+        return UNSUPPORTED
     known: list[type[Exception]] = [OSError]
     # A package that is not loaded has raised nothing; loading it here would slow the message.
     for module, name in (

@@ -227,3 +227,16 @@ def read_labels(path: str | Path) -> list[str]:
     from rillet.files import read_text
 
     return read_text(str(path)).splitlines()
+
+
+def named_arrays(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """``NAME=FILE.npy`` arguments as arrays by name. CommandError where one is something else."""
+    found = {}
+    for text in texts:
+        name, mark, path = text.partition("=")
+        if not mark or not path.lower().endswith(".npy"):
+            raise CommandError(f"--check-input {text}: write NAME=FILE.npy, such as x=photo.npy")
+        if not os.path.exists(path):
+            raise CommandError(f"there is no file {path}")
+        found[name] = _load_array(path)
+    return found

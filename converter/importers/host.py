@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import ConversionError, ObstacleError
 from converter.importers import host_composed, host_nn, host_ops
 from converter.importers.host_ops import Context
 from converter.importers.host_random import settled
-from converter.importers.no_form import NoForm, list_obstacles
+from converter.importers.no_form import NoForm
 from converter.shapes import infer_shapes
 from converter.verifier import verify
 
@@ -97,7 +97,7 @@ class _Import:
         for op in self._order(fixed):
             self._convert(op)
         if self.obstacles:
-            raise ConversionError(list_obstacles("the graph", self.obstacles))
+            raise ObstacleError("the graph", self.obstacles)
         self.graph.outputs = self._output_values()
         model = ir.Model([self.graph])
         model.signatures.append(

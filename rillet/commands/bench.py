@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import runtime
-from rillet.commands.convert import read_model
 from rillet.errors import require
 from rillet.inputs import input_arrays
+from rillet.sources import read_model
 from rillet.tables import table
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import runtime
 from converter.ir import Model, Value
-from rillet.commands.convert import read_model
 from rillet.files import read_bytes
+from rillet.sources import read_model
 from rillet.tables import table
 
 

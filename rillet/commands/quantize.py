@@ -14,10 +14,10 @@ import converter
 import quantize
 import runtime
 from converter.ir import Model
-from rillet.commands.convert import read_model
 from rillet.errors import CommandError
 from rillet.files import check_writable, read_text
 from rillet.inputs import SampleSet, sample_set
+from rillet.sources import read_model
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

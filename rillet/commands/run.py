@@ -12,10 +12,10 @@ import numpy as np
 import runtime
 from converter.ir import Model, Value
 from quantize.affine import dequantize
-from rillet.commands.convert import read_model
 from rillet.errors import CommandError
 from rillet.files import check_writable, write_arrays
 from rillet.inputs import input_arrays, read_labels
+from rillet.sources import read_model
 from rillet.tables import table
 
 SHOWN = 8  # elements of an output that are printed

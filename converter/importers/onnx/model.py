@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
-from converter.importers.no_form import NoForm, list_obstacles
+from converter.importers.no_form import NoForm
 from converter.verifier import verify
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Import:
         self.graph.convert(proto.node)
         outputs = self._outputs()
         if self.graph.obstacles:
-            raise ConversionError(list_obstacles(self.name, self.graph.obstacles))
+            raise ObstacleError(self.name, self.graph.obstacles)
         self.builder.graph.outputs = [value for _, value in outputs]
         model = ir.Model([self.builder.graph])
         model.signatures.append(

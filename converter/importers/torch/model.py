@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
-from converter.importers.no_form import NoForm, list_obstacles
+from converter.importers.no_form import NoForm
 from converter.verifier import verify
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class _Import:
         self.graph.convert(nodes)
         outputs = self._outputs(signature, by_name)
         if self.graph.obstacles:
-            raise ConversionError(list_obstacles(self.name, self.graph.obstacles))
+            raise ObstacleError(self.name, self.graph.obstacles)
         self.builder.graph.outputs = [value for _, value in outputs]
         model = ir.Model([self.builder.graph])
         model.signatures.append(

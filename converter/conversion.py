@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way from a source to a file, with the proof that both compute the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converter import ir
+from converter.errors import ConversionError
+from converter.importers.host import from_session
+from converter.passes import optimize
+from converter.proof import TOLERANCE, Proof, find_departure, prove
+from converter.sources import Source, example_feeds
+from converter.writer import write_tflite
+
+
+@dataclass
+class Conversion:
+    """What :func:`convert` made: the model, its file's bytes, and the proof (None: not asked for).
+
+    `nodes_imported` counts the nodes before any pass.
+    """
+
+    model: ir.Model
+    content: bytes
+    proof: Proof | None
+    nodes_imported: int
+
+
+def convert(
+    source: Source,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    passes: bool = True,
+    check: str = "outputs",
+    feeds: Mapping[str, np.ndarray] | None = None,
+    tolerance: float = TOLERANCE,
+    force: bool = False,
+    verbose: bool = False,
+) -> Conversion:
+    """Import, optimize, serialize and prove; written to `path` only when the proof has passed.
+
+    `check` is "outputs" (run both and compare every output), "layers" (find the first value that
+    departs, too) or "none". `feeds` are the inputs to compare on, by name; without them random ones
+    are made. `force` writes in spite of a proof that failed.
+
+    Raises ConversionError where something has no form, cannot be run, or where the proof fails,
+    with the largest error of every output and the first layer that departs.
+    """
+    model = source.convert()
+    plain, imported = model.copy(), len(model.main.nodes)
+    if passes:
+        optimize(model, verbose=verbose)
+    content = write_tflite(model)
+    proof = None
+    if check != "none":
+        given = dict(feeds) if feeds is not None else example_feeds(model, source)
+        proof = prove(source, content, given, tolerance)
+        if check == "layers" or not proof.passed:
+            find_departure(proof, source, plain)
+        if not proof.passed and not force:
+            raise ConversionError(
+                f"the converted model does not compute what its source does, so nothing is"
+                f" written; {proof}"
+            )
+    if path is not None:
+        content = write_tflite(model, path)
+    return Conversion(model, content, proof, imported)
+
+
+def convert_session(
+    sess: Any,
+    inputs: Iterable[Any],
+    outputs: Iterable[Any],
+    path: str | os.PathLike | None = None,
+    **kwargs: Any,
+) -> bytes:
+    """Freeze, import, optimize and serialize; the bytes are also written to `path` if given.
+
+    `kwargs` are those of :func:`converter.from_session`. Raises ConversionError; nothing is written
+    unless everything succeeded.
+    """
+    model = from_session(sess, inputs, outputs, **kwargs)
+    optimize(model)
+    return write_tflite(model, path, offline_plan=True)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models as their own framework runs them: what a conversion is compared with.
+
+A source knows how to become an :class:`~converter.ir.Model`, what to feed it, and how to run, with
+its intermediate values where asked. Nothing of a framework is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter import ir
+from converter.errors import ConversionError
+
+Arrays = dict[str, np.ndarray]
+_EXAMPLE_BATCH, _EXAMPLE_SIZE = 2, 64  # of dynamic dimensions, in what is generated
+
+
+class Source:
+    """A model in its own form. `engine` says what runs it, for reports."""
+
+    engine = ""
+
+    def convert(self) -> ir.Model:
+        """The model as an IR, without any pass."""
+        raise NotImplementedError
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Outputs by name, from inputs by name."""
+        raise NotImplementedError
+
+    def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """Intermediate values by name, in the order of the model; empty where none can be had."""
+        return iter(())
+
+    def shapes(self) -> dict[str, Sequence[int | None]]:
+        """Shapes of inputs where the user gave them."""
+        return {}
+
+
+class OnnxSource(Source):
+    """An ONNX file, run by ONNX Runtime where it is installed, else by ONNX's reference."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | bytes | Any,
+        input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    ) -> None:
+        self.path = path
+        self.input_shapes = dict(input_shapes or {})
+        self._use("onnxruntime" if importlib.util.find_spec("onnxruntime") else "onnx")
+
+    def _use(self, package: str) -> None:
+        self.package = package
+        self.engine = {"onnxruntime": "ONNX Runtime", "onnx": "the ONNX reference"}[package]
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            self.engine += f" {importlib.metadata.version(package)}"
+
+    def convert(self) -> ir.Model:
+        from converter.importers.onnx.model import from_onnx
+
+        return from_onnx(self.path, input_shapes=self.input_shapes)
+
+    def shapes(self) -> dict[str, Sequence[int | None]]:
+        return self.input_shapes
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        return self._run(self._content(), feeds)
+
+    def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        import onnx
+
+        model = onnx.load_model_from_string(self._content())
+        names = [name for node in model.graph.node for name in node.output if name]
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        yield from self._run(model.SerializeToString(), feeds).items()
+
+    def _content(self) -> bytes:
+        if isinstance(self.path, bytes):
+            return self.path
+        if hasattr(self.path, "SerializeToString"):
+            return bytes(self.path.SerializeToString())
+        import onnx
+
+        return bytes(onnx.load(os.fspath(self.path)).SerializeToString())
+
+    def _run(self, content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        try:
+            if self.package == "onnxruntime":
+                session = self._session(content)
+                if session is not None:
+                    names = [output.name for output in session.get_outputs()]
+                    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+            from onnx.reference import ReferenceEvaluator
+
+            program = ReferenceEvaluator(content)
+            return dict(zip(program.output_names, program.run(None, dict(feeds)), strict=True))
+        except Exception as error:  # whatever the framework raises, the reader needs its sentence
+            raise _cannot_run(self.engine, error) from error
+
+    def _session(self, content: bytes) -> Any:
+        """ONNX Runtime's session; None, and the reference from then on, where the model is newer
+        than the installed ONNX Runtime.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(content, options)
+        except Exception:  # its own classes, none of which its stubs name
+            self._use("onnx")
+            return None
+
+
+class TfliteSource(Source):
+    """A .tflite file, run by the runtime."""
+
+    engine = "the file as it was"
+
+    def __init__(self, path: str | os.PathLike[str] | bytes) -> None:
+        self.path = path
+
+    def convert(self) -> ir.Model:
+        from converter.reader import read_tflite
+
+        return read_tflite(self.path)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        content = self.path if isinstance(self.path, bytes) else Path(self.path).read_bytes()
+        return run_tflite(content, feeds)
+
+
+class SessionSource(Source):
+    """A session of the host engine."""
+
+    engine = "the session"
+
+    def __init__(self, session: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        self.session, self.inputs, self.outputs = session, list(inputs), list(outputs)
+
+    def convert(self) -> ir.Model:
+        from converter.importers.host import from_session
+
+        return from_session(self.session, self.inputs, self.outputs)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        from converter.importers.host import short_name
+
+        graph = self.session.graph
+        tensors = [graph.as_graph_element(t) for t in self.outputs]
+        by_name = {short_name(graph.as_graph_element(t)): t for t in self.inputs}
+        found = self.session.run(tensors, {by_name[name]: x for name, x in feeds.items()})
+        return {short_name(t): np.asarray(x) for t, x in zip(tensors, found, strict=True)}
+
+
+class TorchSource(Source):
+    """A PyTorch module with the inputs to export it on."""
+
+    def __init__(self, module: Any, example_inputs: Sequence[Any], **options: Any) -> None:
+        self.module, self.examples, self.options = module, tuple(example_inputs), options
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            self.engine = f"PyTorch {importlib.metadata.version('torch')}"
+        self.names: tuple[list[str], list[str]] = ([], [])
+
+    def convert(self) -> ir.Model:
+        from converter.importers.torch.model import from_torch
+
+        model = from_torch(self.module, self.examples, **self.options)
+        (signature,) = model.signatures
+        self.names = (list(signature.inputs), list(signature.outputs))
+        return model
+
+    def shapes(self) -> dict[str, Sequence[int | None]]:
+        return {n: tuple(x.shape) for n, x in zip(self.names[0], self.examples, strict=False)}
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        import torch
+
+        module = self.module.eval() if hasattr(self.module, "eval") else self.module.module()
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = module(*(torch.from_numpy(np.array(feeds[name])) for name in self.names[0]))
+        leaves = torch.utils._pytree.tree_leaves(found)
+        return {n: x.detach().numpy() for n, x in zip(self.names[1], leaves, strict=True)}
+
+
+def run_tflite(content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
+    """Outputs by name of a .tflite file on the runtime."""
+    import runtime
+
+    try:
+        return dict(runtime.Interpreter(model_content=content).get_signature_runner()(**feeds))
+    except runtime.RilletError as error:
+        raise ConversionError(f"the runtime refuses the converted model: {error}") from error
+
+
+def example_feeds(model: ir.Model, source: Source, seed: int = 0) -> Arrays:
+    """Random values for every input: normal floats, integers 0 and 1. A dynamic dimension is of 2
+    along the first axis, else of 64.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: Arrays = {}
+    for name, position in model.signatures[0].inputs.items():
+        value = model.main.inputs[position]
+        given = source.shapes().get(name, value.shape_signature or value.shape)
+        dims = [
+            int(d) if d is not None and d >= 0 else _EXAMPLE_SIZE if axis else _EXAMPLE_BATCH
+            for axis, d in enumerate(given)
+        ]
+        feeds[name] = _random(rng, value, dims)
+    return feeds
+
+
+def _random(rng: np.random.Generator, value: ir.Value, dims: Sequence[int]) -> np.ndarray:
+    kind = ir.numpy_dtype(value.dtype)
+    if kind.kind == "f":
+        return rng.standard_normal(dims).astype(kind)
+    if kind.kind in "iub":
+        return rng.integers(0, 2, dims).astype(kind)
+    if kind.kind == "c":
+        return (rng.standard_normal(dims) + 1j * rng.standard_normal(dims)).astype(kind)
+    return np.full(dims, b"text", object)
+
+
+def _cannot_run(engine: str, error: Exception) -> ConversionError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ConversionError(
+        f"{engine} cannot run the model on these inputs: {reason[:300]}; give inputs that it takes"
+        " (--check-input NAME=FILE.npy)"
+    )

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``rillet convert`` and ``rillet check`` read: files and scripts as converter sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import converter
+import runtime
+from converter.ir import Model
+from converter.sources import OnnxSource, SessionSource, Source, TfliteSource, TorchSource
+from rillet.errors import MISTAKE, UNSUPPORTED, CommandError, require
+from rillet.files import read_bytes
+
+ACCEPTED = (
+    "a source is an .onnx or .tflite file, or script.py:function that gives a host_engine session"
+    " or a PyTorch module"
+)
+
+
+def load_source(source: str, shapes: Sequence[str] = ()) -> tuple[Source, int | None]:
+    """The source with its size in bytes (None for a script). `shapes` are ``NAME=1,3,224,224``.
+
+    CommandError where there is no such file, or nothing that reads it.
+    """
+    given = dict(_shape(text) for text in shapes)
+    script, mark, function = source.rpartition(":")
+    if mark and script.endswith(".py"):
+        _refuse_shapes(given, "the script's own example inputs decide them")
+        return _from_script(script, function), None
+    if source.endswith(".py"):
+        raise CommandError(f"which function? {ACCEPTED}: {source}:NAME")
+    content = read_bytes(source)
+    suffix = Path(source).suffix.lower()
+    if suffix == ".onnx":
+        require("onnx", "onnx", "reading ONNX models")
+        return OnnxSource(source, given), len(content)
+    if suffix in (".pb", ".h5", ".keras", ".pt", ".pth", ".safetensors", ".meta"):
+        raise CommandError(f"{source}: {suffix} files cannot be read; {ACCEPTED}", UNSUPPORTED)
+    _refuse_shapes(given, "a .tflite file has its own")
+    read_model(source, content)  # so that what is wrong with the file is said with its name
+    return TfliteSource(source), len(content)
+
+
+def _refuse_shapes(given: dict[str, Any], why: str) -> None:
+    if given:
+        raise CommandError(f"--input gives the shapes of an ONNX model's inputs; {why}")
+
+
+def _shape(text: str) -> tuple[str, list[int | None]]:
+    """NAME=1,3,?,224"""
+    name, mark, sizes = text.rpartition("=")
+    try:
+        if not mark or not name:
+            raise ValueError
+        dims = [None if s.strip() in ("?", "-1") else int(s) for s in sizes.split(",") if s.strip()]
+        if any(d is not None and d < 0 for d in dims):
+            raise ValueError
+        return name, dims
+    except ValueError:
+        raise CommandError(
+            f"--input {text}: write NAME=SIZES, such as image=1,3,224,224; ? leaves a size dynamic"
+        ) from None
+
+
+def read_model(path: str, content: bytes | None = None) -> Model:
+    """The model in a .tflite file; errors name the file."""
+    content = read_bytes(path) if content is None else content
+    try:
+        return converter.read_tflite(content, name=path)
+    except converter.ConversionError as error:
+        raise CommandError(str(error), _code_for(content)) from error
+
+
+def _code_for(content: bytes) -> int:
+    """Whether a file that the reader refused is damaged or valid beyond us: the runtime knows."""
+    try:
+        runtime.Interpreter(model_content=content)
+    except runtime.RilletError as error:
+        return UNSUPPORTED if error.status == "UNSUPPORTED" else MISTAKE
+    return MISTAKE
+
+
+def _from_script(path: str, function: str) -> Source:
+    if not os.path.isfile(path):
+        raise CommandError(f"there is no file {path}")
+    # The script's own folder first, as if Python ran it.
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        given = _call(path, function)
+    finally:
+        del sys.path[0]
+    if isinstance(given, tuple) and len(given) == 3:
+        session, inputs, outputs = given
+        return SessionSource(session, inputs, outputs)
+    if isinstance(given, tuple) and len(given) == 2 and hasattr(given[0], "state_dict"):
+        return TorchSource(*given)
+    raise CommandError(
+        f"{path}:{function} returned {_described(given)}; it must return (session, inputs, outputs)"
+        " of host_engine, or (module, example inputs) of PyTorch"
+    )
+
+
+def _described(given: Any) -> str:
+    if isinstance(given, tuple):
+        return f"({', '.join(type(item).__name__ for item in given)})"
+    return type(given).__name__
+
+
+def _call(path: str, function: str) -> Any:
+    """What the script's function returns; what it raises becomes a CommandError with the line."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        target = getattr(module, function, None)
+        if not callable(target):
+            raise CommandError(f"{path} has no function {function!r}")
+        return target()
+    except CommandError:
+        raise
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        where = f"{path}, line {lines[-1]}" if lines else path
+        raise CommandError(f"{where}: {type(error).__name__}: {error}") from error

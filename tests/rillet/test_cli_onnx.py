@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rillet convert`` and ``rillet check`` on ONNX models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import model_of, small_network
+
+from rillet import errors
+
+pytest_plugins = ("cli_fixtures",)
+
+
+@pytest.fixture
+def network(tmp_path) -> Path:
+    path = tmp_path / "net.onnx"
+    onnx.save(small_network(("n", 3, 8, 8)), path)
+    return path
+
+
+def test_convert_proves_and_writes(rillet, network, tmp_path):
+    out = tmp_path / "net.tflite"
+    outcome = rillet("convert", network, "-o", out, "--check", "layers")
+    assert outcome.code == errors.OK and out.stat().st_size
+    assert "ok  y" in outcome.out and "no layer departs" in outcome.out
+    ran = rillet("run", out, "--random", "--json")
+    assert ran.code == errors.OK
+
+
+def test_shapes_can_be_given(rillet, network, tmp_path):
+    out = tmp_path / "net.tflite"
+    outcome = rillet("convert", network, "-o", out, "--input", "x=4,3,8,8", "--json")
+    assert json.loads(outcome.out)["proof"]["passed"]
+    for text, words in (("x=4,3", "rank"), ("z=1", "no input 'z'"), ("x=a", "write NAME=SIZES")):
+        outcome = rillet("convert", network, "-o", tmp_path / "o.tflite", "--input", text)
+        assert outcome.code != errors.OK and words in outcome.err
+        assert not (tmp_path / "o.tflite").exists()
+
+
+def test_the_proof_can_use_given_inputs(rillet, network, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1, 3, 8, 8), np.float32))
+    argv = ["convert", network, "-o", tmp_path / "o.tflite", "--check-input"]
+    assert rillet(*argv, f"x={tmp_path / 'x.npy'}").code == errors.OK
+    assert "write NAME=FILE.npy" in rillet(*argv, "x.txt").err
+    assert "there is no file" in rillet(*argv, "x=gone.npy").err
+
+
+def test_check_lists_every_obstacle(rillet, tmp_path):
+    nodes = [
+        helper.make_node("NoSuchOp", ["x"], ["a"], "first"),
+        helper.make_node("NorThis", ["x"], ["b"], "second"),
+    ]
+    path = tmp_path / "net.onnx"
+    onnx.save(model_of(nodes, [("x", [2, 3])], [("a", None), ("b", None)]), path)
+    outcome = rillet("check", path)
+    assert outcome.code == errors.UNSUPPORTED
+    assert "'first' ([2,3])" in outcome.err and "'second' ([2,3])" in outcome.err
+    found = json.loads(rillet("check", path, "--json").out)
+    assert len(found["obstacles"]) == 2
+
+
+def test_check_of_a_good_model_says_so(rillet, network):
+    outcome = rillet("check", network)
+    assert outcome.code == errors.OK and "no obstacle" in outcome.out
+
+
+def test_missing_external_data_is_named(rillet, tmp_path):
+    source = small_network()
+    tensor = source.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="gone.bin")
+    (tmp_path / "net.onnx").write_bytes(source.SerializeToString())
+    outcome = rillet("check", tmp_path / "net.onnx")
+    assert outcome.code == errors.UNSUPPORTED and "constant 'w' cannot be read" in outcome.err
