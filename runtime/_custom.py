@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _binding as c
+from . import _strings
 from .errors import RilletError
 
 OK, BAD_VALUE = c.STATUSES.index("OK"), c.STATUSES.index("BAD_VALUE")
@@ -28,7 +29,8 @@ class CustomOps:
         the ones declared in the file.
       dtypes: TensorType -> NumPy's type.
 
-    Inputs are views that hold only during the call.
+    Inputs are views that hold only during the call, strings arrays of bytes objects. Outputs cannot
+    be strings.
     """
 
     def __init__(self, functions: Mapping[str, Any], dtypes: Mapping[int, Any]) -> None:
@@ -63,6 +65,8 @@ class CustomOps:
         return callback
 
     def _prepare(self, call: c.CustomCall, shapes: Function | None) -> int:
+        if any(call.outputs[i].type == _strings.TYPE for i in range(call.n_outputs)):
+            raise TypeError("an operator in Python cannot give strings; nothing would keep them")
         if shapes is None:
             return OK
         inputs = [call.inputs[i] for i in range(call.n_inputs)]
@@ -99,6 +103,12 @@ class CustomOps:
     def _array(self, tensor: c.CustomTensor) -> Any:
         if tensor.type < 0:
             return None
+        if tensor.type == _strings.TYPE:
+            shape = tuple(tensor.dims[: tensor.rank])
+            if not tensor.bytes:
+                return np.empty(shape, object)
+            elements = (ctypes.c_uint64 * (tensor.bytes // 8)).from_address(tensor.data)
+            return _strings.read(np.frombuffer(elements, np.uint64).reshape(*shape, 2))
         dtype, shape = np.dtype(self._dtypes[tensor.type]), tuple(tensor.dims[: tensor.rank])
         if not tensor.bytes:
             return np.zeros(shape, dtype)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import _binding as c
+from . import _strings
 from ._model import DTYPES, Model, aligned_block
 from ._packed import PACKED, pack, unpack
 from ._region import Region
@@ -87,6 +88,9 @@ class Session:
         self._is_cancelled = False
         self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
         self._views: list[weakref.ref[_Memory]] = []
+        self._strings: dict[int, np.ndarray] = {}  # bytes of what was set
+        self._former_strings: list[np.ndarray] = []  # those that the last run's outputs may show
+        self._has_run = False
         self._arena = self._prepared = aligned_block(0)
         self._planned = self.allocated = False
 
@@ -170,13 +174,17 @@ class Session:
             )
         return info
 
+    def _shape(self, tensor: int) -> list[int]:
+        info = self.info(tensor)
+        return list(info.dims[: info.rank])
+
     def resize(self, tensor: int, shape: Sequence[int]) -> None:
         """Asks for an input's new shape, which takes effect at `allocate`."""
         with self._guard:
             self._refuse_views("resize an input")
             dims = [int(size) for size in shape]
             is_input = tensor in self.model.inputs(self.subgraph)
-            if self.allocated and is_input and tuple(dims) == self._array(tensor).shape:
+            if self.allocated and is_input and dims == self._shape(tensor):
                 return
             if any(not -(2**31) <= size < 2**31 for size in dims):
                 raise RilletError(
@@ -202,6 +210,9 @@ class Session:
             else:
                 self._arena = aligned_block(0)  # the old one goes before the new one comes
                 self._arena = aligned_block(sizes.arena)
+            self._has_run = False
+            self._strings.clear()
+            self._former_strings.clear()
             self._bind(sizes)
             self.allocated = True
 
@@ -264,11 +275,15 @@ class Session:
         return array
 
     def _new_view(self, tensor: int) -> np.ndarray:
-        """The tensor's values in place; packed 4-bit ones as a flat uint8 array of their bytes."""
+        """The tensor's values in place; packed 4-bit ones as a flat uint8 array of their bytes,
+        strings as the pairs of `_strings`.
+        """
         info = self.info(tensor)
         name = info.name.decode("utf-8", "replace")
-        dtype = DTYPES.get(info.type)
-        if dtype in (None, np.bytes_):
+        dtype, shape = DTYPES.get(info.type), tuple(info.dims[: info.rank])
+        if info.type == _strings.TYPE:
+            dtype, shape = np.uint64, (*shape, 2)
+        if dtype is None:
             raise RilletError(
                 f"tensor {tensor} {name!r} has a type that NumPy cannot show", "UNSUPPORTED"
             )
@@ -288,7 +303,7 @@ class Session:
         memory = _Memory(
             {
                 "version": 3,
-                "shape": (info.bytes,) if packed else tuple(info.dims[: info.rank]),
+                "shape": (info.bytes,) if packed else shape,
                 "typestr": np.dtype(np.uint8 if packed else dtype).str,
                 "data": (address, bool(info.is_constant)),
             },
@@ -299,11 +314,12 @@ class Session:
     def view(self, tensor: int) -> np.ndarray:
         """Array over the tensor's own memory. While it lives, invoke, allocate and resize raise."""
         with self._guard:
-            if self.info(tensor).type in PACKED:
-                raise RilletError(
-                    f"tensor {tensor} is packed, two values to a byte: use get_tensor",
-                    "UNSUPPORTED",
+            kind = self.info(tensor).type
+            if kind in PACKED or kind == _strings.TYPE:
+                what = (
+                    "holds strings" if kind == _strings.TYPE else "is packed, two values to a byte"
                 )
+                raise RilletError(f"tensor {tensor} {what}: use get_tensor", "UNSUPPORTED")
             array = self._new_view(tensor)
             assert isinstance(array.base, _Memory)
             self._views.append(weakref.ref(array.base))
@@ -313,15 +329,43 @@ class Session:
         """Copy of the tensor's values."""
         with self._guard:
             array = self._array(tensor)
+            if self.info(tensor).type == _strings.TYPE:
+                self._refuse_stale_strings(tensor)
+                return _strings.read(array)
             if array.dtype == np.uint8 and self.info(tensor).type in PACKED:
                 info = self.info(tensor)
                 return unpack(array, info.type, info.dims[: info.rank])
             return array.copy()
 
+    def _refuse_stale_strings(self, tensor: int) -> None:
+        """Elements say where strings lie: those that no run has written say nothing."""
+        info, outputs = self.info(tensor), self.model.outputs(self.subgraph)
+        if info.is_constant or info.is_variable or tensor in self.model.inputs(self.subgraph):
+            return
+        kept = self._options.preserve_all_tensors or tensor in outputs
+        if not (kept and self._has_run):
+            why = "no invoke has succeeded" if kept else "see experimental_preserve_all_tensors"
+            raise RilletError(f"tensor {tensor} holds no strings: {why}", "BAD_STATE")
+
+    def _set_strings(self, tensor: int, target: np.ndarray, value: Any) -> None:
+        """The bytes live as long as the tensor, and what the last run made of them, point there."""
+        array = _strings.as_array(value)
+        if not _strings.holds_strings(array):
+            self._cannot_set(tensor, str(_strings.refuse(array)))
+        self._check_shape(tensor, array, target.shape[:-1])
+        former = self._strings.get(tensor)
+        self._strings[tensor] = _strings.write(target, array)
+        if former is not None:
+            self._former_strings.append(former)
+
     def set(self, tensor: int, value: Any) -> None:
         """Copies `value`, of exactly the tensor's shape and dtype, into the tensor."""
         with self._guard:
-            target, array = self._array(tensor), np.asarray(value)
+            target = self._array(tensor)
+            if self.info(tensor).type == _strings.TYPE and target.flags.writeable:
+                self._set_strings(tensor, target, value)
+                return
+            array = np.asarray(value)
             if not target.flags.writeable:
                 self._cannot_set(tensor, "it is a constant of the model")
             if self.info(tensor).type in PACKED:
@@ -332,14 +376,16 @@ class Session:
                     f"Got value of type {array.dtype} but expected type {target.dtype};"
                     f" convert it with .astype(np.{target.dtype})",
                 )
-            if array.shape != target.shape:
-                self._cannot_set(
-                    tensor,
-                    f"Dimension mismatch. Got shape {list(array.shape)} but expected"
-                    f" {list(target.shape)}; resize_tensor_input and allocate_tensors change"
-                    " what is expected",
-                )
+            self._check_shape(tensor, array, target.shape)
             target[...] = array
+
+    def _check_shape(self, tensor: int, array: np.ndarray, wanted: tuple[int, ...]) -> None:
+        if array.shape != wanted:
+            self._cannot_set(
+                tensor,
+                f"Dimension mismatch. Got shape {list(array.shape)} but expected {list(wanted)};"
+                " resize_tensor_input and allocate_tensors change what is expected",
+            )
 
     def _pack(self, tensor: int, array: np.ndarray) -> np.ndarray:
         """The bytes of a packed tensor's values, which come in its shape."""
@@ -367,7 +413,10 @@ class Session:
                     " resize_tensor_input()",
                     "BAD_STATE",
                 )
+            self._has_run = False
             self._run()
+            self._has_run = True
+            self._former_strings.clear()
             self.invokes += 1
 
     def _run(self) -> None:

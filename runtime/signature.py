@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _strings
 from ._session import Session
 from .errors import RilletError
 
@@ -65,14 +66,18 @@ class SignatureRunner:
             given[tensor] = value
         if convert:
             return {tensor: self._convert(tensor, value) for tensor, value in given.items()}
-        return {tensor: np.asarray(value) for tensor, value in given.items()}
+        return {tensor: self._as_array(tensor, value) for tensor, value in given.items()}
+
+    def _as_array(self, tensor: int, value: Any) -> np.ndarray:
+        return _strings.as_array(value) if self._dtypes[tensor].kind == "S" else np.asarray(value)
 
     def _name(self, tensor: int) -> str:
         return next((name for name, index in self._inputs.items() if index == tensor), str(tensor))
 
     def _convert(self, tensor: int, value: Any) -> np.ndarray:
-        wanted = self._dtypes[tensor]
-        array = np.asarray(value)
+        wanted, array = self._dtypes[tensor], self._as_array(tensor, value)
+        if wanted.kind == "S":
+            return array
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "same_kind"):
             raise RilletError(
                 f"input {self._name(tensor)!r}: Got value of type {array.dtype} but expected"

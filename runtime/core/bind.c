@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rlt_bind: pointers into the caller's blocks; packing, and computing ahead what is constant. */
 #include "internal.h"
+#include "strings.h"
 
 static rlt_status check_block(rlt_error *err, const char *name, const void *block, uint64_t size, uint64_t need) {
   RLT_REQUIRE(err, size >= need, RLT_NO_MEMORY, "the %s block has %u bytes, the model needs %u", name, size, need);
@@ -74,6 +75,7 @@ static rlt_status bind(rlt_interpreter *it, uint8_t *prepared, bool is_packed, u
     if (f->is_prepared) RLT_TRY(bind_frame(f, prepared ? prepared : nowhere, &used, is_packed, err));
   }
   rlt_clear_variables(it);
+  rlt_clear_string_inputs(it->main);
   it->stage = RLT_BOUND;
   return RLT_OK;
 }

@@ -57,6 +57,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   (void)first, (void)last;
   for (int32_t i = 0; i < n->def->n_inputs; i++) in[i] = show(n->in[i], n->in[i] ? n->in[i]->data : NULL);
   for (int32_t i = 0; i < n->def->n_outputs; i++) out[i] = show(n->out[i], n->out[i]->data);
+  for (int32_t i = 0; i < n->def->n_outputs; i++) /* one that the operator leaves out is an empty string */
+    if (n->out[i]->type == RLT_TYPE_STRING && n->out[i]->bytes)
+      __builtin_memset(n->out[i]->data, 0, (size_t)n->out[i]->bytes);
   rlt_custom_call call = begin(n, in, out);
   rlt_status status = op->run(op->ctx, &call);
   return judge(r->err, &call, status == RLT_LATER ? RLT_BAD_VALUE : status);

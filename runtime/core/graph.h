@@ -203,6 +203,7 @@ const void *rlt_const_data(const rlt_tensor *t);
 /* Checks counts: inputs in [min_in, max_in], none of the first min_in left out; exactly n_out outputs. */
 rlt_status rlt_check_arity(rlt_prep *p, const rlt_node *n, int32_t min_in, int32_t max_in, int32_t n_out);
 uint32_t rlt_type_bytes(int32_t type); /* 0: a type without a fixed whole-byte size, or unknown */
+int rlt_compare_strings(const rlt_string *a, const rlt_string *b); /* by their bytes: below 0, 0, above 0 */
 const char *rlt_type_name(int32_t type);
 const char *rlt_op_name(int32_t op); /* NULL: no such builtin operator */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rlt_open: the file's bytes become a verified structure in the caller's block. */
 #include "internal.h"
+#include "strings.h"
 
 enum { MAX_TENSORS = 1 << 15 }; /* of one subgraph: planning is quadratic in the worst case */
 
@@ -66,11 +67,12 @@ static rlt_status count_subgraph(rlt_reading *r, const rlt_vector *subgraphs, ui
   for (uint32_t k = 0; k < tensors.count; k++) {
     if (!rlt_fb_table_at(r->file, &tensors, k, &item)) return cut_short(r, "a tensor");
     uint64_t copy = rlt_constant_copy_bytes(r, &item);
-    copies += rlt_is_sparse(&item) ? 0 : copy;
+    copies += rlt_is_sparse(&item) || rlt_holds_strings(&item) ? 0 : copy;
     RLT_REQUIRE(r->err, copies <= r->file.size, RLT_LIMIT,
                 "subgraph %d shares misaligned constants among tensors, more than the file has bytes", (int32_t)i);
     RLT_REQUIRE(r->err, copy <= r->limits.max_tensor_bytes, RLT_LIMIT,
-                "a sparse constant has %u bytes, the limit is %u", copy, r->limits.max_tensor_bytes);
+                "a sparse constant, or one of strings, has %u bytes, the limit is %u", copy,
+                r->limits.max_tensor_bytes);
     rlt_take(total, copy);
   }
   return RLT_OK;

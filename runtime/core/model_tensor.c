@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Decodes and verifies one tensor of the file. */
 #include "internal.h"
+#include "strings.h"
 
 static rlt_status broken(rlt_reading *r, const char *what) {
   return rlt_fail(r->err, RLT_BAD_MODEL, "its %s lies outside the file; the file is cut short or corrupt", what);
@@ -56,6 +57,7 @@ uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor) {
   uint32_t index = rlt_fb_u32(tensor, RLT_SLOT_Tensor_buffer, 0);
   if (rlt_is_sparse(tensor)) return dense_bytes(tensor);
   if (rlt_read_buffer(r, index, &data, &bytes) != RLT_OK || !data) return 0;
+  if (rlt_holds_strings(tensor)) return rlt_string_constant_bytes(dense_bytes(tensor), bytes);
   return misaligned(data, rlt_fb_i8(tensor, RLT_SLOT_Tensor_type, 0)) ? bytes : 0;
 }
 
@@ -154,7 +156,8 @@ static rlt_status read_quantization(rlt_reading *r, const rlt_table *table, rlt_
 static rlt_status read_sparse(rlt_reading *r, const rlt_table *table, const uint8_t *data, uint64_t bytes,
                               rlt_tensor_def *out) {
   rlt_table sparsity;
-  RLT_REQUIRE(r->err, rlt_type_bytes(out->type) > 0 && !out->is_variable && out->rank > 0, RLT_UNSUPPORTED,
+  bool plain = rlt_type_bytes(out->type) > 0 && out->type != RLT_TYPE_STRING;
+  RLT_REQUIRE(r->err, plain && !out->is_variable && out->rank > 0, RLT_UNSUPPORTED,
               "it is sparse and of type %t, or a variable, or a scalar; convert with dense weights", out->type);
   uint8_t *dense = rlt_take(&r->block, out->bytes);
   if (out->bytes > 0) __builtin_memset(dense, 0, (size_t)out->bytes);
@@ -170,6 +173,7 @@ static rlt_status read_constant(rlt_reading *r, const rlt_table *table, rlt_tens
   if (rlt_is_sparse(table)) return read_sparse(r, table, data, bytes, out);
   if (!data) return RLT_OK;
   RLT_REQUIRE(r->err, !out->is_variable, RLT_UNSUPPORTED, "it is a variable with an initial value in the file");
+  if (out->type == RLT_TYPE_STRING) return rlt_read_strings(r, data, bytes, out);
   if (rlt_type_bytes(out->type) || out->bytes) {
     RLT_REQUIRE(r->err, bytes == out->bytes, RLT_BAD_MODEL, "its shape needs %u bytes, its buffer has %u", out->bytes,
                 bytes);

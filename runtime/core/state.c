@@ -5,6 +5,7 @@
  * A variable is named by container and shared_name, in whichever subgraph its handle is. Its room in the state block is
  * the largest value that the file says is assigned to it; a larger one goes to the region. */
 #include "internal.h"
+#include "strings.h"
 
 enum { MAX_HANDLES = 4096 };
 
@@ -24,6 +25,7 @@ struct rlt_state {
   int32_t n_resources;
   resource *resources;
   bool *once; /* one per subgraph */
+  rlt_tables *tables;
 };
 
 /* ---- finding the variables of a model ---- */
@@ -108,7 +110,8 @@ rlt_state *rlt_state_lay_out(rlt_bump *b, const rlt_model *m) {
   rlt_state *s = rlt_take(b, sizeof *s);
   resource *resources = rlt_take(b, (uint64_t)l.handles * sizeof *resources);
   bool *once = rlt_take(b, (uint64_t)m->n_subgraphs * sizeof *once);
-  if (b->base) *s = (rlt_state){.resources = resources, .once = once};
+  rlt_tables *tables = rlt_tables_lay_out(b, m);
+  if (b->base) *s = (rlt_state){.resources = resources, .once = once, .tables = tables};
   if (b->base) l.s = s;
   if (l.handles <= MAX_HANDLES) visit_handles(m, lay_out_handle, &l);
   return s;
@@ -116,6 +119,7 @@ rlt_state *rlt_state_lay_out(rlt_bump *b, const rlt_model *m) {
 
 void rlt_state_own(rlt_state *s, rlt_interpreter *owner) { s->owner = owner; }
 rlt_interpreter *rlt_state_owner(const rlt_state *s) { return s->owner; }
+rlt_tables *rlt_state_tables(rlt_state *s) { return s->tables; }
 bool *rlt_state_once(rlt_state *s, int32_t subgraph) { return &s->once[subgraph]; }
 
 /* ---- the operators ---- */
@@ -152,10 +156,16 @@ static resource *resource_of(rlt_error *err, const rlt_frame *f, const rlt_tenso
   return NULL;
 }
 
+/* The bytes of strings lie where nobody promises that they last. */
+static rlt_status check_variable_type(rlt_prep *p, const rlt_tensor *t) {
+  RLT_REQUIRE(p->err, rlt_type_bytes(t->type) && t->type != RLT_TYPE_STRING, RLT_UNSUPPORTED,
+              "%T: variables of this type are not supported", t);
+  return RLT_OK;
+}
+
 static rlt_status prepare_assign(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 2, 2, 0));
-  RLT_REQUIRE(p->err, rlt_type_bytes(n->in[1]->type), RLT_UNSUPPORTED, "%T: variables of this type are not supported",
-              n->in[1]);
+  RLT_TRY(check_variable_type(p, n->in[1]));
   return check_handle(p, n->in[0]);
 }
 
@@ -191,7 +201,7 @@ static rlt_status prepare_read(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_check_arity(p, n, 1, 1, 1));
   RLT_TRY(check_handle(p, n->in[0]));
   rlt_tensor *y = n->out[0];
-  RLT_REQUIRE(p->err, rlt_type_bytes(y->type), RLT_UNSUPPORTED, "%T: variables of this type are not supported", y);
+  RLT_TRY(check_variable_type(p, y));
   bool open = false;
   for (int32_t d = 0; d < y->def->rank; d++) open = open || y->def->signature[d] < 0;
   if (!open) return rlt_set_shape(p, y, y->def->rank, y->def->dims);

@@ -145,6 +145,7 @@ uint32_t rlt_type_bytes(int32_t type) {
     case RLT_TYPE_COMPLEX64:
       return 8;
     case RLT_TYPE_COMPLEX128:
+    case RLT_TYPE_STRING: /* an rlt_string */
       return 16;
     default:
       return 0;

@@ -74,6 +74,17 @@ typedef struct rlt_interpreter rlt_interpreter; /* mutable: one thread at a time
 typedef void (*rlt_task)(void *ctx, int32_t first, int32_t last, int32_t thread);
 typedef void (*rlt_parallel_for)(void *pool, int32_t tiles, rlt_task task, void *ctx);
 
+/* One element of a STRING tensor: any bytes, which lie elsewhere and have no end mark. Those of an input are yours and
+ * must stay until the outputs have been read; so must those that a custom operator gives. Those of an output belong to
+ * an input, the model or one of its tables. */
+typedef struct rlt_string {
+  union {
+    const void *data;   /* may be NULL where size is 0 */
+    uint64_t data_bits; /* so that an element has 16 bytes on every machine */
+  };
+  uint64_t size;
+} rlt_string;
+
 /* How large a tensor is known to be after rlt_prepare. */
 typedef enum rlt_extent {
   RLT_STATIC,   /* exactly */

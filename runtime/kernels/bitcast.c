@@ -8,8 +8,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   rlt_tensor *y = n->out[0];
   int32_t from = (int32_t)rlt_type_bytes(x->type), to = (int32_t)rlt_type_bytes(y->type);
   int32_t rank = x->rank, dims[RLT_MAX_RANK];
-  RLT_REQUIRE(p->err, from > 0 && to > 0, RLT_UNSUPPORTED, "%T to %t: this op takes elements of whole bytes", x,
-              y->type);
+  bool plain = from > 0 && to > 0 && x->type != RLT_TYPE_STRING && y->type != RLT_TYPE_STRING;
+  RLT_REQUIRE(p->err, plain, RLT_UNSUPPORTED, "%T to %t: this op takes elements of whole bytes", x, y->type);
   for (int32_t d = 0; d < rank; d++) dims[d] = x->dims[d];
   if (from > to) {
     RLT_REQUIRE(p->err, rank < RLT_MAX_RANK, RLT_UNSUPPORTED, "the result would have more than %d dimensions",

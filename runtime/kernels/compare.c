@@ -27,6 +27,8 @@ ALL(greater, >)
 ALL(greater_equal, >=)
 ALL(less, <)
 ALL(less_equal, <=)
+RLT_BINARY_ROW(equal_string, rlt_string, uint8_t, rlt_compare_strings(&u, &v) == 0)
+RLT_BINARY_ROW(not_equal_string, rlt_string, uint8_t, rlt_compare_strings(&u, &v) != 0)
 RLT_BINARY_ROW(logical_and, uint8_t, uint8_t, (u != 0) & (v != 0))
 RLT_BINARY_ROW(logical_or, uint8_t, uint8_t, (u != 0) | (v != 0))
 
@@ -94,9 +96,14 @@ static rlt_status prepare_compare(rlt_prep *p, rlt_node *n) {
                   "%T: BOOL has no order", a);
       k->row = rows->u8;
       break;
+    case RLT_TYPE_STRING:
+      RLT_REQUIRE(p->err, n->def->op == RLT_OP_EQUAL || n->def->op == RLT_OP_NOT_EQUAL, RLT_UNSUPPORTED,
+                  "%T: STRING has no order", a);
+      k->row = n->def->op == RLT_OP_EQUAL ? equal_string : not_equal_string;
+      break;
     default:
       return rlt_check_type(p, a, RLT_BIT(RLT_TYPE_FLOAT32),
-                            "FLOAT32, FLOAT16, INT32, INT64, INT8, INT16, UINT8 or BOOL");
+                            "FLOAT32, FLOAT16, INT32, INT64, INT8, INT16, UINT8, BOOL or STRING");
   }
   return rlt_binary_shapes(p, n);
 }

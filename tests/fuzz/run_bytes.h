@@ -13,7 +13,7 @@
 
 #include "rillet.h"
 
-enum { INT32 = 2, INT64 = 4, BOOL = 6 /* of TensorType */ };
+enum { INT32 = 2, INT64 = 4, STRING = 5, BOOL = 6 /* of TensorType */ };
 
 /* Everything about a run that the model does not say. */
 typedef struct run_choice {
@@ -66,12 +66,26 @@ static rlt_status judged(rlt_status status, const rlt_error *err) {
   return status;
 }
 
+/* Words of the test models' tables among others, and empty ones. */
+static void fill_strings(rlt_string *to, uint64_t count, uint32_t fill) {
+  static const char text[] = "abcab0ab1ab2";
+  for (uint64_t k = 0; k < count; k++) {
+    uint32_t value = (uint32_t)k * 2654435761u * (fill | 1u);
+    to[k].data = text + (fill == 0 ? k % 3 : (value >> 8) % 8);
+    to[k].size = fill == 0 ? 1 : (value >> 16) % 5;
+  }
+}
+
 static void fill_inputs(const rlt_model *m, rlt_interpreter *it, uint32_t fill) {
   for (int32_t i = 0; i < rlt_input_count(m, 0); i++) {
     rlt_tensor_info info;
     int32_t tensor = rlt_input_tensor(m, 0, i);
     uint8_t *data = rlt_tensor_data(it, 0, tensor);
     expect(rlt_get_tensor_info(it, 0, tensor, &info) == RLT_OK && (data || info.bytes == 0), "inputs have memory");
+    if (info.type == STRING) {
+      fill_strings((rlt_string *)(void *)data, info.bytes / sizeof(rlt_string), fill);
+      continue;
+    }
     bool is_index = info.type == INT32 && fill == 0; /* in range, so that the undamaged model runs */
     for (uint64_t k = 0; k < info.bytes; k++) {
       uint32_t value = (uint32_t)k * 2654435761u * (fill | 1u);
@@ -82,6 +96,11 @@ static void fill_inputs(const rlt_model *m, rlt_interpreter *it, uint32_t fill) 
   }
 }
 
+static unsigned read_bytes(unsigned sum, const uint8_t *data, uint64_t size) {
+  for (uint64_t k = 0; k < size; k++) sum = sum * 31 + data[k];
+  return sum;
+}
+
 static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
   unsigned sum = 0;
   for (int32_t i = 0; i < rlt_output_count(m, 0); i++) {
@@ -89,7 +108,11 @@ static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
     int32_t tensor = rlt_output_tensor(m, 0, i);
     const uint8_t *data = rlt_tensor_data(it, 0, tensor);
     expect(rlt_get_tensor_info(it, 0, tensor, &info) == RLT_OK, "outputs are known");
-    for (uint64_t k = 0; data && k < info.bytes; k++) sum = sum * 31 + data[k];
+    if (!data) continue;
+    if (info.type != STRING) sum = read_bytes(sum, data, info.bytes);
+    const rlt_string *strings = (const rlt_string *)(const void *)data;
+    for (uint64_t k = 0; info.type == STRING && k < info.bytes / sizeof(rlt_string); k++)
+      sum = read_bytes(sum, strings[k].data, strings[k].size);
   }
   return sum;
 }
