@@ -17,6 +17,7 @@ from converter.passes.functions import recognize_functions
 from converter.passes.fusion import fuse_activations, fuse_padding, recognize_activations
 from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
+from converter.passes.products import absorb_transposes, make_fully_connected
 from converter.verifier import verify
 
 Pass = Callable[[ir.Graph], bool]
@@ -26,6 +27,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     fold_constants,
     remove_no_ops,
     move_transposes,
+    absorb_transposes,
+    make_fully_connected,
     recognize_functions,
     fold_affine,
     fuse_bias,

@@ -7,6 +7,8 @@ conv(x, w) * s + t = conv(x, w * s) + t, exact but for rounding (computed in flo
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from converter import ir
@@ -19,8 +21,24 @@ from converter.passes.rewriting import (
     take_over,
 )
 
-# Axis of the output channels in the weights.
-CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+
+class Linear(NamedTuple):
+    """Where an op has its data and bias (its weights are input 1), and the axis of the output
+    channels in its weights.
+    """
+
+    axis: int
+    data: int = 0
+    bias: int = 2
+
+
+LINEAR = {
+    "CONV_2D": Linear(0),
+    "CONV_3D": Linear(4),
+    "DEPTHWISE_CONV_2D": Linear(3),
+    "FULLY_CONNECTED": Linear(0),
+    "TRANSPOSE_CONV": Linear(0, data=2, bias=3),
+}
 
 
 def fold_affine(graph: ir.Graph) -> bool:
@@ -42,10 +60,17 @@ def _linear_before(graph: ir.Graph, node: ir.Node) -> tuple[ir.Node, np.ndarray]
     if node.op in ("SUB", "DIV") and x is not node.inputs[0]:
         return None  # constant - x, constant / x
     linear = x.producer
-    if linear is None or linear.op not in CHANNEL_AXIS or not feeds_only(graph, x, node):
+    if linear is None or linear.op not in LINEAR or not feeds_only(graph, x, node):
         return None
     weights, bias = linear.inputs[1], _bias(linear)
-    if not is_float(linear.inputs[0], weights, x, node.outputs[0], *([bias] if bias else [])):
+    axis = LINEAR[linear.op].axis
+    if not is_float(
+        linear.inputs[LINEAR[linear.op].data],
+        weights,
+        x,
+        node.outputs[0],
+        *([bias] if bias else []),
+    ):
         return None
     if weights is None or weights.data is None or weights.sparsity is not None:
         return None
@@ -53,9 +78,9 @@ def _linear_before(graph: ir.Graph, node: ir.Node) -> tuple[ir.Node, np.ndarray]
         return None
     if linear.option("fused_activation_function") != "NONE" or x.shape != node.outputs[0].shape:
         return None
-    if len(weights.shape) <= CHANNEL_AXIS[linear.op]:
+    if len(weights.shape) <= axis:
         return None
-    channels = weights.shape[CHANNEL_AXIS[linear.op]]
+    channels = weights.shape[axis]
     if bias is not None and bias.shape != (channels,):
         return None
     # Per channel means along the last axis only; every other axis must have size 1.
@@ -67,7 +92,8 @@ def _linear_before(graph: ir.Graph, node: ir.Node) -> tuple[ir.Node, np.ndarray]
 
 
 def _bias(linear: ir.Node) -> ir.Value | None:
-    return linear.inputs[2] if len(linear.inputs) > 2 else None
+    place = LINEAR[linear.op].bias
+    return linear.inputs[place] if len(linear.inputs) > place else None
 
 
 def _fold_factor(graph: ir.Graph, node: ir.Node) -> bool:
@@ -82,13 +108,13 @@ def _fold_factor(graph: ir.Graph, node: ir.Node) -> bool:
     weights, bias = linear.inputs[1], _bias(linear)
     assert weights is not None and weights.data is not None
     shape = [1] * weights.data.ndim
-    shape[CHANNEL_AXIS[linear.op]] = -1
+    shape[LINEAR[linear.op].axis] = -1
     scaled = (weights.data.astype(np.float64) * factor.reshape(shape)).astype(np.float32)
     if not np.all(np.isfinite(scaled)):
         return False
     replace_constant(linear, 1, scaled)
     if bias is not None and bias.data is not None:
-        replace_constant(linear, 2, (bias.data * factor).astype(np.float32))
+        replace_constant(linear, LINEAR[linear.op].bias, (bias.data * factor).astype(np.float32))
     _finish(graph, linear, node)
     return True
 
@@ -102,9 +128,10 @@ def _fuse_bias(graph: ir.Graph, node: ir.Node) -> bool:
     before = 0.0 if old is None or old.data is None else old.data.astype(np.float64)
     total = (before - shift if node.op == "SUB" else before + shift).astype(np.float32)
     constant = next(v for v in node.inputs if v is not None and v.data is not None)
-    if len(linear.inputs) == 2:
+    place = LINEAR[linear.op].bias
+    if len(linear.inputs) == place:
         linear.add_input(None)
-    replace_constant(linear, 2, total, constant.name)
+    replace_constant(linear, place, total, constant.name)
     _finish(graph, linear, node)
     return True
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from converter import ir
@@ -22,12 +24,14 @@ _HOSTS = {
     "ADD",
     "AVERAGE_POOL_2D",
     "CONV_2D",
+    "CONV_3D",
     "DEPTHWISE_CONV_2D",
     "DIV",
     "FULLY_CONNECTED",
     "MAX_POOL_2D",
     "MUL",
     "SUB",
+    "TRANSPOSE_CONV",
 }
 
 
@@ -37,7 +41,7 @@ def fuse_activations(graph: ir.Graph) -> bool:
 
 
 def recognize_activations(graph: ir.Graph) -> bool:
-    """MAXIMUM and MINIMUM with the right numbers are RELU, RELU6 and RELU_N1_TO_1."""
+    """MAXIMUM and MINIMUM with the right numbers are RELU and its kin, in whichever order."""
     rows = {"MAXIMUM": _recognize_relu, "MINIMUM": _recognize_clamp}
     return apply_rows("recognize_activations", graph, rows)
 
@@ -63,32 +67,46 @@ def _fuse_activation(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+_CLAMPS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
+
+
 def _recognize_relu(graph: ir.Graph, node: ir.Node) -> bool:
     found = constant_operand(node)
-    if found is None or not _is_number(found[1], 0.0) or not _same_ends(node, found[0]):
+    if found is None or not _same_ends(node, found[0]):
+        return False
+    if _recognize_clamp(graph, node):
+        return True
+    if not _is_number(found[1], 0.0):
         return False
     _become(node, "RELU", found[0])
     return True
 
 
 def _recognize_clamp(graph: ir.Graph, node: ir.Node) -> bool:
-    found = constant_operand(node)
-    if found is None or not _same_ends(node, found[0]):
+    """The second of MAXIMUM and MINIMUM."""
+    bounds = _bounds(node)
+    x = bounds[0] if bounds else None
+    before = x.producer if x is not None else None
+    inner = _bounds(before) if before is not None else None
+    if bounds is None or inner is None or x is None or not feeds_only(graph, x, node):
         return False
-    x, limit = found
-    before = x.producer
-    if before is None or not feeds_only(graph, x, node):
+    op = _CLAMPS.get((max(bounds[1], inner[1]), min(bounds[2], inner[2])))
+    if op is None:
         return False
-    if before.op == "RELU" and _is_number(limit, 6.0) and before.inputs[0] is not None:
-        _become(node, "RELU6", before.inputs[0])
-        return True
-    inner = constant_operand(before) if before.op == "MAXIMUM" else None
-    if inner is None or not _same_ends(before, inner[0]):
-        return False
-    if not (_is_number(limit, 1.0) and _is_number(inner[1], -1.0)):
-        return False
-    _become(node, "RELU_N1_TO_1", inner[0])
+    _become(node, op, inner[0])
     return True
+
+
+def _bounds(node: ir.Node) -> tuple[ir.Value, float, float] | None:
+    """(what `node` bounds, from below, from above): one of the two is infinite."""
+    if node.op == "RELU" and node.inputs[0] is not None:
+        x = node.inputs[0]
+        return (x, 0.0, math.inf) if _same_ends(node, x) else None
+    found = constant_operand(node) if node.op in ("MAXIMUM", "MINIMUM") else None
+    if found is None or found[1].size != 1 or not _same_ends(node, found[0]):
+        return None
+    bound = float(found[1].reshape(-1)[0])
+    return (found[0], bound, math.inf) if node.op == "MAXIMUM" else (found[0], -math.inf, bound)
 
 
 def _is_number(constant: np.ndarray, number: float) -> bool:

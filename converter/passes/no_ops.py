@@ -11,10 +11,19 @@ from converter.passes.rewriting import (
     apply_rows,
     bypass,
     constant_operand,
+    feeds_only,
+    is_float,
     replace_constant,
     same_shape,
     same_type,
 )
+
+_UNIT_RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_NAMES = """
+    RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LOGISTIC TANH HARD_SWISH ELU LEAKY_RELU GELU NEG ABS SQUARE
+    SQRT RSQRT EXP LOG SIN COS FLOOR CEIL ROUND
+"""
+_ELEMENTWISE = frozenset(_NAMES.split())
 
 
 def remove_no_ops(graph: ir.Graph) -> bool:
@@ -31,15 +40,38 @@ def _keeps_everything(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _reshape(graph: ir.Graph, node: ir.Node) -> bool:
+    """RESHAPE reads what the reshape before it reads, also past what works on each element."""
     if _keeps_everything(graph, node):
         return True
     x = node.inputs[0]
     before = x.producer if x is not None else None
-    if before is None or before.op != "RESHAPE" or before.inputs[0] is None:
+    if before is None or before.inputs[0] is None:
         return False
-    if not same_type(before.inputs[0], node.outputs[0]):
+    if before.op in _UNIT_RESHAPES and same_type(before.inputs[0], node.outputs[0]):
+        node.set_input(0, before.inputs[0])
+        return True
+    return before.op in _ELEMENTWISE and _reshape_before(graph, before, node)
+
+
+def _reshape_before(graph: ir.Graph, element: ir.Node, node: ir.Node) -> bool:
+    """Reshape, `element`, `node` (a RESHAPE): the element's op comes last, so the two meet."""
+    (middle,), (out,) = element.outputs, node.outputs
+    x = element.inputs[0]
+    before = x.producer if x is not None else None
+    if x is None or before is None or before.op not in _UNIT_RESHAPES:
         return False
-    node.set_input(0, before.inputs[0])
+    if not feeds_only(graph, x, element) or not feeds_only(graph, middle, node):
+        return False
+    if not is_float(x, middle, out):
+        return False
+    new = ir.Value(f"{x.name}/reshaped", x.dtype, out.shape, shape_signature=out.shape_signature)
+    node.set_input(0, x)
+    element.set_input(0, None)
+    graph.set_output_of(node, 0, new)
+    graph.set_output_of(element, 0, out)
+    element.set_input(0, new)
+    graph.nodes.remove(element)
+    graph.nodes.insert(graph.index(node) + 1, element)
     return True
 
 
@@ -116,17 +148,57 @@ def _slice(graph: ir.Graph, node: ir.Node) -> bool:
     return _keeps_everything(graph, node)
 
 
+def _strided_slice(graph: ir.Graph, node: ir.Node) -> bool:
+    """A slice of all there is, forwards."""
+    begin, _, strides = node.inputs[1:]
+    if begin is None or strides is None or begin.data is None or strides.data is None:
+        return False
+    if np.any(strides.data <= 0) or node.option("ellipsis_mask") or node.option("new_axis_mask"):
+        return False
+    x = node.inputs[0]
+    if x is None or (-1 in (x.shape_signature or ()) and not _takes_whole(node, x)):
+        return False
+    return _keeps_everything(graph, node)
+
+
+def _takes_whole(node: ir.Node, x: ir.Value) -> bool:
+    """Every dynamic axis is taken from its begin to its end, each element."""
+    begin_mask, end_mask = int(node.option("begin_mask")), int(node.option("end_mask"))
+    strides = node.inputs[3]
+    assert strides is not None and strides.data is not None
+    dynamic = [i for i, d in enumerate(x.shape_signature or ()) if d == -1]
+    return all(begin_mask >> i & end_mask >> i & 1 and strides.data[i] == 1 for i in dynamic)
+
+
 def _concatenation(graph: ir.Graph, node: ir.Node) -> bool:
     if len(node.inputs) != 1 or node.option("fused_activation_function") != "NONE":
         return False
     return _keeps_everything(graph, node)
 
 
+def _div(graph: ir.Graph, node: ir.Node) -> bool:
+    """Division by powers of two is multiplication by others, to the last bit."""
+    if _neutral(1, right_only=True)(graph, node):
+        return True
+    x, divisor = node.inputs
+    if x is None or divisor is None or divisor.data is None or not is_float(x, divisor):
+        return False
+    if not is_float(node.outputs[0]) or divisor.size == 0 or x.data is not None:
+        return False
+    parts, exponents = np.frexp(divisor.data)
+    # Exponents of which both the divisor and its reciprocal are normal numbers.
+    if not np.all(np.abs(parts) == 0.5) or np.abs(exponents).max() > 120:
+        return False
+    node.op, node.options_type = "MUL", None
+    replace_constant(node, 1, (1 / divisor.data).astype(np.float32))
+    return True
+
+
 ROWS: dict[str, Row] = {
     "ADD": _neutral(0),
     "SUB": _neutral(0, right_only=True),
     "MUL": _neutral(1),
-    "DIV": _neutral(1, right_only=True),
+    "DIV": _div,
     "CAST": _keeps_everything,
     "CONCATENATION": _concatenation,
     "PAD": _pad,
@@ -136,6 +208,7 @@ ROWS: dict[str, Row] = {
     "SELECT": _select,
     "SELECT_V2": _select,
     "SLICE": _slice,
+    "STRIDED_SLICE": _strided_slice,
     "SQUEEZE": _keeps_everything,
     "TRANSPOSE": merge_transpose,
 }

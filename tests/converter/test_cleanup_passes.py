@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graph_building import Builder, normal, small_model
+from graph_building import Builder, normal, run, small_model
 from pass_checks import INT8, RNG, fires, holds, linear, ops, then
 
 from converter import ConversionError, ir
@@ -230,3 +230,82 @@ def test_passes_that_never_settle_are_named():
 
     with pytest.raises(ConversionError, match="after 200 rounds: restless"):
         optimize(small_model(), passes=[restless])
+
+
+def divided(*divisors):
+    b = Builder()
+    return b.model(b.op("DIV", [b.input((4, 3)), np.array(divisors, np.float32)], (4, 3)))
+
+
+def test_division_by_powers_of_two_is_multiplication():
+    model = divided(2, -0.25, 1024)
+    before = run(model)
+    assert remove_no_ops(model.main) and ops(model) == ["MUL"]
+    np.testing.assert_array_equal(run(model), before)
+
+
+@pytest.mark.parametrize("divisors", [(2, 3, 4), (0, 2, 2), (np.inf, 1, 1), (2.0**-127, 1, 1)])
+def test_other_division_stays(divisors):
+    assert holds(divided(*divisors), remove_no_ops)
+
+
+def chain(*steps):
+    b = Builder()
+    y = b.input((2, 6))
+    for op, operand, shape, options in steps:
+        y = b.op(op, [y, *([] if operand is None else [operand])], shape, **options)
+    return b.model(y)
+
+
+def to(*shape):
+    return "RESHAPE", np.array(shape, np.int32), shape, {}
+
+
+EXPAND = ("EXPAND_DIMS", np.array(1, np.int32), (2, 1, 6), {})
+SQUEEZE = ("SQUEEZE", None, (2, 6), {"squeeze_dims": np.array([1], np.int32)})
+
+
+def each(op, *shape):
+    return op, None, shape, {}
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ([EXPAND, to(2, 6), each("NEG", 2, 6)], ["NEG"]),
+        ([to(2, 1, 6), SQUEEZE, to(12)], ["RESHAPE"]),
+        ([to(12), each("RELU", 12), to(2, 6)], ["RELU"]),
+        ([EXPAND, each("ABS", 2, 1, 6), to(3, 4)], ["RESHAPE", "ABS"]),
+    ],
+)
+def test_reshapes_meet_and_cancel(steps, left):
+    model = chain(*steps)
+    assert fires(model, remove_no_ops)
+    assert ops(model) == left
+
+
+def test_reshapes_stay_apart_where_another_reads_between():
+    model = chain(to(12), each("RELU", 12), to(2, 6))
+    model.main.outputs.append(model.main.nodes[1].outputs[0])
+    assert holds(model, remove_no_ops)
+
+
+def sliced(signature=None, **options):
+    b = Builder()
+    x = b.input((2, 3), shape_signature=signature)
+    numbers = [np.array(n, np.int32) for n in ((0, 0), (2, 3), (1, 1))]
+    kwargs = {"begin_mask": 0, "end_mask": 0, **options}
+    y = b.op("STRIDED_SLICE", [b.op("NEG", [x], (2, 3)), *numbers], (2, 3), **kwargs)
+    for node in b.graph.nodes:
+        node.outputs[0].shape_signature = signature
+    return b.model(y)
+
+
+def test_a_slice_of_everything_goes():
+    for model in (sliced(), sliced((-1, 3), begin_mask=1, end_mask=1)):
+        assert fires(model, remove_no_ops)
+        assert ops(model) == ["NEG"]
+
+
+def test_a_slice_that_dynamic_sizes_may_pass_stays():
+    assert holds(sliced((-1, 3), begin_mask=1), remove_no_ops)

@@ -220,13 +220,22 @@ def test_activation_fusion_holds_still(build):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "op"), [(0.0, None, "RELU"), (0.0, 6.0, "RELU6"), (-1.0, 1.0, "RELU_N1_TO_1")]
+    ("low", "high", "op"),
+    [
+        (0.0, None, "RELU"),
+        (0.0, 6.0, "RELU6"),
+        (-1.0, 1.0, "RELU_N1_TO_1"),
+        (0.0, 1.0, "RELU_0_TO_1"),
+    ],
 )
-def test_clamps_are_recognized(low, high, op):
+@pytest.mark.parametrize("low_first", [True, False])
+def test_clamps_are_recognized(low, high, op, low_first):
     b = Builder()
-    y = then(b, "MAXIMUM", b.input((20,)), np.float32(low), swap=True)
-    if high is not None:
-        y = then(b, "MINIMUM", y, np.float32(high))
+    y = b.input((20,))
+    steps = [("MAXIMUM", low), ("MINIMUM", high)]
+    for kind, bound in steps if low_first else steps[::-1]:
+        if bound is not None:
+            y = then(b, kind, y, np.float32(bound), swap=True)
     model = b.model(y)
     assert fires(model, recognize_activations)
     assert ops(model) == [op]
