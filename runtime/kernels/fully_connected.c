@@ -50,6 +50,8 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
     return output_shape(p, n, keep_dims, m->rows, units);
   }
   RLT_TRY(rlt_check_product(p, n, 0, units, activation, &ROUNDINGS, &m->w));
+  m->w.is_symmetric = !rlt_is_xnnpack_dense(weights) &&
+                      !rlt_fb_bool(options, RLT_SLOT_FullyConnectedOptions_asymmetric_quantize_inputs, false);
   RLT_TRY(rlt_check_depth(p, n, m->k));
   RLT_TRY(output_shape(p, n, keep_dims, m->rows, units));
   m->builds_rows = rlt_converts_rows(n, &m->w);
@@ -76,7 +78,7 @@ static void fill_rows(const rlt_node *n, int32_t group, int32_t first, int32_t c
     size_t at = (size_t)(first + i) * k;
     if (m->w.family == RLT_FAMILY_HYBRID) {
       int8_t *row = (int8_t *)rows->space + (size_t)i * m->space_stride;
-      rows->quant[i] = rlt_quantize_dynamic(rows->u, (const float *)n->in[0]->data + at, k, row);
+      rows->quant[i] = rlt_quantize_rows(rows->u, &m->w, (const float *)n->in[0]->data + at, k, row);
       rows->at[i] = row;
     } else {
       rows->at[i] = (const char *)n->in[0]->data + at * rlt_type_bytes(n->in[0]->type);

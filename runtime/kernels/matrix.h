@@ -88,6 +88,9 @@ typedef struct rlt_roundings {
  * channels lie along `axis`, and reads the fused activation. Errors: BAD_MODEL, UNSUPPORTED. */
 rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                              const rlt_roundings *roundings, rlt_weighted *w);
+/* Whether XNNPACK takes such weights of FULLY_CONNECTED: those of INT4 and INT2 in rows of whole bytes, INT2 with a
+ * scale per row. LiteRT's own kernel takes the others. */
+bool rlt_is_xnnpack_dense(const rlt_tensor *weights);
 
 /* a * b, or UINT64_MAX where that is more. */
 uint64_t rlt_saturating_product(uint64_t a, uint64_t b);

@@ -81,12 +81,18 @@ static bool is_computed(const rlt_tensor *weights, const rlt_tensor *bias) {
   return !weights->def->data || (bias && !bias->def->data);
 }
 
+bool rlt_is_xnnpack_dense(const rlt_tensor *weights) {
+  int32_t row = weights->dims[weights->rank - 1];
+  if (weights->type == RLT_TYPE_INT2) return row % 4 == 0 && weights->def->quant.n > 1;
+  return weights->type != RLT_TYPE_INT4 || row % 2 == 0;
+}
+
 rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32_t channels, int32_t activation,
                              const rlt_roundings *roundings, rlt_weighted *w) {
   const rlt_tensor *x = n->in[0], *weights = n->in[1], *out = n->out[0];
   const rlt_tensor *bias = n->def->n_inputs > 2 ? n->in[2] : NULL;
   int32_t a = x->type, b = weights->type;
-  bool is_signed = b == RLT_TYPE_INT8 || b == RLT_TYPE_INT4;
+  bool is_signed = b == RLT_TYPE_INT8 || b == RLT_TYPE_INT4 || b == RLT_TYPE_INT2;
   RLT_REQUIRE(p->err, a == out->type, RLT_UNSUPPORTED, "%T and %T must have the same type", x, out);
   w->fixed = (rlt_fixed){RLT_ROUND_EVEN, 0, 0, 0, false};
   if (a == RLT_TYPE_FLOAT32 && (b == RLT_TYPE_FLOAT32 || b == RLT_TYPE_FLOAT16)) {
@@ -97,8 +103,9 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
   } else if ((a == RLT_TYPE_INT8 && is_signed) || (a == RLT_TYPE_UINT8 && b == a) ||
              (a == RLT_TYPE_INT16 && is_signed)) {
     RLT_TRY(check_integers(p, n, axis, channels));
-    bool whole_bytes = weights->dims[weights->rank - 1] % 2 == 0; /* of a row: XNNPACK wants that */
-    if (a == RLT_TYPE_INT8 && b == RLT_TYPE_INT4) w->fixed.rounding = whole_bytes ? roundings->int4 : RLT_ROUND_TIES_UP;
+    bool is_packed = b == RLT_TYPE_INT4 || b == RLT_TYPE_INT2;
+    if (a == RLT_TYPE_INT8 && is_packed)
+      w->fixed.rounding = rlt_is_xnnpack_dense(weights) ? roundings->int4 : RLT_ROUND_TIES_UP;
     if (a != RLT_TYPE_INT16 && is_computed(weights, bias)) w->fixed.rounding = RLT_ROUND_TIES_UP;
     if (a == RLT_TYPE_INT8 && w->fixed.rounding == RLT_ROUND_EVEN)
       return check_int8(p, n, channels, activation, roundings->is_dense, w);
@@ -108,8 +115,8 @@ rlt_status rlt_check_product(rlt_prep *p, const rlt_node *n, int32_t axis, int32
     return check_fixed(p, n, channels, activation, roundings->is_dense && a != RLT_TYPE_INT16, w);
   } else {
     return rlt_fail(p->err, RLT_UNSUPPORTED,
-                    "%T with weights %T: supported are FLOAT32 with FLOAT32, FLOAT16, INT8 or INT4 weights, INT8 and "
-                    "INT16 with INT8 or INT4, and UINT8 with UINT8",
+                    "%T with weights %T: supported are FLOAT32 with FLOAT32, FLOAT16, INT8, INT4 or INT2 weights, INT8 "
+                    "and INT16 with INT8, INT4 or INT2, and UINT8 with UINT8",
                     x, weights);
   }
   RLT_TRY(rlt_activation_f32(p, activation, &w->lo, &w->hi));

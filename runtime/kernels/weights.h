@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Weights as they lie in the file, read element by element while they are packed: INT8, UINT8 (less 128, so that it is
- * int8 too), INT4 (two to a byte, the first in the low half), FLOAT32 and FLOAT16. */
+ * int8 too), INT4 (two to a byte, the first in the low half), INT2, FLOAT32 and FLOAT16. */
 #ifndef RLT_WEIGHTS_H
 #define RLT_WEIGHTS_H
 
@@ -22,6 +22,10 @@ static inline int8_t rlt_weight_s8(rlt_weights w, uint64_t i) {
     case RLT_TYPE_INT4: {
       uint32_t pair = ((const uint8_t *)w.data)[i / 2], nibble = i % 2 ? pair >> 4 : pair & 15u;
       return (int8_t)((int32_t)(nibble ^ 8u) - 8);
+    }
+    case RLT_TYPE_INT2: {
+      uint32_t four = ((const uint8_t *)w.data)[i / 4], field = four >> (i % 4 * 2) & 3u;
+      return (int8_t)((int32_t)(field ^ 2u) - 2);
     }
     default:
       return ((const int8_t *)w.data)[i];

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from single_op import ISAS, Arg, Out, const, error, litert, run, single_op
+from single_op import ISAS, Arg, Out, const, error, integers, litert, run, single_op
 
 WINDOW = {"padding": "SAME", "stride_h": 1, "stride_w": 1}
 # operator: shapes of the activations and the weights, axis of the scales, options
@@ -16,6 +16,7 @@ CASES = {
     "CONV_2D groups": ((2, 9, 7, 6), (8, 3, 3, 3), 0, WINDOW),
     "DEPTHWISE_CONV_2D": ((2, 9, 7, 8), (1, 3, 3, 8), 3, {**WINDOW, "depth_multiplier": 1}),
     "FULLY_CONNECTED": ((9, 32), (8, 32), 0, {}),
+    "FULLY_CONNECTED odd": ((9, 33), (8, 33), 0, {}),
     "BATCH_MATMUL": ((2, 9, 32), (32, 8), 1, {}),
     "TRANSPOSE_CONV": (
         (1, 5, 5, 6),
@@ -85,3 +86,40 @@ def test_quantized_activations_cost_little(case, w_type, by):
     quantized = run(model(np.random.default_rng(4), case, w_type, by))
     real = run(model(np.random.default_rng(4), case, w_type, by, weights="float"))
     assert 0 < error(quantized, real) < 0.02
+
+
+def test_rows_of_zeros_and_large_values():
+    """The symmetric form, of rows of odd length: each row has a range of its own."""
+    x = np.zeros((3, 3), np.float32)
+    x[1] = [1, -2, 3]
+    x[2] = [1e30, -1e30, 0]
+    held = np.int8([[1, 2, 3], [-7, 0, 7]])
+    w = Arg(held, scale=0.5, zero=0, const=True, dtype="INT4")
+    one = single_op("FULLY_CONNECTED", [x, w], Out())
+    found = run(one)
+    assert not found[0].any()
+    assert error(found[1], held @ (x[1] * 0.5)) < 0.02
+    assert error(found, litert(one)) < 1e-6
+
+
+@pytest.mark.parametrize("x_type", ["FLOAT32", "INT8", "INT16"])
+@pytest.mark.parametrize("depth", [32, 33, 34, 36])
+@pytest.mark.parametrize("by", ["tensor", "channel"])
+def test_int2_weights(x_type, depth, by):
+    """XNNPACK takes rows of whole bytes with a scale each, LiteRT's own kernel the others."""
+    rng = np.random.default_rng(depth)
+    scale = np.linspace(0.01, 0.05, 8) if by == "channel" else 0.02
+    held = rng.integers(-2, 2, (8, depth)).astype(np.int8)
+    w = Arg(held, scale=scale, zero=0, const=True, dtype="INT2")
+    if x_type == "FLOAT32":
+        x, out = rng.standard_normal((50, depth)).astype(np.float32), Out()
+    else:
+        zero = 3 if x_type == "INT8" else 0
+        x = Arg(integers(rng, x_type, (13_000, depth)), 0.05, zero)
+        out = Out(x_type, 0.05, zero)
+    one = single_op("FULLY_CONNECTED", [x, w], out)
+    found, wanted = run(one), litert(one)
+    if x_type == "FLOAT32":
+        assert error(found, wanted) < 1e-6
+    else:
+        np.testing.assert_array_equal(found, wanted)
