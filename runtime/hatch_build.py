@@ -3,7 +3,7 @@
 into the wheel.
 
 RILLET_CC=gcc uses a compiler of this machine instead of downloading one. RILLET_TARGET=aarch64
-makes a wheel for another target of runtime/core/build.py's table.
+makes a wheel for another target of runtime/core/build_targets.py. RILLET_BUILD_DIR keeps objects.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ class CompileRuntime(BuildHookInterface):
         build = runpy.run_path(str(package / "core" / "build.py"))
         target = os.environ.get("RILLET_TARGET") or build["host_target"]()
         editable = version == "editable"
-        out = package / "_lib" if editable else root / "build" / "wheel" / target
-        library = build["build"](target, out / "librillet.so", work=root / "build")
+        work = pathlib.Path(os.environ.get("RILLET_BUILD_DIR", root / "build"))
+        out = package / "_lib" if editable else work / "wheel" / target
+        library = build["build"](target, out / "librillet.so", work=work)
 
         # A system compiler links this machine's C library, which only this machine promises to
         # have.

@@ -25,15 +25,12 @@ def build_wheel(target: str, out: Path) -> Path:
     if not (RUNTIME / "pyproject.toml").is_file():
         raise BuildError(f"{RUNTIME} lacks pyproject.toml: run this from a checkout of the sources")
     out.mkdir(parents=True, exist_ok=True)
-    cache = str(RUNTIME.parent / "build" / "zig")
-    env = {"ZIG_GLOBAL_CACHE_DIR": cache, **os.environ, "RILLET_TARGET": target}
+    work = str(RUNTIME.parent / "build")
+    env = {"RILLET_BUILD_DIR": work, **os.environ, "RILLET_TARGET": target}
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "runtime"
-        shutil.copytree(RUNTIME, source, ignore=shutil.ignore_patterns("_lib", "__pycache__"))
-        made = Path(folder) / "wheels"
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(made)]
-        done = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
-        wheels = list(made.glob("*.whl"))
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+        done = subprocess.run(command, cwd=RUNTIME, env=env, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             raise BuildError(f"hatchling failed:\n{done.stdout}{done.stderr}")
         return Path(shutil.copy(wheels[0], out))

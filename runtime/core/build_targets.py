@@ -86,6 +86,7 @@ TARGETS = {
         "x86_64-windows-gnu",
         None,
         ("avx2", "avx512"),
+        ("-DRLT_API=__declspec(dllexport)",),
         link=("-shared", "-Wl,--gc-sections"),
         library="rillet.dll",
     ),

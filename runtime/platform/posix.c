@@ -9,7 +9,9 @@
 
 #include <pthread.h>
 #include <sched.h>
+#ifndef _WIN32 /* where the compiler brings threads of this kind, and no signals reach them */
 #include <signal.h>
+#endif
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -70,7 +72,11 @@ static int32_t usable_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
+#ifdef _WIN32
+  return (int32_t)pthread_num_processors_np();
+#else
   return (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+#endif
 }
 
 /* Claims and runs chunks of the current job until none is left. */
@@ -127,16 +133,20 @@ static void *worker_main(void *argument) {
 /* Starts the workers with all signals blocked: handlers belong to the program's own threads. A thread that cannot
  * start is work the others do. */
 static void start_workers(rlt_pool *pool) {
+#ifndef _WIN32
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
   while (pool->started < pool->threads - 1) {
     worker *w = &pool->workers[pool->started];
     *w = (worker){.pool = pool, .index = pool->started + 1};
     if (pthread_create(&w->thread, NULL, worker_main, w) != 0) break;
     pool->started++;
   }
+#ifndef _WIN32
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
 }
 
 rlt_pool *rlt_pool_create(int32_t threads) {
