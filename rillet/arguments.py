@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_convert, _check, _quantize, _run, _bench, _inspect):
+    for add in (_convert, _check, _quantize, _run, _bench, _inspect, _build):
         add(commands)
     return top
 
@@ -238,6 +238,46 @@ def _inspect(commands: argparse._SubParsersAction) -> None:
         "--threads", type=_positive, default=1, metavar="N", help="of the sizes shown (1)"
     )
     _add_isa(command)
+
+
+BUILD_TARGETS = [
+    "pi-arm64",
+    "pi-armv7",
+    "pi-zero",
+    "android-arm64",
+    "linux-x64",
+    "macos-arm64",
+    "windows-x64",
+    "wasm32",
+]
+
+
+def _build(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "build",
+        "compile the runtime for a target",
+        """examples:
+  rillet build --target pi-arm64 --out lib
+  rillet build --target pi-zero --ops net.tflite other.tflite
+  rillet build --target pi-arm64 --wheel
+
+It makes a shared library, a static one and a copy of rillet.h. The compiler is the Python package
+ziglang, which builds for all targets: pip install 'rillet[build]'.""",
+    )
+    command.add_argument(
+        "--target", required=True, choices=BUILD_TARGETS, help="the kind of machine to build for"
+    )
+    command.add_argument(
+        "--ops",
+        nargs="+",
+        metavar="MODEL",
+        help="leave out what these models do not need; others are refused when opened",
+    )
+    command.add_argument("--out", metavar="DIR", help="where the files go (rillet-TARGET)")
+    command.add_argument(
+        "--wheel", action="store_true", help="make the Python wheel of rillet-runtime instead"
+    )
 
 
 def _add_isa(command: argparse.ArgumentParser) -> None:

@@ -50,18 +50,31 @@ const char *rlt_supported_op(int32_t i) {
   return NULL;
 }
 
+/* Names in one text and their places in it, because 200 pointers would be 200 relocations. */
+static const char op_names[] =
+#define ROW(name, tag, tag2) #name "\0"
+    RLT_FOR_EACH_OP(ROW)
+#undef ROW
+    ;
+
+enum {
+#define ROW(name, tag, tag2) AT_##name, END_##name = AT_##name + sizeof #name - 1,
+  RLT_FOR_EACH_OP(ROW)
+#undef ROW
+};
+
 typedef struct op_facts {
-  const char *name;
+  uint16_t name; /* place in op_names */
   uint8_t tag, tag2;
 } op_facts;
 
 static const op_facts ops[] = {
-#define ROW(name, tag, tag2) {#name, tag, tag2},
+#define ROW(name, tag, tag2) {AT_##name, tag, tag2},
     RLT_FOR_EACH_OP(ROW)
 #undef ROW
 };
 
-const char *rlt_op_name(int32_t op) { return op >= 0 && op < RLT_OP_COUNT ? ops[op].name : NULL; }
+const char *rlt_op_name(int32_t op) { return op >= 0 && op < RLT_OP_COUNT ? op_names + ops[op].name : NULL; }
 uint8_t rlt_op_options_tag(int32_t op) { return ops[op].tag; }
 uint8_t rlt_op_options_tag2(int32_t op) { return ops[op].tag2; }
 

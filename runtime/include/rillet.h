@@ -241,6 +241,19 @@ RLT_API void rlt_cancel(rlt_interpreter *it);
 /* Sets variable tensors back to zero. */
 RLT_API rlt_status rlt_reset_variables(rlt_interpreter *it, rlt_error *err);
 
+/* ---- threads and a clock, where there is an operating system (not in WebAssembly) ---- */
+
+typedef struct rlt_pool rlt_pool;
+
+/* A pool of `threads` threads, the caller's among them; the others start with the first work. NULL: no memory. */
+RLT_API rlt_pool *rlt_pool_create(int32_t threads);
+/* Joins the threads and frees the pool; NULL is allowed. */
+RLT_API void rlt_pool_destroy(rlt_pool *pool);
+/* An rlt_parallel_for for rlt_options, whose `pool` is an rlt_pool. One call at a time; tasks must not call it. */
+RLT_API void rlt_pool_parallel_for(void *pool, int32_t tiles, rlt_task task, void *ctx);
+/* A monotonic clock, for rlt_options.clock_ns. */
+RLT_API uint64_t rlt_clock_ns(void);
+
 #ifdef __cplusplus
 }
 #endif

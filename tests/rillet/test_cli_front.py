@@ -33,10 +33,12 @@ def process(*argv: str) -> subprocess.CompletedProcess:
 def test_help_names_the_commands_and_the_exit_codes() -> None:
     done = process(sys.executable, "-m", "rillet", "--help")
     assert done.returncode == 0 and done.stderr == ""
-    assert all(name in done.stdout for name in COMMANDS) and "exit codes:" in done.stdout
+    assert (
+        all(name in done.stdout for name in [*COMMANDS, "build"]) and "exit codes:" in done.stdout
+    )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "build"])
 def test_every_command_shows_an_example_of_itself(command: str, capsys) -> None:
     assert main([command, "--help"]) == errors.OK
     text = capsys.readouterr().out
