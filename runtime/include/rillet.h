@@ -235,8 +235,8 @@ RLT_API rlt_status rlt_get_node_info(const rlt_interpreter *it, int32_t subgraph
  * inputs, outputs and constants hold their values, unless preserve_all_tensors. */
 RLT_API void *rlt_tensor_data(const rlt_interpreter *it, int32_t subgraph, int32_t tensor);
 RLT_API rlt_status rlt_invoke(rlt_interpreter *it, rlt_error *err);
-/* Ends the invoke that runs now, with CANCELLED: for other threads and for signal handlers. Without one it does nothing.
- * The interpreter is usable afterwards; its outputs and variables hold what was computed until then. */
+/* Ends the invoke that runs now, with CANCELLED: for other threads and for signal handlers. Without one it does
+ * nothing. The interpreter is usable afterwards; its outputs and variables hold what was computed until then. */
 RLT_API void rlt_cancel(rlt_interpreter *it);
 /* Sets variable tensors back to zero. */
 RLT_API rlt_status rlt_reset_variables(rlt_interpreter *it, rlt_error *err);
