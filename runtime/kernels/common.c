@@ -34,8 +34,7 @@ rlt_status rlt_const_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t
 }
 
 rlt_status rlt_const_any_ints(rlt_prep *p, const rlt_tensor *t, int32_t cap, int32_t *values, int32_t *count) {
-  uint64_t types =
-      RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_INT16) | RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64);
+  uint64_t types = RLT_BIT(RLT_TYPE_INT8) | RLT_BIT(RLT_TYPE_INT16) | RLT_BIT(RLT_TYPE_INT32) | RLT_BIT(RLT_TYPE_INT64);
   RLT_TRY(rlt_check_type(p, t, types, "INT8, INT16, INT32 or INT64"));
   RLT_REQUIRE(p->err, t->count <= (uint64_t)cap, RLT_BAD_MODEL, "%T has more values than the %d that fit", t, cap);
   const void *data = rlt_const_data(t);

@@ -40,6 +40,8 @@ SUITES = [
     "detection",
     "dynamic_ops",
     "stablehlo_ops",
+    "stablehlo_bodies",
+    "dense_forms",
     "strings",
     "string_files",
     "hashtable",
