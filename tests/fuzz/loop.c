@@ -3,6 +3,7 @@
  * next child behind it. Made to be built with sanitizers.
  *
  *   loop run MODEL...                                       each file as it is, once
+ *   loop each MODEL...                                      each value of the files' tables as 0, -1, one too many, ...
  *   loop fuzz COUNT SECONDS FIRST FINDINGS MODEL...         mutants number FIRST, FIRST + 1, ... of the models in turn
  *
  * Ends after COUNT mutants or SECONDS, whichever is first; prints how many gave which status. A mutant's number and the
@@ -12,6 +13,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,12 +59,43 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* Tensors of the main graph. */
+static int32_t tensors_of(const uint8_t *data, size_t size) {
+  size_t need;
+  const rlt_model *m;
+  rlt_error err;
+  if (rlt_open_size(data, size, &need, &err) != RLT_OK) return 0;
+  void *structure = block(need);
+  bool opens = rlt_open(data, size, NULL, NULL, 0, structure, need, &m, &err) == RLT_OK;
+  int32_t count = opens ? rlt_tensor_count(m, 0) : 0;
+  free(structure);
+  return count;
+}
+
 static void run_case(void) {
-  alarm(SECONDS_PER_CASE);
+  setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = SECONDS_PER_CASE}, NULL); /* of this process alone */
   LLVMFuzzerTestOneInput(shared->bytes, shared->case_size);
-  alarm(0);
+  setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
   shared->counts[fuzz_status]++;
   shared->done++;
+}
+
+/* Every number as 0, -1, the count of tensors and the ends of its type; every float as 0, NaN, infinite, negative. */
+static void run_each_value(const seed_file *seed) {
+  enum { ROOM_FOR_SITES = 1 << 14 };
+  static site sites[ROOM_FOR_SITES];
+  static const float floats[] = {0.0f, -1.0f, 1e-45f, 3.0e38f, __builtin_inff(), __builtin_nanf("")};
+  walker w = {.like_of = 0xfffe, .values = sites, .room = ROOM_FOR_SITES};
+  walk_file(&w, seed->data, seed->size);
+  const int64_t ints[] = {0, -1, 1, tensors_of(seed->data, seed->size), INT32_MAX, INT32_MIN, INT64_MAX};
+  for (size_t i = 0; i < w.n_values; i++) {
+    bool is_float = sites[i].form == AS_FLOAT && sites[i].width == 4;
+    for (size_t k = 0; k < (is_float ? sizeof floats / sizeof *floats : sizeof ints / sizeof *ints); k++) {
+      memcpy(shared->bytes, seed->data, shared->case_size = seed->size);
+      memcpy(shared->bytes + sites[i].pos, is_float ? (const void *)&floats[k] : &ints[k], sites[i].width);
+      run_case();
+    }
+  }
 }
 
 static void make_mutant(uint64_t number) {
@@ -94,7 +127,7 @@ static void save_finding(const char *folder, uint64_t first, int status) {
   FILE *file = fopen(path, "wb");
   if (!file || fwrite(shared->bytes, 1, shared->case_size, file) != shared->case_size) perror(path), exit(2);
   fclose(file);
-  bool slow = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+  bool slow = WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF;
   printf("FINDING: mutant %llu of %s %s; saved as %s\n", (unsigned long long)number, seeds[number % n_seeds].path,
          slow ? "takes too long" : "ended the process", path);
 }
@@ -127,8 +160,9 @@ static int fuzz(uint64_t count, double seconds, uint64_t first, const char *fold
 
 int main(int argc, char **argv) {
   bool fuzzes = argc > 6 && !strcmp(argv[1], "fuzz"), runs = argc > 2 && !strcmp(argv[1], "run");
-  if (!fuzzes && !runs)
-    return fprintf(stderr, "usage: loop fuzz COUNT SECONDS FIRST FINDINGS MODEL... | loop run MODEL...\n"), 2;
+  bool each = argc > 2 && !strcmp(argv[1], "each");
+  if (!fuzzes && !runs && !each)
+    return fprintf(stderr, "usage: loop fuzz COUNT SECONDS FIRST FINDINGS MODEL... | loop run|each MODEL...\n"), 2;
   read_seeds(argc - (fuzzes ? 6 : 2), argv + (fuzzes ? 6 : 2));
   shared = mmap(NULL, sizeof *shared + largest + ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return perror("mmap"), 2;
@@ -138,7 +172,8 @@ int main(int argc, char **argv) {
     memcpy(shared->bytes, seeds[i].data, shared->case_size = seeds[i].size);
     run_case();
   }
-  if (runs) print_counts(0.0);
+  for (size_t i = 0; each && i < n_seeds; i++) run_each_value(&seeds[i]);
+  if (runs || each) print_counts(0.0);
   for (size_t i = 0; i < n_seeds; i++) free(seeds[i].data);
   free(seeds);
   return findings > 0;

@@ -45,6 +45,9 @@ typedef struct walker {
   size_t like_after;
   uint32_t likes;
   size_t like;
+  /* all sites that are values, for those who want each */
+  site *values;
+  size_t n_values, room;
 } walker;
 
 static uint32_t read_word(const uint8_t *data, size_t width) {
@@ -57,7 +60,9 @@ static bool in_file(const walker *w, size_t pos, size_t bytes) { return pos <= w
 
 static void meet(walker *w, int class, site s) {
   if (w->left > 0) w->left--;
-  if (in_file(w, s.pos, s.width) && below(++w->seen[class]) == 0) w->kept[class] = s;
+  if (!in_file(w, s.pos, s.width)) return;
+  if (below(++w->seen[class]) == 0) w->kept[class] = s;
+  if (class < WALK_ROLES && w->n_values < w->room) w->values[w->n_values++] = s;
 }
 
 static void walk_table_at(walker *w, size_t from, uint16_t table, int depth);

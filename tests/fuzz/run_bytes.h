@@ -80,6 +80,7 @@ static void fill_inputs(const rlt_model *m, rlt_interpreter *it, uint32_t fill) 
   for (int32_t i = 0; i < rlt_input_count(m, 0); i++) {
     rlt_tensor_info info;
     int32_t tensor = rlt_input_tensor(m, 0, i);
+    if (i > 0 && tensor == rlt_input_tensor(m, 0, i - 1)) continue; /* a list of 65536 times the same one is legal */
     uint8_t *data = rlt_tensor_data(it, 0, tensor);
     expect(rlt_get_tensor_info(it, 0, tensor, &info) == RLT_OK && (data || info.bytes == 0), "inputs have memory");
     if (info.type == STRING) {
@@ -106,6 +107,7 @@ static unsigned read_outputs(const rlt_model *m, const rlt_interpreter *it) {
   for (int32_t i = 0; i < rlt_output_count(m, 0); i++) {
     rlt_tensor_info info;
     int32_t tensor = rlt_output_tensor(m, 0, i);
+    if (i > 0 && tensor == rlt_output_tensor(m, 0, i - 1)) continue;
     const uint8_t *data = rlt_tensor_data(it, 0, tensor);
     expect(rlt_get_tensor_info(it, 0, tensor, &info) == RLT_OK, "outputs are known");
     if (!data) continue;

@@ -58,6 +58,16 @@ def test_every_seed_runs(loop: Path) -> None:
     assert counts_of(printed)["OK"] > 0.9 * len(seeds()["ops"])
 
 
+def test_every_value_set_to_what_it_must_not_be(loop: Path) -> None:
+    """Attributes that divide, indices, shapes, scales: 0, -1, one too many, NaN, infinite."""
+    code, printed = run(loop, "each", *seeds()["ops"])
+    assert code == 0, printed[-4000:]
+    counts = counts_of(printed)
+    assert (
+        counts["OK"] and counts["BAD_MODEL"] > 10_000 and counts["UNSUPPORTED"] and counts["LIMIT"]
+    )
+
+
 @pytest.mark.parametrize("kind, mutants", [("ops", 20_000), ("models", 500)])
 def test_mutants_give_a_status(loop: Path, tmp_path: Path, kind: str, mutants: int) -> None:
     models = seeds().get(kind)
