@@ -114,12 +114,11 @@ void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t co
 }
 
 static int32_t sum_weights(rlt_weights w, uint64_t first, int32_t k) {
+  if (w.type == RLT_TYPE_INT8) return rlt_sum_s8((const int8_t *)w.data + first, k);
   int64_t sum = 0;
   for (int32_t x = 0; x < k; x++) sum += rlt_weight_s8(w, first + (uint64_t)x);
   return (int32_t)sum;
 }
-
-int32_t rlt_sum_s8(const int8_t *w, int32_t k) { return sum_weights((rlt_weights){w, RLT_TYPE_INT8}, 0, k); }
 
 void rlt_pack_s8_weights(const rlt_s8_gemm *g, rlt_weights w, uint64_t first, const int32_t *bias, const float *scale,
                          int32_t offset, int32_t k, int32_t columns, void *dst) {
@@ -132,7 +131,9 @@ void rlt_pack_s8_weights(const rlt_s8_gemm *g, rlt_weights w, uint64_t first, co
     sums[j] = (int32_t)((inside && bias ? (uint32_t)bias[j] : 0) - (uint32_t)offset * sum);
     scales[j] = inside && scale ? scale[j] : 0.0f;
   }
-  for (int32_t x = 0; x < k; x += g->kr)
+  int32_t whole = w.type == RLT_TYPE_INT8 ? rlt_pack_s8_groups(g, (const int8_t *)w.data + first, k, columns, out) : 0;
+  out += (size_t)whole * (size_t)g->nr;
+  for (int32_t x = whole; x < k; x += g->kr)
     for (int32_t j = 0; j < g->nr; j++)
       for (int32_t i = x; i < x + g->kr; i++)
         *out++ = j < columns && i < k ? rlt_weight_s8(w, first + (uint64_t)j * (uint64_t)k + (uint64_t)i) : (int8_t)0;

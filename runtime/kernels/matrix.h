@@ -115,6 +115,8 @@ void rlt_pack_f32_weights(rlt_weights w, uint64_t first, const float *bias, int3
                           float *dst);
 void rlt_pack_s8_weights(const rlt_s8_gemm *g, rlt_weights w, uint64_t first, const int32_t *bias, const float *scale,
                          int32_t offset, int32_t k, int32_t columns, void *dst);
+/* The groups of a panel that k fills, for int8 weights [columns][k]; returns the values of a column that they hold. */
+int32_t rlt_pack_s8_groups(const rlt_s8_gemm *g, const int8_t *w, int32_t k, int32_t columns, int8_t *out);
 uint64_t rlt_panel_bytes(const rlt_ukernels *u, rlt_family family, int32_t k); /* a multiple of 16 */
 int32_t rlt_sum_s8(const int8_t *w, int32_t k);                                /* wraps */
 

@@ -122,6 +122,34 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
   }
 }
 
+/* ---- computed weights are packed in every run ---- */
+
+int32_t rlt_sum_s8(const int8_t *w, int32_t k) {
+  uint32_t total = 0;
+  for (int32_t x = 0; x < k; x++) total += (uint32_t)w[x];
+  return (int32_t)total;
+}
+
+/* KR is the loop's kr. */
+static inline __attribute__((always_inline)) int32_t pack_groups_of(const int32_t KR, const rlt_s8_gemm *g,
+                                                                    const int8_t *w, int32_t k, int32_t columns,
+                                                                    int8_t *out) {
+  int32_t whole = k / KR * KR;
+  for (int32_t x = 0; x < whole; x += KR, out += (size_t)KR * (size_t)g->nr) {
+    const int8_t *from = w + x;
+    for (int32_t j = 0; j < columns; j++, from += k) __builtin_memcpy(out + (size_t)j * (size_t)KR, from, (size_t)KR);
+    __builtin_memset(out + (size_t)columns * (size_t)KR, 0, (size_t)(g->nr - columns) * (size_t)KR);
+  }
+  return whole;
+}
+
+int32_t rlt_pack_s8_groups(const rlt_s8_gemm *g, const int8_t *w, int32_t k, int32_t columns, int8_t *out) {
+  if (g->kr == 4) return pack_groups_of(4, g, w, k, columns, out);
+  return g->kr == 2 ? pack_groups_of(2, g, w, k, columns, out) : pack_groups_of(1, g, w, k, columns, out);
+}
+
+/* ---- rows ---- */
+
 /* INT16: x = 256 high + low + 128. */
 static void split_row(const int16_t *from, int32_t k, int8_t *high, int8_t *low) {
   for (int32_t i = 0; i < k; i++) {
