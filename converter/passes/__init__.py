@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from converter import ir
 from converter.errors import ConversionError
 from converter.passes.affine import fold_affine, fuse_bias
+from converter.passes.affine_before import fold_affine_before, merge_constants
 from converter.passes.constants import fold_constants
 from converter.passes.dead_code import merge_equal_nodes, remove_dead_code
 from converter.passes.functions import recognize_functions
@@ -32,6 +33,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     recognize_functions,
     fold_affine,
     fuse_bias,
+    fold_affine_before,
+    merge_constants,
     recognize_activations,
     fuse_activations,
     fuse_padding,

@@ -316,9 +316,11 @@ def _reshape_instead(graph: ir.Graph, node: ir.Node) -> bool:
     perm, x = _perm(node), node.inputs[0]
     if perm is None or x is None or not _only_units(sizes(x), perm):
         return False
-    dims = sizes(node.outputs[0])
+    dims = list(sizes(node.outputs[0]))
     if dims.count(-1) > 1 or is_identity(perm):
         return False
+    if perm[0] == 0 and -1 not in dims and 0 not in dims:
+        dims[0] = -1  # a batch can still be resized
     node.op, node.options_type = "RESHAPE", None
     set_target(node, dims)
     return True

@@ -252,9 +252,13 @@ def _reshape(node: ir.Node) -> Axes | None:
         return None
     count, left, right = groups
 
+    said = _ints(node, 1) if len(node.inputs) > 1 else None
+    target = list(sizes(out))
+    if -1 not in target and said is not None and said.shape == (len(target),) and -1 in said:
+        target[said.tolist().index(-1)] = -1  # so that inputs can still be resized
+
     def adjust(node: ir.Node, order: Perm) -> None:
-        perm = perm_of(right, order)
-        set_target(node, [sizes(node.outputs[0])[i] for i in perm])
+        set_target(node, [target[i] for i in perm_of(right, order)])
 
     return Axes(count, {0: left}, [right], adjust=adjust)
 
