@@ -55,6 +55,9 @@ fuzz: ## damaged models under ASan and UBSan for FUZZ_SECONDS (300)
 fuzz-corpus: build ## write the models that fuzzing starts from, after adding an operator
 	@PYTHONPATH=.:tests:tests/runtime $(BIN)/python -m fuzz.make_corpus
 
+agreement: build ## count the values that are LiteRT's, per public model and operator; write docs/agreement.md
+	@PYTHONPATH=.:tests:tests/runtime $(BIN)/python -m conformance.agreement
+
 tools: build ## what plays other processors in the tests (qemu-user), into build/tools, without root
 	@$(BIN)/python tests/runtime/fetch_emulators.py
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import conformance.elementwise_rows
@@ -39,6 +40,7 @@ SECONDS_PER_CASE = 10
 HIGHEST_VERSION = 24
 
 Case = tuple[str, str]  # operator, types
+Build = Callable[[], OpModel]
 
 
 @dataclass(frozen=True)
@@ -74,38 +76,49 @@ def outputs(engine: str, model: OpModel) -> list[np.ndarray]:
     return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 
-def _worker(engine: str, first: int) -> None:
+def work(first: int, answer: Callable[[Case, Build], Any]) -> None:
     """Answers cases from number `first` on, one JSON line each; may die on any of them."""
-    for number, build in enumerate(builders().values()):
+    for number, (case, build) in enumerate(builders().items()):
         if number < first:
             continue
         signal.alarm(SECONDS_PER_CASE)
-        try:
-            outputs(engine, build())
-            answer = None
-        except Exception as error:  # whatever it is, it is the answer
-            answer = " ".join(str(error).split()) or type(error).__name__
-        print(json.dumps([number, answer]), flush=True)
+        print(json.dumps([number, answer(case, build)]), flush=True)
 
 
-def ask(engine: str) -> dict[Case, Answer]:
-    """What `engine` answers to every case."""
+def ask_workers(module: str, *arguments: str) -> dict[Case, Any]:
+    """What ``python -m module --worker *arguments first``, which calls `work`, answers to every
+    case; "crash" and how where it died."""
     wanted = list(builders())
-    found: dict[Case, Answer] = {}
+    found: dict[Case, Any] = {}
     while len(found) < len(wanted):
         done = subprocess.run(
-            [sys.executable, "-m", "conformance.op_types", "--worker", engine, str(len(found))],
+            [sys.executable, "-m", module, "--worker", *arguments, str(len(found))],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _IMPORTS))},
         )
         for line in done.stdout.decode().splitlines():
             if line.startswith("["):
-                number, refusal = json.loads(line)
-                found[wanted[number]] = Answer(refusal)
+                number, answer = json.loads(line)
+                found[wanted[number]] = answer
         if len(found) < len(wanted):
-            found[wanted[len(found)]] = Answer(f"crash (exit status {done.returncode})")
+            found[wanted[len(found)]] = f"crash (exit status {done.returncode})"
     return found
+
+
+def refusal(engine: str, build: Build) -> str | None:
+    """Why `engine` does not run a model, None if it does."""
+    try:
+        outputs(engine, build())
+    except Exception as error:  # whatever it is, it is the answer
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def ask(engine: str) -> dict[Case, Answer]:
+    """What `engine` answers to every case."""
+    answers = ask_workers("conformance.op_types", engine)
+    return {case: Answer(answer) for case, answer in answers.items()}
 
 
 def litert_version(op: str, build: Callable[[], OpModel]) -> int:
@@ -158,6 +171,6 @@ def read_rows(name: str) -> dict[Case, str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        _worker(sys.argv[2], int(sys.argv[3]))
+        work(int(sys.argv[3]), lambda case, build: refusal(sys.argv[2], build))
     else:
         sys.exit("the tables are written by: python -m conformance.tables")
