@@ -126,7 +126,10 @@ void rlt_matrix_run(const rlt_run *r, const rlt_node *n, const rlt_matrix *m, rl
 
 int32_t rlt_sum_s8(const int8_t *w, int32_t k) {
   uint32_t total = 0;
-  for (int32_t x = 0; x < k; x++) total = total + (uint32_t)(int32_t)w[x];
+  for (int32_t x = 0; x < k; x++) {
+    int32_t value = w[x];
+    total += (uint32_t)value;
+  }
   return (int32_t)total;
 }
 
