@@ -107,6 +107,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_TRY(rlt_set_shape(p, n->out[3], 1, dims));
   n->scratch_bytes = (uint64_t)k->boxes * (5 * sizeof(float) + sizeof(rlt_candidate)) +
                      (uint64_t)k->most * (sizeof(int32_t) + 2 * sizeof(found));
+  n->macs = (uint64_t)k->boxes * (uint64_t)k->most * (k->regular ? (uint64_t)k->columns : 1); /* comparisons */
   return RLT_OK;
 }
 

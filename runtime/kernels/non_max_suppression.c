@@ -25,6 +25,7 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
   RLT_REQUIRE(p->err, most >= 0, RLT_BAD_MODEL, "at most %d boxes are wanted", most);
   for (int32_t i = 0; i < outputs - 1; i++) RLT_TRY(rlt_set_shape(p, n->out[i], 1, &most));
   n->scratch_bytes = (uint64_t)boxes->dims[0] * sizeof(rlt_candidate);
+  n->macs = (uint64_t)boxes->dims[0] * (uint64_t)most; /* comparisons */
   return rlt_set_shape(p, n->out[outputs - 1], 0, NULL);
 }
 

@@ -204,3 +204,12 @@ def test_a_long_node_is_cancelled_in_its_midst(threads: int) -> None:
     np.testing.assert_array_equal(
         interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), wanted
     )
+
+
+def test_comparisons_of_boxes_count_as_work() -> None:
+    boxes, scores = np.zeros((100, 4), np.float32), np.zeros(100, np.float32)
+    thresholds = [Arg(np.float32(0.5), const=True), Arg(np.float32(0.0), const=True)]
+    outs = [Out("INT32"), Out("INT32")]
+    model = single_op("NON_MAX_SUPPRESSION_V4", [boxes, scores, const(50), *thresholds], outs)
+    assert refusal(model.content, max_macs=4999).status == "LIMIT"
+    runtime.Interpreter(model_content=model.content, limits={"max_macs": 5000}).allocate_tensors()
