@@ -36,8 +36,12 @@ class Builder:
 
     def __init__(self, name: str = "main", outer: Builder | None = None) -> None:
         self.graph = ir.Graph(name)
-        self.scope = ""
+        self.scope: str = outer.scope if outer else ""
+        self.outer = outer
+        self.captures: dict[ir.Value, ir.Value] = {}  # a value of `outer`: what stands for it here
+        self.bodies: list[ir.Graph] = outer.bodies if outer else []
         self._dims: dict[ir.Value, Dims] = {}
+        self._twins: dict[ir.Value, ir.Value] = {}  # of constants of graphs around this one
         self._known: dict[ir.Value, tuple[np.ndarray, np.ndarray]] = {}
         self._taken: dict[str, int] = outer._taken if outer else {}
 
@@ -88,6 +92,41 @@ class Builder:
         if data is None:
             raise NoForm(f"its {what} is computed at run time: make it a constant")
         return data
+
+    # -- bodies of control flow ---------------------------------------------------------------
+
+    def body(self, name: str) -> Builder:
+        """A builder for a graph that a node of this one will run; see :meth:`add_body`."""
+        return Builder(self.unique(name), self)
+
+    def add_body(self, body: Builder) -> int:
+        """List a finished body in the model; its position, as options name it."""
+        self.bodies.append(body.graph)
+        return len(self.bodies)
+
+    def captured(self, value: ir.Value) -> ir.Value:
+        """What stands in this body for a value of a graph around it: a constant of its own, or an
+        input, made when first asked for. A value of this graph stands for itself.
+        """
+        if value in self._dims or (value.data is not None and self.outer is None):
+            return value
+        if value.data is not None:
+            if value not in self._twins:
+                name = self.unique(value.name)
+                self._twins[value] = ir.Value.constant(
+                    name, value.data, dtype=value.dtype, quant=value.quant
+                )
+            return self._twins[value]
+        if value not in self.captures:
+            assert self.outer is not None, f"{value!r} is of another graph"
+            self.captures[value] = self.input_like(self.outer.captured(value))
+        return self.captures[value]
+
+    def input_like(self, value: ir.Value, dims: Dims | None = None) -> ir.Value:
+        """An input of this body for a value of the graph around it (of another shape: `dims`)."""
+        assert self.outer is not None
+        pair = dims or self.outer.pair(value)
+        return self.input(value.name, value.dtype, list(zip(*pair, strict=True)))
 
     # -- nodes --------------------------------------------------------------------------------
 

@@ -79,7 +79,10 @@ class GraphImport:
             raise _Lost
         if self.outer is None:
             raise NoForm(f"reads '{name}', which nothing computes: the file is damaged")
-        return self.outer.value(name)
+        found = self.outer.value(name)
+        if self.builder is not self.outer.builder:  # this is a body with a graph of its own
+            found = self.values[name] = self.builder.captured(found)
+        return found
 
     def inside(self, builder: Builder, prefix: str) -> GraphImport:
         """An import of a body of this graph, which sees this graph's values by name."""

@@ -123,7 +123,7 @@ class _Import:
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)
         self.builder.graph.outputs = [value for _, value in outputs]
-        model = ir.Model([self.builder.graph])
+        model = ir.Model([self.builder.graph, *self.builder.bodies])
         model.signatures.append(
             ir.Signature(
                 "serving_default",

@@ -4,6 +4,24 @@
 from __future__ import annotations
 
 from converter.importers.onnx.context import merged
-from converter.importers.onnx.rows import convolution, elementwise, indexing, reduction, shapes
+from converter.importers.onnx.rows import (
+    control,
+    convolution,
+    elementwise,
+    indexing,
+    recurrent,
+    reduction,
+    shapes,
+)
 
-ROWS = merged((elementwise.ROWS, indexing.ROWS, reduction.ROWS, shapes.ROWS, convolution.ROWS))
+ROWS = merged(
+    (
+        control.ROWS,
+        recurrent.ROWS,
+        elementwise.ROWS,
+        indexing.ROWS,
+        reduction.ROWS,
+        shapes.ROWS,
+        convolution.ROWS,
+    )
+)
