@@ -246,7 +246,7 @@ def call(name: str, *arguments: Any) -> None:
 def _words(error: Error) -> str:
     """What the library says, and for a limit how to raise it from Python."""
     text = error.text.decode("utf-8", "replace")
-    names = [name for name, _ in Limits._fields_ if f"rlt_limits.{name}" in text]
+    names = [name for name, *_ in Limits._fields_ if f"rlt_limits.{name}" in text]
     if not names:
         return text
     asked = ", ".join(f'"{name}": ...' for name in names)

@@ -59,7 +59,7 @@ def complete_limits(asked: Mapping[str, Any] | None) -> c.Limits:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         limits.max_bytes = min(limits.max_bytes, memory // 2) if memory > 0 else limits.max_bytes
     for name, value in (asked or {}).items():
-        names = [known for known, _ in c.Limits._fields_]
+        names = [known for known, *_ in c.Limits._fields_]
         if name not in names:
             raise RilletError(f"there is no limit {name!r}; the limits are: {', '.join(names)}")
         number = 2**64 - 1 if value is None else value
