@@ -5,8 +5,8 @@
 
 Mutants are simple: one to four bytes, or aligned words from elsewhere, of the op-sized models. An
 engine opens one, allocates, sets inputs of zeros, invokes and reads the outputs. What it refuses is
-fine; what kills its process, or takes more than 20 seconds, is counted. For LiteRT models of more
-than 200 MB are left out, which it would try to allocate.
+fine; what kills its process, or takes more than 20 seconds, is counted. Both may take 8 GB of
+addresses.
 """
 
 from __future__ import annotations
