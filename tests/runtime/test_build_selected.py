@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds for a few models: how large they are, what they run, and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conformance.op_types import builders
+from single_op import OpModel
+from targets import find_emulator
+from test_targets import compare, zoo_case
+from zoo import ROOT, zoo_files
+
+import converter
+import runtime
+from rillet.building import selection
+from runtime.core.build import RUNTIME, build, build_all
+
+HERE = Path(__file__).parent
+WORK = ROOT / "build"
+MOBILENET = zoo_files("models/tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite")
+
+
+def kinds_of(content: bytes) -> set[selection.NodeKind]:
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        Path(file.name).write_bytes(content)
+        return selection.node_kinds([file.name])
+
+
+def rows(fits) -> list[tuple[OpModel, list[np.ndarray]]]:
+    """Conformance rows whose nodes `fits` accepts and this machine runs, with its outputs."""
+    found = []
+    for make in builders().values():
+        model = make()
+        try:
+            if not all(fits(kind) for kind in kinds_of(model.content)):
+                continue
+            interpreter = runtime.Interpreter(model_content=model.content)
+            interpreter.allocate_tensors()
+            for detail, value in zip(interpreter.get_input_details(), model.feeds, strict=True):
+                interpreter.set_tensor(detail["index"], value)
+            interpreter.invoke()
+        except (runtime.RilletError, converter.ConversionError):
+            continue
+        outputs = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+        if all(array.dtype.kind in "biufc" for array in [*model.feeds, *outputs]):
+            found.append((model, outputs))
+    return found
+
+
+def check(command: list[str], cases: list[tuple[OpModel, list[np.ndarray]]], folder: Path) -> None:
+    """Runs the driver on all cases; integer outputs are this machine's, floats near."""
+    lines = []
+    for i, (model, _) in enumerate(cases):
+        path = folder / f"{i}"
+        path.with_suffix(".tflite").write_bytes(model.content)
+        path.with_suffix(".in").write_bytes(b"".join(value.tobytes() for value in model.feeds))
+        lines.append(f"{path}.tflite {path}.in {path}.out")
+    (folder / "list").write_text("\n".join(lines) + "\n")
+    done = subprocess.run(
+        [*command, "run", "best", "1", str(folder / "list")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr[-500:])
+    wrong = []
+    for i, ((model, outputs), said) in enumerate(zip(cases, done.stdout.splitlines(), strict=True)):
+        data = (folder / f"{i}.out").read_bytes() if said == "OK" else b""
+        for wanted in outputs:
+            part, data = data[: wanted.nbytes], data[wanted.nbytes :]
+            if said != "OK" or len(part) != wanted.nbytes:
+                wrong.append(f"{model.op}: {said}")
+                break
+            array = np.frombuffer(part, wanted.dtype).reshape(wanted.shape)
+            if words := compare(array, wanted, exact=False):
+                wrong.append(f"{model.op}: {words}")
+    assert not wrong, f"{len(wrong)} of {len(cases)}\n" + "\n".join(wrong[:20])
+
+
+def driver(target: str, kinds: set[selection.NodeKind], out: Path) -> Path:
+    chosen = selection.select(kinds, WORK)
+    return build(target, out, program=HERE / "op_driver.c", static=True, selection=chosen)
+
+
+def test_every_kernel_has_a_source():
+    in_core = {name for path in (RUNTIME / "core").glob("*.c") for name in path.read_text().split()}
+    text = " ".join(in_core)
+    for symbol in selection._kernel_rows().values():
+        short = symbol.removeprefix("rlt_kernel_")
+        assert symbol in selection.owners() or short in text, symbol
+
+
+@pytest.mark.skipif(not MOBILENET, reason="got empty parameter set: no public models here")
+def test_a_build_for_mobilenet_is_small_and_runs_its_operators_on_arm(tmp_path):
+    kinds = selection.node_kinds(MOBILENET)
+    chosen = selection.select(kinds, WORK)
+    library = tmp_path / "librillet.so"
+    built = build_all("aarch64", library, archive=tmp_path / "librillet.a", selection=chosen)
+    assert library.stat().st_size < 150 * 1024
+    assert any("neon_dot" in path.name for path in built.objects)
+    qemu = find_emulator("qemu-aarch64")
+    if qemu is None:
+        pytest.skip("no qemu-aarch64 on this machine: run `make tools`")
+    program = driver("aarch64", kinds, tmp_path / "driver")
+    cases = rows(lambda kind: kind in kinds)
+    assert len(cases) >= len(kinds)
+    case = zoo_case(MOBILENET[0], tmp_path)
+    feed = np.frombuffer(case.inputs.read_bytes(), np.uint8)
+    whole = OpModel("MobileNetV2", MOBILENET[0].read_bytes(), [feed])
+    for cpu in ("cortex-a53", "cortex-a76"):
+        check([qemu, "-cpu", cpu, str(program)], [*cases, (whole, case.expected)], tmp_path)
+    other = OpModel("FLOOR", rows(lambda kind: kind.op == "FLOOR")[0][0].content)
+    with pytest.raises(
+        AssertionError, match="this build lacks FLOOR of FLOAT32; rebuild with --ops"
+    ):
+        check([qemu, str(program)], [(other, [np.zeros(1)])], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("type_", ["INT8", "UINT8", "INT16", "FLOAT32"])
+def test_what_a_type_does_not_need_is_not_called(type_, tmp_path):
+    """All operators on one type, in one build for these alone: a loop left out wrongly would be a
+    call of nothing."""
+    helpers = {type_, "INT32", "INT64", "BOOL"} | ({"INT8"} if type_ == "INT16" else set())
+    cases = rows(lambda kind: type_ in kind.types and kind.types <= helpers)
+    kinds = {kind for model, _ in cases for kind in kinds_of(model.content)}
+    assert len(kinds) > 20
+    program = driver("x86_64", kinds, tmp_path / "driver")
+    check([str(program)], cases, tmp_path)
+
+
+@pytest.mark.skipif(not MOBILENET, reason="got empty parameter set: no public models here")
+def test_the_command_makes_a_library_that_refuses_other_models(tmp_path):
+    """On this machine, through Python."""
+    command = [sys.executable, "-m", "rillet", "build", "--target", "linux-x64", "--json"]
+    done = subprocess.run(
+        [*command, "--ops", str(MOBILENET[0]), "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"librillet.so", "librillet.a", "rillet.h"}
+    if runtime.core.build.host_target() != "x86_64":
+        return
+    script = (
+        "import sys, runtime\n"
+        "runtime.Interpreter(sys.argv[1]).allocate_tensors()\n"
+        "try: runtime.Interpreter(sys.argv[2])\n"
+        "except runtime.RilletError as error: print(error.status, error)"
+    )
+    (other,) = zoo_files("models/tflite/vww_96_float.tflite")
+    env = {**os.environ, "RILLET_LIBRARY": str(tmp_path / "librillet.so")}
+    run = [sys.executable, "-c", script, str(MOBILENET[0]), str(other)]
+    done = subprocess.run(run, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("UNSUPPORTED") and "rebuild with --ops" in done.stdout
