@@ -315,7 +315,10 @@ def build_all(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=out.name) as folder:
         part = pathlib.Path(folder) / out.name
-        run([*cc, *base, *kind, *strip, "-o", str(part), *objects, *libraries], work / "zig")
+        # The level is that of the compiler's own support code, and of a static program's C library.
+        level = [] if sanitize else ["-O3"]
+        link = [*cc, *base, *level, *kind, *strip, "-o", str(part), *objects, *libraries]
+        run(link, work / "zig")
         part.chmod(0o755)
         if archive:
             kept = pathlib.Path(folder) / archive.name
