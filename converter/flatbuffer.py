@@ -114,7 +114,7 @@ class Decoder:
             dtype = _DTYPES[base]
             self._check(pos + 4, count * dtype.itemsize, field.name)
             array = np.frombuffer(self.data, dtype, count, pos + 4)
-            if field.type in schema.ENUMS:
+            if field.type in schema.ALL_ENUMS:
                 return [_enum_member(field.type, int(value)) for value in array]
             return array != 0 if base == "bool" else array  # any byte but 0 is true
         self._check(pos + 4, count * 4, field.name)
@@ -155,9 +155,9 @@ def enum_value(enum: str, member: Any) -> int:
     """Number of an enum member given by name (or already a number); ValueError if unknown."""
     if isinstance(member, str):
         try:
-            return schema.ENUMS[enum].values[member]
+            return schema.ALL_ENUMS[enum].values[member]
         except KeyError:
-            known = ", ".join(schema.ENUMS[enum].members[:8])
+            known = ", ".join(schema.ALL_ENUMS[enum].members[:8])
             raise ValueError(f"{member!r} is not a member of {enum} ({known}...)") from None
     return int(member)
 
@@ -227,7 +227,7 @@ def _add_scalars(
     builder: flatbuffers.Builder, field: schema.Field, value: Any, alignment: int
 ) -> int:
     dtype = _DTYPES[field.base]
-    if field.type in schema.ENUMS:
+    if field.type in schema.ALL_ENUMS:
         value = [enum_value(field.type, member) for member in value]
     array = np.frombuffer(value, dtype) if isinstance(value, bytes) else np.asarray(value)
     array = np.ascontiguousarray(array, dtype).reshape(-1)

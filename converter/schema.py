@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from converter import schema_options
+from converter import metadata_schema, schema_options
 
 FILE_IDENTIFIER = b"TFL3"
 VERSION = 3
@@ -197,7 +197,7 @@ class Field:
     @property
     def base(self) -> str:
         """The scalar stored for a scalar or enum (element)."""
-        return ENUMS[self.type].base if self.type in ENUMS else self.type
+        return ALL_ENUMS[self.type].base if self.type in ALL_ENUMS else self.type
 
 
 def _rows(text: str) -> Iterator[list[str]]:
@@ -219,22 +219,24 @@ def _parse_enums(text: str) -> dict[str, Enum]:
 
 
 ENUMS = _parse_enums(_ENUMS)
+ALL_ENUMS = {**ENUMS, **_parse_enums(metadata_schema.ENUMS)}  # and those of the metadata in a model
 UNIONS = {name for name, enum in ENUMS.items() if enum.base == "union"}
 _ROWS: dict[str, list[str]] = {
     words[0]: words[1:] for text in (_TABLES, schema_options.TABLES) for words in _rows(text)
 }
 _ROWS.update({name: [] for name in schema_options.EMPTY_TABLES.split()})
-TABLES = tuple(_ROWS)
+TABLES = tuple(_ROWS)  # of models
+_ROWS.update({words[0]: words[1:] for words in _rows(metadata_schema.TABLES)})
 
 
 @cache
 def _values(enum: str) -> dict[str, int]:
-    return {member: i for i, member in enumerate(ENUMS[enum].members)}
+    return {member: i for i, member in enumerate(ALL_ENUMS[enum].members)}
 
 
 def enum_name(enum: str, value: int) -> str | None:
     """Name of `value` in `enum`, None if the schema has no such member."""
-    members = ENUMS[enum].members
+    members = ALL_ENUMS[enum].members
     return members[value] if 0 <= value < len(members) else None
 
 
@@ -266,10 +268,10 @@ def field(table: str, name: str) -> Field:
 def _field(name: str, type_: str, slot: int, default: str) -> Field:
     if type_.startswith("["):
         return Field(name, "vector", type_[1:-1], slot)
-    if type_ in UNIONS:
+    if type_ in ALL_ENUMS and ALL_ENUMS[type_].base == "union":
         return Field(name, "union", type_, slot + 1)
-    if type_ in ENUMS:
-        return Field(name, "enum", type_, slot, default or ENUMS[type_].members[0])
+    if type_ in ALL_ENUMS:
+        return Field(name, "enum", type_, slot, default or ALL_ENUMS[type_].members[0])
     if type_ == "string":
         return Field(name, "string", type_, slot)
     if type_ == "bool":
