@@ -19,6 +19,7 @@ _LAZY = {
     "from_onnx": "converter.importers.onnx.model",
     "convert": "converter.conversion",
     "convert_session": "converter.conversion",
+    "describe": "converter.metadata",
     "optimize": "converter.passes",
     "read_tflite": "converter.reader",
     "write_tflite": "converter.writer",

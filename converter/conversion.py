@@ -13,6 +13,7 @@ import numpy as np
 from converter import ir
 from converter.errors import ConversionError
 from converter.importers.host import from_session
+from converter.metadata import describe
 from converter.passes import optimize
 from converter.proof import TOLERANCE, Proof, find_departure, prove
 from converter.sources import Source, example_feeds
@@ -42,12 +43,14 @@ def convert(
     tolerance: float = TOLERANCE,
     force: bool = False,
     verbose: bool = False,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Import, optimize, serialize and prove; written to `path` only when the proof has passed.
 
     `check` is "outputs" (run both and compare every output), "layers" (find the first value that
     departs, too) or "none". `feeds` are the inputs to compare on, by name; without them random ones
-    are made. `force` writes in spite of a proof that failed.
+    are made. `force` writes in spite of a proof that failed. `metadata` are the keywords of
+    :func:`converter.describe`: labels, normalization.
 
     Raises ConversionError where something has no form, cannot be run, or where the proof fails,
     with the largest error of every output and the first layer that departs.
@@ -56,6 +59,8 @@ def convert(
     plain, imported = model.copy(), len(model.main.nodes)
     if passes:
         optimize(model, verbose=verbose)
+    if metadata:
+        describe(model, **metadata)
     content = write_tflite(model)
     proof = None
     if check != "none":

@@ -91,6 +91,16 @@ examples:
         "--force", action="store_true", help="write the file though the proof has failed"
     )
     command.add_argument(
+        "--labels", metavar="FILE", help="one class per line; they travel in the model"
+    )
+    command.add_argument(
+        "--mean", type=_numbers, metavar="M[,M,M]", help="of photos; it travels in the model"
+    )
+    command.add_argument(
+        "--std", type=_divisors, metavar="S[,S,S]", help="the model wants (pixel - mean) / std"
+    )
+    command.add_argument("--gray", action="store_true", help="photos are grayscale")
+    command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
     )
     command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")

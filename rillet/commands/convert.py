@@ -9,8 +9,9 @@ import sys
 from typing import Any
 
 import converter
+from converter.metadata import ImageInput
 from rillet.files import check_writable
-from rillet.inputs import named_arrays
+from rillet.inputs import named_arrays, read_labels
 from rillet.sources import load_source
 
 
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             tolerance=args.tolerance,
             force=args.force,
             verbose=args.verbose,
+            metadata=_metadata(args),
         )
     return {
         "source": args.source,
@@ -50,6 +52,17 @@ def text(result: dict[str, Any], args: argparse.Namespace) -> str:
     if result["proof"] is not None:
         lines.append(result["proof"]["text"])
     return "\n".join(lines)
+
+
+def _metadata(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say about the model, for `converter.describe`; empty for nothing."""
+    found: dict[str, Any] = {}
+    if args.labels:
+        found["labels"] = read_labels(args.labels)
+    if args.mean or args.std or args.gray:
+        color = "GRAYSCALE" if args.gray else "RGB"
+        found["images"] = {"": ImageInput(args.mean or [0.0], args.std or [1.0], color)}
+    return found
 
 
 def _proof(proof: Any) -> dict[str, Any]:

@@ -79,3 +79,17 @@ def test_missing_external_data_is_named(rillet, tmp_path):
     (tmp_path / "net.onnx").write_bytes(source.SerializeToString())
     outcome = rillet("check", tmp_path / "net.onnx")
     assert outcome.code == errors.UNSUPPORTED and "constant 'w' cannot be read" in outcome.err
+
+
+def test_labels_and_normalization_travel_in_the_model(rillet, network, tmp_path):
+    from runtime.metadata import read_metadata
+
+    (tmp_path / "labels.txt").write_text("".join(f"c{i}\n" for i in range(64)))
+    out = tmp_path / "net.tflite"
+    argv = ["convert", network, "-o", out, "--labels", tmp_path / "labels.txt"]
+    outcome = rillet(*argv, "--mean", "1,2,3", "--std", "4")
+    assert outcome.code == errors.OK
+    found = read_metadata(out)
+    assert found.inputs[0].mean == (1, 2, 3) and found.outputs[0].labels[63] == "c63"
+    (tmp_path / "labels.txt").write_text("one\n")
+    assert "1 labels for the 64 classes" in rillet(*argv).err
