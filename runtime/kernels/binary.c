@@ -98,7 +98,8 @@ ORDER_ROWS(i64, int64_t)
   static inline type truncated_##suffix(type u, type v, bool *bad) {              \
     if (v == 0) *bad = true;                                                      \
     if (v == 0) return 0;                                                         \
-    return v == -1 ? (type)(0 - (unsigned_type)u) : (type)(u / v);                \
+    if (v == -1) return (type)(0 - (unsigned_type)u);                             \
+    return (type)(u / v);                                                         \
   }                                                                               \
   static inline type modulo_##suffix(type u, type v, bool *bad) {                 \
     if (v == 0) *bad = true;                                                      \

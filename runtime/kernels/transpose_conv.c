@@ -213,7 +213,10 @@ static int32_t offset_of(const tconv_data *d) {
 /* The sum of k weights, and of FIXED that sum less zero points times the offset of the activations. */
 static int32_t column_sum(const tconv_data *d, rlt_weights w, int32_t o, int32_t k) {
   uint32_t sum = 0;
-  for (int32_t i = 0; i < k; i++) sum += (uint32_t)rlt_weight_s8(w, (uint64_t)i);
+  for (int32_t i = 0; i < k; i++) {
+    int32_t weight = rlt_weight_s8(w, (uint64_t)i);
+    sum += (uint32_t)weight;
+  }
   if (!is_fixed(d)) return (int32_t)sum;
   return (int32_t)((uint32_t)offset_of(d) * (sum - (uint32_t)k * (uint32_t)rlt_weight_zero(d->in[1], o)));
 }

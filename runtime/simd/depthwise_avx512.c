@@ -97,7 +97,7 @@ static inline __attribute__((always_inline)) void f32_group(const bool whole, co
 
 static __mmask16 first16(int32_t n) {
   if (n <= 0) return 0;
-  return n >= 16 ? 0xffff : (__mmask16)(0xffffu >> (16 - n));
+  return (__mmask16)(n >= 16 ? 0xffffu : 0xffffu >> (16 - n));
 }
 
 static void f32_run(int32_t pixels, int32_t channels, int32_t taps, const float *const *tap, size_t tap_step,

@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) __m512i broadcast_rest(const int8_t
 /* Mask of the first n of sixteen. */
 static inline __mmask16 columns(int32_t n) {
   if (n <= 0) return 0;
-  return n >= 16 ? 0xffff : (__mmask16)(0xffffu >> (16 - n));
+  return (__mmask16)(n >= 16 ? 0xffffu : 0xffffu >> (16 - n));
 }
 
 /* M rows by V vectors, both known when this is inlined, so that the sums stay in registers. */
