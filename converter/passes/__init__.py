@@ -19,6 +19,7 @@ from converter.passes.fusion import fuse_activations, fuse_padding, recognize_ac
 from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
 from converter.passes.products import absorb_transposes, make_fully_connected
+from converter.passes.units import sink_squeezes
 from converter.verifier import verify
 
 Pass = Callable[[ir.Graph], bool]
@@ -28,6 +29,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     fold_constants,
     remove_no_ops,
     move_transposes,
+    sink_squeezes,
     absorb_transposes,
     make_fully_connected,
     recognize_functions,

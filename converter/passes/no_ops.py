@@ -62,10 +62,11 @@ def _reshape_before(graph: ir.Graph, element: ir.Node, node: ir.Node) -> bool:
         return False
     if not feeds_only(graph, x, element) or not feeds_only(graph, middle, node):
         return False
-    if not is_float(x, middle, out):
+    source = before.inputs[0]
+    if source is None or not is_float(source, x, middle, out):
         return False
     new = ir.Value(f"{x.name}/reshaped", x.dtype, out.shape, shape_signature=out.shape_signature)
-    node.set_input(0, x)
+    node.set_input(0, source)  # not x: what is one reshape less must not wait for a later round
     element.set_input(0, None)
     graph.set_output_of(node, 0, new)
     graph.set_output_of(element, 0, out)

@@ -55,6 +55,16 @@ def spatial(draw, b, x, others):
     return transpose(b, pool(b, transpose(b, x, (0, 2, 3, 1))), (0, 3, 1, 2))
 
 
+def over_time(draw, b, x, others):
+    """As convolutions over one axis are written: an axis of size 1 comes and goes."""
+    if rank(x) != 3:
+        return x
+    dims = [-1 if d is None else d for d in b.dims(x)]
+    y = b.emit("RESHAPE", [x, ints(b, [*dims[:2], 1, dims[2]])])
+    y = transpose(b, pool(b, transpose(b, y, (0, 2, 3, 1))), (0, 3, 1, 2))
+    return b.emit("RESHAPE", [y, ints(b, dims)])
+
+
 def with_constant(draw, b, x, others):
     dims = [1 if d is None or draw(st.booleans()) else d for d in b.dims(x)]
     dims = dims[draw(st.integers(0, len(dims))) :]
@@ -162,7 +172,18 @@ def selected(draw, b, x, others):
     )
 
 
-STEPS = [unary, turn, turn, there_and_back, spatial, with_constant, with_other, joined, reduced]
+STEPS = [
+    unary,
+    turn,
+    turn,
+    there_and_back,
+    spatial,
+    over_time,
+    with_constant,
+    with_other,
+    joined,
+    reduced,
+]
 STEPS += [padded, cut, sliced, gathered, parts, softmax, reshaped, expanded, tiled, selected]
 
 
