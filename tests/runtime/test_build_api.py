@@ -16,6 +16,7 @@ from zoo import ROOT
 import runtime
 from converter import ir, write_tflite
 from runtime.core.build import build_all, compiler, host_target
+from runtime.core.build import run as call
 
 SOURCE = Path(__file__).with_name("api_driver.c")
 HEADER = (ROOT / "runtime/include/rillet.h").read_text()
@@ -31,10 +32,7 @@ def driver(request, tmp_path_factory) -> Path:
     flags = [*flags, f"-std={request.param}", *kind, "-Wall", "-Wextra", "-Werror", "-O1"]
     include, out = f"-I{ROOT / 'runtime/include'}", folder / "driver"
     link = ["-x", "none", str(archive), "-lpthread", "-o", str(out)]
-    done = subprocess.run(
-        [*command, *flags, include, str(SOURCE), *link], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    call([*command, *flags, include, str(SOURCE), *link], ROOT / "build" / "zig")
     return out
 
 
