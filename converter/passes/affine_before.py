@@ -35,12 +35,19 @@ def merge_constants(graph: ir.Graph) -> bool:
     return apply_rows("merge_constants", graph, rows)
 
 
-def _step(node: ir.Node | None, ops: tuple[str, ...]) -> tuple[ir.Value, np.ndarray] | None:
-    """(x, constant in float64) of x + c or x * c, of plain numbers that x's shape holds."""
+def _step(
+    node: ir.Node | None, ops: tuple[str, ...], clamped: bool = False
+) -> tuple[ir.Value, np.ndarray] | None:
+    """(x, constant in float64) of x + c or x * c, of plain numbers that x's shape holds.
+
+    The result may have a fused activation if `clamped`.
+    """
     if node is None or node.op not in ops:
         return None
     found = constant_operand(node)
-    if found is None or node.option("fused_activation_function") != "NONE":
+    if found is None:
+        return None
+    if node.option("fused_activation_function") != "NONE" and not clamped:
         return None
     x, constant = found
     if not is_float(*node.inputs, node.outputs[0]) or x.shape != node.outputs[0].shape:
@@ -128,10 +135,7 @@ def _merge(graph: ir.Graph, node: ir.Node, ops: tuple[str, ...]) -> bool:
     if found is None:
         return False
     middle = found[0]
-    before = _step(middle.producer, ops)
-    node.options["fused_activation_function"] = "NONE"
-    after = _step(node, ops)
-    node.options["fused_activation_function"] = activation
+    before, after = _step(middle.producer, ops), _step(node, ops, clamped=True)
     if before is None or after is None or not feeds_only(graph, middle, node):
         return False
     joined = before[1] * after[1] if node.op == "MUL" else before[1] + after[1]

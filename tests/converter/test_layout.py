@@ -372,3 +372,47 @@ def test_of_a_public_network_the_input_alone_is_transposed(path):
     converter.optimize(model, check=True)
     (node,) = transposes(model)
     assert node.inputs[0] is model.main.inputs[0]
+
+
+def test_quantized_values_keep_their_scales():
+    from graph_building import Builder as Plain
+    from graph_building import run as run_in_litert
+    from pass_checks import INT8
+
+    def turn(x, perm):
+        shape = tuple(x.shape[i] for i in perm)
+        return b.op("TRANSPOSE", [x, np.array(perm, np.int32)], shape, "INT8", INT8)
+
+    b = Plain()
+    x = b.input((1, *DIMS), "INT8", quant=INT8)
+
+    def pooled(x):
+        y = turn(x, LAST)
+        window = {"filter_width": 1, "filter_height": 1, "stride_w": 1, "stride_h": 1}
+        y = b.op("AVERAGE_POOL_2D", [y], y.shape, "INT8", INT8, padding="VALID", **window)
+        return turn(y, FIRST)
+
+    row = b.constant(np.arange(4, dtype=np.int8).reshape(4, 1, 1), quant=INT8)
+    wider = converter.ir.Quantization(0.2, -5)
+    y = b.op("ADD", [pooled(x), row], x.shape, "INT8", wider)
+    model = b.model(pooled(b.op("QUANTIZE", [y], x.shape, "INT8", INT8)))
+    before = run_in_litert(model)
+    assert len(transposes(model)) == 4 and move_transposes(model.main)
+    assert [n.op for n in model.main.nodes if n.op not in ("TRANSPOSE", "AVERAGE_POOL_2D")] == [
+        "ADD",
+        "QUANTIZE",
+    ]
+    assert len(transposes(model)) == 2
+    (add,) = [n for n in model.main.nodes if n.op == "ADD"]
+    assert add.outputs[0].quant == wider and add.inputs[1].quant == INT8
+    converter.verifier.verify(model)
+    np.testing.assert_array_equal(run_in_litert(model), before)
+
+
+def test_a_computed_order_stays():
+    b = Builder()
+    x, perm = b.input("x", "FLOAT32", (2, 2, 2, 2)), b.input("p", "INT32", (4,))
+    node = b.graph.add_node("TRANSPOSE", [x, perm], [converter.ir.Value("y", "FLOAT32", x.shape)])
+    out = converter.ir.Value("z", "FLOAT32", x.shape)
+    b.graph.add_node("NEG", [node.outputs[0]], [out])
+    assert not move_transposes(model_of(b, out).main)
