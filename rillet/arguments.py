@@ -186,6 +186,7 @@ def _run(commands: argparse._SubParsersAction) -> None:
         "run a model once and show its outputs",
         """examples:
   rillet run net.tflite --random
+  rillet run net.tflite --input photo.jpg
   rillet run net.tflite --input photo.jpg --labels labels.txt --top 3
   rillet run net.tflite --input x=x.npy --input y=y.npy --output out.npz""",
     )
@@ -201,7 +202,7 @@ def _run(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--seed", type=int, default=0, help="of --random (0)")
     _add_pixels(command)
     command.add_argument("--output", "-o", metavar="NPZ", help="save the outputs by name")
-    command.add_argument("--labels", metavar="TXT", help="a label per line, for --top")
+    command.add_argument("--labels", metavar="TXT", help="a label per line (the model's own)")
     command.add_argument(
         "--top", type=_positive, metavar="K", help="show the K largest elements of each output"
     )
@@ -304,10 +305,16 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 
 def _add_pixels(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--mean", type=_numbers, default=[127.0], metavar="M[,M,M]", help="photos: subtracted (127)"
+        "--mean",
+        type=_numbers,
+        metavar="M[,M,M]",
+        help="photos: subtracted from pixels of 0..255 (what the model says, else 127)",
     )
     command.add_argument(
-        "--std", type=_divisors, default=[128.0], metavar="S[,S,S]", help="photos: divided by (128)"
+        "--std",
+        type=_divisors,
+        metavar="S[,S,S]",
+        help="photos: divided by (what the model says, else 128)",
     )
 
 

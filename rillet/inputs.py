@@ -15,8 +15,40 @@ from converter.ir import Model, Value
 from converter.tensor_types import numpy_dtype
 from quantize.affine import quantize_activation
 from rillet.errors import CommandError, require
+from runtime.metadata import ModelMetadata, TensorMetadata
 
-Pixels = tuple[Sequence[float], Sequence[float]]  # mean, std
+MEAN, STD = (127.0,), (128.0,)  # where neither the user nor the model says
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How photos become values: (pixel - mean) / std, one number or one per channel.
+
+    What is None is the model's own, where its metadata says, else 127 and 128.
+    """
+
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    metadata: ModelMetadata | None = None
+
+    def of(self, value: Value, model: Model, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std, float32, for the model's input `value`; CommandError if they do not fit."""
+        position = next(i for i, own in enumerate(model.main.inputs) if own is value)
+        described = self.metadata.inputs if self.metadata else []
+        own = described[position] if position < len(described) else TensorMetadata()
+        mean = np.array(self.mean or own.mean or MEAN, np.float32)
+        std = np.array(self.std or own.std or STD, np.float32)
+        if {mean.size, std.size} - {1, channels}:
+            raise CommandError(
+                f"--mean and --std want 1 or {channels} numbers for this model, "
+                f"there are {mean.size} and {std.size}"
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
+            raise CommandError(
+                f"the metadata normalizes input {value.name!r} by mean {mean.tolist()} and std "
+                f"{std.tolist()}; give --mean and --std"
+            )
+        return mean, std
 
 
 @dataclass
@@ -59,7 +91,7 @@ def named_input(text: str, model: Model, pixels: Pixels) -> tuple[Value, np.ndar
         raise CommandError(f"there is no file {path}")
     if path.lower().endswith(".npy"):
         return value, _load_array(path)
-    return value, _photo(path, value, pixels)
+    return value, _photo(path, value, model, pixels)
 
 
 def random_input(value: Value, rng: np.random.Generator) -> np.ndarray:
@@ -164,25 +196,30 @@ def _photo_set(folder: str, model: Model, pixels: Pixels) -> SampleSet:
     paths = photo_paths(folder)
 
     def make(i: int) -> dict[str, np.ndarray]:
-        return {value.name: _photo(str(paths[i]), value, pixels)}
+        return {value.name: _photo(str(paths[i]), value, model, pixels)}
 
     return SampleSet(len(paths), folder, make)
 
 
-def _frame_shape(value: Value) -> tuple[int, int, int]:
-    """(height, width, channels) of an image input."""
-    shape = value.shape
-    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (1, 3):
-        raise CommandError(
-            f"input {value.name!r} has shape {list(shape)}, which takes no photo: "
-            "that needs [1, height, width, 1 or 3]; give an .npy array"
-        )
-    return shape[1], shape[2], shape[3]
+def _frame_shape(value: Value) -> tuple[int, int, int, bool]:
+    """(height, width, channels, whether the channels come first) of an image input."""
+    shape, signature = value.shape, value.shape_signature or value.shape
+    if len(shape) == 4 and shape[0] == 1 and -1 not in signature[1:]:
+        for first, (channels, height, width) in (
+            (False, (shape[3], shape[1], shape[2])),
+            (True, shape[1:]),
+        ):
+            if channels in (1, 3):
+                return height, width, channels, first
+    raise CommandError(
+        f"input {value.name!r} has shape {list(signature)}, which takes no photo: that needs "
+        "[1, height, width, 1 or 3] or [1, 1 or 3, height, width]; give an .npy array"
+    )
 
 
-def _photo(path: str, value: Value, pixels: Pixels) -> np.ndarray:
-    """[1, height, width, channels]: raw pixels for uint8 inputs, else (pixel - mean) / std."""
-    height, width, channels = _frame_shape(value)
+def _photo(path: str, value: Value, model: Model, pixels: Pixels) -> np.ndarray:
+    """A photo in the input's shape: raw pixels for uint8 inputs, else (pixel - mean) / std."""
+    height, width, channels, first = _frame_shape(value)
     require("PIL", "examples", "reading photos")
     from PIL import Image
 
@@ -192,18 +229,16 @@ def _photo(path: str, value: Value, pixels: Pixels) -> np.ndarray:
     frame = crop_frame(image, (height, width))
     if channels == 1:
         frame = np.asarray(Image.fromarray(frame).convert("L"))[..., None]
-    if value.dtype == "UINT8":
-        return frame[None]
-    if value.dtype not in ("FLOAT32", "INT8"):
+    if value.dtype not in ("FLOAT32", "INT8", "UINT8"):
         raise CommandError(f"input {value.name!r} is {value.dtype}, which takes no photo")
-    mean, std = (np.array(part, np.float32) for part in pixels)
-    if {mean.size, std.size} - {1, channels}:
-        raise CommandError(f"--mean and --std want 1 or {channels} numbers for this model")
-    return ((frame.astype(np.float32) - mean) / std)[None]
+    if value.dtype != "UINT8":
+        mean, std = pixels.of(value, model, channels)
+        frame = (frame.astype(np.float32) - mean) / std
+    return np.ascontiguousarray(frame.transpose(2, 0, 1) if first else frame)[None]
 
 
 def input_arrays(
-    model: Model, texts: Iterable[str] | None, seed: int, pixels: Pixels
+    model: Model, texts: Iterable[str] | None, seed: int, pixels: Pixels | None = None
 ) -> list[np.ndarray]:
     """An array for every model input, from ``--input`` arguments, or random where they are None."""
     inputs = model.main.inputs
@@ -212,7 +247,7 @@ def input_arrays(
         return [random_input(value, rng) for value in inputs]
     given: dict[Value, np.ndarray] = {}
     for text in texts:
-        value, array = named_input(text, model, pixels)
+        value, array = named_input(text, model, pixels or Pixels())
         if value in given:
             raise CommandError(f"input {value.name!r} is given twice")
         given[value] = fitted(array, value)

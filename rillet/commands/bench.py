@@ -19,7 +19,7 @@ from rillet.tables import table
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of an invoke on random inputs; per node and beside LiteRT where asked."""
-    arrays = input_arrays(read_model(args.model), None, 0, ([0.0], [1.0]))
+    arrays = input_arrays(read_model(args.model), None, 0)
     ours = {"isa": args.isa}
     engines = {"rillet": _opened(runtime.Interpreter, args.model, arrays, args.threads, **ours)}
     if args.compare == "litert":

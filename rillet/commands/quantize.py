@@ -15,19 +15,22 @@ import quantize
 import runtime
 from converter.ir import Model
 from rillet.errors import CommandError
-from rillet.files import check_writable, read_text
-from rillet.inputs import SampleSet, sample_set
+from rillet.files import check_writable, read_bytes, read_text
+from rillet.inputs import Pixels, SampleSet, sample_set
 from rillet.sources import read_model
+from runtime.metadata import read_metadata
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Quantize a file; sizes, notes and the accuracy report."""
     check_writable(args.output)
     recipe = recipe_of(args)
-    model = read_model(args.model)
+    source = read_bytes(args.model)
+    model = read_model(args.model, source)
     samples = None
     if args.calibrate is not None:
-        samples = sample_set(args.calibrate, model, (args.mean, args.std))
+        pixels = Pixels(args.mean, args.std, read_metadata(source))
+        samples = sample_set(args.calibrate, model, pixels)
         samples = samples.first(args.limit or samples.count)
         runtime.Interpreter(
             model_path=args.model

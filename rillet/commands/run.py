@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import runtime
 from converter.ir import Model, Value
 from quantize.affine import dequantize
 from rillet.errors import CommandError
-from rillet.files import check_writable, write_arrays
-from rillet.inputs import input_arrays, read_labels
+from rillet.files import check_writable, read_bytes, write_arrays
+from rillet.inputs import Pixels, input_arrays, read_labels
 from rillet.sources import read_model
 from rillet.tables import table
+from runtime.metadata import ModelMetadata, read_metadata
 
 SHOWN = 8  # elements of an output that are printed
 
@@ -25,17 +27,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """One inference; each output's statistics, first elements and largest elements."""
     if args.output:
         check_writable(args.output)
-    labels = read_labels(args.labels) if args.labels else None
-    model = read_model(args.model)
-    arrays = input_arrays(model, args.input, args.seed, (args.mean, args.std))
+    given = read_labels(args.labels) if args.labels else None
+    content = read_bytes(args.model)
+    model, metadata = read_model(args.model, content), read_metadata(content)
+    pixels = Pixels(args.mean, args.std, metadata)
+    arrays = input_arrays(model, args.input, args.seed, pixels)
     outputs = infer(args.model, arrays, args.threads)
     names = output_names(model)
+    labels = [given or own for own in own_labels(metadata, outputs)]
     if args.output:
         write_arrays(args.output, dict(zip(names, outputs, strict=True)))
-    top = args.top or (3 if labels else 0)
     described = [
-        _described(name, array, value, top, labels)
-        for name, array, value in zip(names, outputs, model.main.outputs, strict=True)
+        _described(name, array, value, args.top or (3 if known else 0), known)
+        for name, array, value, known in zip(
+            names, outputs, model.main.outputs, labels, strict=True
+        )
     ]
     return {"model": args.model, "saved": args.output, "outputs": described}
 
@@ -52,6 +58,18 @@ def infer(path: str, arrays: list[np.ndarray], threads: int | None) -> list[np.n
         interpreter.set_tensor(detail["index"], array)
     interpreter.invoke()
     return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+
+
+def own_labels(
+    metadata: ModelMetadata | None, outputs: Sequence[np.ndarray]
+) -> list[list[str] | None]:
+    """Per output, the labels in the model's metadata; None where there are none for its classes."""
+    described = [found.labels for found in metadata.outputs] if metadata else []
+    described += [[]] * (len(outputs) - len(described))
+    return [
+        labels if labels and array.ndim and len(labels) == array.shape[-1] else None
+        for labels, array in zip(described, outputs, strict=False)
+    ]
 
 
 def output_names(model: Model) -> list[str]:
