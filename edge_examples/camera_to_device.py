@@ -14,8 +14,11 @@ import converter
 import host_engine as tf
 import quantize
 from converter.ir import Model
+from converter.metadata import ImageInput
 from edge_examples import efficientnet_lite0
 from edge_examples.classify_photos import (
+    MEAN,
+    STD,
     Classifier,
     Frame,
     UsageError,
@@ -119,7 +122,10 @@ def run(out: Path, stages: Stages, photos: Path | None = None, quick: bool = Fal
 
 
 def build_model() -> Model:
-    """The optimized float model: images float32 [1, 224, 224, 3] -> logits float32 [1, 1000]."""
+    """The optimized float model: images float32 [1, 224, 224, 3] -> logits float32 [1, 1000].
+
+    Its metadata says how photos go in and what the classes are called.
+    """
     size = efficientnet_lite0.IMAGE_SIZE
     with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [1, size, size, 3], name="images")
@@ -127,6 +133,8 @@ def build_model() -> Model:
         session.run(tf.global_variables_initializer())
         model = converter.from_session(session, inputs=[images], outputs=[logits])
     converter.optimize(model)
+    frames, labels = ImageInput(MEAN, STD), load_labels()
+    converter.describe(model, images={"images": frames}, labels=labels, name="EfficientNet-Lite0")
     return model
 
 
@@ -160,8 +168,7 @@ def calibration_samples(photos: list[Path]) -> list[np.ndarray]:
 
 def classify_with(paths: dict[str, Path], photos: list[Path]) -> Outcome:
     """Reads each photo once and shows it to every model, as a camera loop would."""
-    labels = load_labels()
-    classifiers = {name: Classifier(path, labels) for name, path in paths.items()}
+    classifiers = {name: Classifier(path) for name, path in paths.items()}
     size = next(iter(classifiers.values())).size
     frames = list(read_frames(photos, size))
     if not frames:

@@ -3,9 +3,10 @@
 
     python -m edge_examples.classify_photos model.tflite photos/ --sheet sheet.png
 
-Needs `rillet-runtime` and Pillow only; this file and a labels file can be copied to a device as
-they are. The model takes RGB frames [1, height, width, 3] as (pixel - 127) / 128, or the quantized
-same, and gives one score per label.
+Needs `rillet-runtime` and Pillow only; this file can be copied to a device as it is. The model
+takes RGB frames [1, height, width, 3] as its metadata says, (pixel - 127) / 128 where it says
+nothing, or the quantized same, and gives one score per class. The classes' labels are those of the
+metadata or of a file.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import runtime
+from runtime.metadata import TensorMetadata, read_metadata
 
 LABELS = Path(__file__).resolve().parent / "data" / "imagenet_labels.txt"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+MEAN, STD = (127.0,), (128.0,)  # of pixels, where the model does not say
 MARGIN = 256 / 224  # the short side of a photo before the crop, in sides of the crop
 
 
@@ -109,20 +112,27 @@ def crop_frame(image: Image.Image, size: tuple[int, int] = (224, 224)) -> np.nda
     return np.asarray(image.crop((left, top, left + width, top + height)))
 
 
-def normalize(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels -> float32 (pixel - 127) / 128, what the network was trained on."""
-    return (pixels.astype(np.float32) - np.float32(127)) / np.float32(128)
+def normalize(
+    pixels: np.ndarray, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> np.ndarray:
+    """uint8 pixels -> float32 (pixel - mean) / std, numbers for all channels or one for each."""
+    return (pixels.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
 class Classifier:
     """A model with its labels; call it with a frame to get the probability of each class.
 
-    Raises UsageError for a model that does not take [1, height, width, 3] or whose number of
-    outputs is not the number of labels, and runtime.RilletError for a file that does not open.
+    labels: one per class; None for those in the model's metadata, else ImageNet's. Raises
+    UsageError for a model that does not take [1, height, width, 3] or whose number of outputs is
+    not the number of labels, and runtime.RilletError for a file that does not open.
     """
 
-    def __init__(self, model: str | os.PathLike[str], labels: Sequence[str], threads: int = 1):
-        self.labels = labels
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        labels: Sequence[str] | None = None,
+        threads: int = 1,
+    ):
         self.interpreter = runtime.Interpreter(model_path=os.fspath(model), num_threads=threads)
         self.interpreter.allocate_tensors()
         self._input = self.interpreter.get_input_details()[0]
@@ -130,9 +140,16 @@ class Classifier:
         shape = [int(n) for n in self._input["shape"]]
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
             raise UsageError(f"{model} takes {shape}, not a colour frame [1, height, width, 3]")
-        if int(self._output["shape"][-1]) != len(labels):
+        frames, scores = _metadata(model)
+        self.mean, self.std = frames.mean or MEAN, frames.std or STD
+        if {len(self.mean), len(self.std)} - {1, 3} or 0.0 in self.std:
+            raise UsageError(f"{model} normalizes by mean {self.mean} and std {self.std}")
+        self.labels = labels or scores.labels or load_labels()
+        if int(self._output["shape"][-1]) != len(self.labels):
             classes = int(self._output["shape"][-1])
-            raise UsageError(f"{model} has {classes} classes, the labels file {len(labels)}")
+            raise UsageError(
+                f"{model} has {classes} classes, the labels are {len(self.labels)}; give --labels"
+            )
         self.size = shape[1], shape[2]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -143,7 +160,7 @@ class Classifier:
         return scores if _are_probabilities(scores) else softmax(scores)
 
     def _encode(self, pixels: np.ndarray) -> np.ndarray:
-        values, dtype = normalize(pixels), np.dtype(self._input["dtype"])
+        values, dtype = normalize(pixels, self.mean, self.std), np.dtype(self._input["dtype"])
         if dtype.kind == "f":
             return values
         scale, zero_point = self._input["quantization"]
@@ -160,6 +177,14 @@ class Classifier:
         """The likeliest classes, best first; among equals the lower index first."""
         order = np.argsort(-probabilities, kind="stable")[:count]
         return [Guess(int(i), self.labels[i], float(probabilities[i])) for i in order]
+
+
+def _metadata(model: str | os.PathLike[str]) -> tuple[TensorMetadata, TensorMetadata]:
+    """What the model says about its first input and output; empty where it says nothing."""
+    found = read_metadata(model)
+    sides = (found.inputs, found.outputs) if found else ([], [])
+    first, second = (side[0] if side else TensorMetadata() for side in sides)
+    return first, second
 
 
 def _are_probabilities(scores: np.ndarray) -> bool:
@@ -310,7 +335,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("model", help="a .tflite image classifier")
     parser.add_argument("photos", help="a folder of pictures")
-    parser.add_argument("--labels", default=LABELS, help="text file, one label per line")
+    parser.add_argument("--labels", help="text file, one label per line (the model's own)")
     parser.add_argument("--sheet", metavar="PNG", help="also draw an annotated contact sheet")
     parser.add_argument("--top", type=int, default=3, help="guesses per photo (3)")
     parser.add_argument("--threads", type=int, default=1, help="threads per inference (1)")
@@ -325,7 +350,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     name = Path(options.model).stem
     try:
-        labels, paths = load_labels(options.labels), photo_paths(options.photos)
+        labels = load_labels(options.labels) if options.labels else None
+        paths = photo_paths(options.photos)
         classifier = Classifier(options.model, labels, options.threads)
         frames = []
         for frame in read_frames(paths, classifier.size):

@@ -24,7 +24,6 @@ from edge_examples.classify_photos import (
     UsageError,
     classify,
     expected_class,
-    load_labels,
     median_ms,
     photo_paths,
     read_frames,
@@ -44,12 +43,12 @@ def labelled_photos(folder: Path) -> list[Path]:
 
 def open_classifiers(models: Path) -> dict[str, Classifier]:
     """Both models of a folder that the demo wrote; UsageError where they are not there."""
-    labels, classifiers = load_labels(), {}
+    classifiers = {}
     for name in NAMES:
         path = models / f"efficientnet_lite0_{name}.tflite"
         if not path.is_file():
             raise UsageError(f"there is no {path}; `make demo` writes it")
-        classifiers[name] = Classifier(path, labels)
+        classifiers[name] = Classifier(path)
     return classifiers
 
 

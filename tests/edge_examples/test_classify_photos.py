@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import converter
+import converter.metadata
 import host_engine as tf
 import quantize
 from edge_examples import classify_photos
@@ -143,6 +144,23 @@ def test_command_prints_guesses_and_draws_the_sheet(
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_labels_and_normalization_come_from_the_model(
+    models: dict[str, Path], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """A network that was trained on pixels of 0..1 is shown them, and its classes have names."""
+    model = converter.read_tflite(models["fp32"])
+    image = converter.metadata.ImageInput((0.0, 0.0, 0.0), (255.0, 255.0, 510.0))
+    converter.describe(model, images={"": image}, labels=list(COLOURS))
+    converter.write_tflite(model, tmp_path / "m.tflite")
+    classifier = Classifier(tmp_path / "m.tflite")
+    assert classifier.labels == list(COLOURS)
+    white = np.full((32, 32, 3), 255, np.uint8)
+    np.testing.assert_allclose(classifier(white), softmax(np.float32([4, 4, 2])), rtol=1e-5)
+    assert main([str(tmp_path / "m.tflite"), str(photos)]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert [line.split()[4] for line in output[:2]] == ["red", "green"]
+
+
 def test_sheet_marks_the_right_class_green(tmp_path: Path) -> None:
     pixels = np.zeros((224, 224, 3), np.uint8)
     guesses = [Guess(7, "cock", 0.75), Guess(8, "hen", 0.25)]
@@ -180,7 +198,9 @@ def test_user_mistakes_get_a_sentence(
     assert "there is no folder" in run_badly([model, str(tmp_path / "no"), *labels], capsys)
     assert "holds no photos" in run_badly([model, str(empty), *labels], capsys)
     assert "cannot read the labels" in run_badly([model, str(photos), "--labels", "no"], capsys)
-    assert "the labels file 1000" in run_badly([model, str(photos)], capsys)
+    assert "3 classes, the labels are 1000; give --labels" in run_badly(
+        [model, str(photos)], capsys
+    )
     run_badly([str(tmp_path / "no.tflite"), str(photos), *labels], capsys)
     (tmp_path / "bad.tflite").write_bytes(b"no model")
     run_badly([str(tmp_path / "bad.tflite"), str(photos), *labels], capsys)

@@ -19,6 +19,7 @@ import runtime
 from edge_examples import camera_to_device, demo, evaluate_imagenet
 from edge_examples.classify_photos import crop_frame, normalize, photo_paths, read_photo
 from edge_examples.datasets import PHOTOS, load_mnist
+from runtime.metadata import read_metadata
 
 FILES = {
     "mnist_fp32.tflite",
@@ -82,6 +83,14 @@ def test_models_take_what_the_guide_says(out: Path) -> None:
         details = LiteRT(str(out / f"efficientnet_lite0_{name}.tflite")).get_input_details()[0]
         assert details["shape"].tolist() == [1, 224, 224, 3] and details["dtype"] == dtype
     assert details["quantization"] == (1 / 128, -1)
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8"])
+def test_camera_models_say_how_to_use_them(out: Path, name: str) -> None:
+    metadata = read_metadata(out / f"efficientnet_lite0_{name}.tflite")
+    (frames,), (scores,) = metadata.inputs, metadata.outputs
+    assert (frames.color, frames.mean, frames.std) == ("RGB", (127.0,), (128.0,))
+    assert len(scores.labels) == 1000 and scores.labels[388] == "giant panda"
 
 
 @pytest.mark.parametrize("name", ["mnist", "efficientnet_lite0"])
