@@ -156,10 +156,11 @@ static resource *resource_of(rlt_error *err, const rlt_frame *f, const rlt_tenso
   return NULL;
 }
 
-/* The bytes of strings lie where nobody promises that they last. */
+/* Of any type but strings, whose bytes lie where nobody promises that they last. */
 static rlt_status check_variable_type(rlt_prep *p, const rlt_tensor *t) {
-  RLT_REQUIRE(p->err, rlt_type_bytes(t->type) && t->type != RLT_TYPE_STRING, RLT_UNSUPPORTED,
-              "%T: variables of this type are not supported", t);
+  bool is_packed = t->type == RLT_TYPE_INT4 || t->type == RLT_TYPE_UINT4 || t->type == RLT_TYPE_INT2;
+  bool is_whole = rlt_type_bytes(t->type) && t->type != RLT_TYPE_STRING;
+  RLT_REQUIRE(p->err, is_packed || is_whole, RLT_UNSUPPORTED, "%T: variables of this type are not supported", t);
   return RLT_OK;
 }
 

@@ -41,6 +41,22 @@ def test_assigned_values_are_read(dtype):
             np.testing.assert_array_equal(y, x)
 
 
+@pytest.mark.parametrize("dtype", ["INT4", "UINT4", "INT2"])
+def test_packed_integers_are_kept(dtype):
+    sub = models.Sub("main")
+    x = sub.input((3, 5), dtype, shape_signature=(-1, 5))
+    sub.op("ASSIGN_VARIABLE", [handle(sub), x])
+    reads = [((3, 5), dtype, None), ((1, 5), dtype, (-1, 5))]
+    content = models.serialize(
+        sub.ends(*(sub.op("READ_VARIABLE", [handle(sub)], r) for r in reads))
+    )
+    low, high = {"INT4": (-8, 8), "UINT4": (0, 16), "INT2": (-2, 2)}[dtype]
+    kind = np.uint8 if dtype == "UINT4" else np.int8
+    value = np.random.default_rng(7).integers(low, high, (3, 5)).astype(kind)
+    for y in run(runtime.Interpreter(model_content=content), value):
+        np.testing.assert_array_equal(y, value)
+
+
 def test_values_larger_than_declared_take_memory_that_grows():
     content = assign_and_read(((2,), "FLOAT32", (-1,)))
     interpreter = runtime.Interpreter(model_content=content)
