@@ -14,7 +14,7 @@ if int(_np.__version__.partition(".")[0]) < 2:
     # Before NumPy 2 a float32 scalar times a Python float was a float64.
     raise ImportError(f"host_engine needs NumPy 2 or newer, found {_np.__version__}")
 
-from host_engine import errors, nn, train
+from host_engine import errors, graph_util, nn, train
 from host_engine.framework.build import constant, convert_to_tensor, name_scope
 from host_engine.framework.dtypes import (
     DType,
@@ -41,6 +41,8 @@ from host_engine.framework.graph import Graph, GraphKeys, get_default_graph, res
 from host_engine.framework.shape import Dimension, TensorShape
 from host_engine.framework.tensor import Operation, Tensor
 from host_engine.gradients import gradients
+from host_engine.graphdef.importing import import_graph_def
+from host_engine.graphdef.messages import AttrValue, GraphDef, NodeDef
 from host_engine.initializers import Constant as constant_initializer
 from host_engine.initializers import GlorotNormal as glorot_normal_initializer
 from host_engine.initializers import GlorotUniform as glorot_uniform_initializer

@@ -70,7 +70,7 @@ class Plan:
             if compute is None:
                 raise invalid(f"op type {op.type} cannot be computed").attach(op)
             if not stateful:
-                compute = partial(compute, **op._attrs)
+                compute = partial(compute, **op.definition.arguments(op._attrs))
             steps.append(_Step(op, compute, stateful, inputs, outputs, ()))
         return _with_frees(steps, keep)
 

@@ -2,6 +2,7 @@
 # ruff: noqa: F401
 """The functions and classes of `tf.train`."""
 
+from host_engine.graphdef.exporting import write_graph
 from host_engine.optimizers import (
     AdagradOptimizer,
     AdamOptimizer,

@@ -43,7 +43,7 @@ def constant_value(tensor: Any, _depth: int = 0) -> np.ndarray | None:
             return None
         inputs.append(value)
     with np.errstate(all="ignore"):
-        result = op.definition.compute(np, *inputs, **op._attrs)
+        result = op.definition.compute(np, *inputs, **op.definition.arguments(op._attrs))
     return np.asarray(result[tensor.value_index] if isinstance(result, tuple) else result)
 
 
@@ -83,5 +83,7 @@ def _part_of_shape(tensor: Tensor) -> np.ndarray | None:
     if sizes is None or any(b is None for b in bounds) or op.definition.compute is None:
         return None
     known = np.array([-1 if s is None else s for s in sizes], tensor.dtype.as_numpy_dtype)
-    part = np.asarray(op.definition.compute(np, known, *bounds, **op._attrs))
+    part = np.asarray(
+        op.definition.compute(np, known, *bounds, **op.definition.arguments(op._attrs))
+    )
     return None if (part < 0).any() else part

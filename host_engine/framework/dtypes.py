@@ -98,6 +98,15 @@ complex128 = DType("complex128", 18, np.complex128)
 float16 = DType("float16", 19, np.float16)
 uint32 = DType("uint32", 22, np.uint32)
 uint64 = DType("uint64", 23, np.uint64)
+# Types that imported graphs name and nothing here computes with.
+qint8 = DType("qint8", 11, np.int8)
+quint8 = DType("quint8", 12, np.uint8)
+qint32 = DType("qint32", 13, np.int32)
+bfloat16 = DType("bfloat16", 14, np.object_)
+qint16 = DType("qint16", 15, np.int16)
+quint16 = DType("quint16", 16, np.uint16)
+resource = DType("resource", 20, np.object_)
+variant = DType("variant", 21, np.object_)
 half = float16
 double = float64
 
@@ -105,6 +114,7 @@ ALL = (
     *(float32, float64, int32, uint8, int16, int8, string, complex64, int64, bool_),
     *(uint16, complex128, float16, uint32, uint64),
 )
+OPAQUE = (qint8, quint8, qint32, bfloat16, qint16, quint16, resource, variant)
 FLOATS = (float16, float32, float64)
 COMPLEX = (complex64, complex128)
 INTS = (uint8, int8, uint16, int16, uint32, int32, uint64, int64)
@@ -112,8 +122,12 @@ NUMBERS = FLOATS + INTS + COMPLEX
 REALS = FLOATS + INTS
 INDEX = (int32, int64)
 
-_BY_NAME = {t.name: t for t in ALL} | {"float": float32, "double": float64, "half": float16}
-_BY_ENUM = {t.as_datatype_enum: t for t in ALL}
+_BY_NAME = {t.name: t for t in (*ALL, *OPAQUE)} | {
+    "float": float32,
+    "double": float64,
+    "half": float16,
+}
+_BY_ENUM = {t.as_datatype_enum: t for t in (*ALL, *OPAQUE)}
 _BY_NUMPY = {np.dtype(t.as_numpy_dtype): t for t in ALL}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from host_engine.framework.dtypes import DType, as_dtype
-from host_engine.framework.registry import lookup
+from host_engine.framework.registry import OpDef, lookup
 from host_engine.framework.shape import as_shape
 from host_engine.framework.tensor import Frame, Operation, Tensor
 
@@ -57,6 +57,7 @@ class Graph:
         self._finalized = False
         self.seed: int | None = None
         self.variable_scope_state: Any = None
+        self.functions: dict[str, Any] = {}  # FunctionDefs of imported graphs
 
     # Operations
 
@@ -66,6 +67,7 @@ class Graph:
         inputs: Sequence[Tensor],
         attrs: dict[str, Any] | None = None,
         name: str | None = None,
+        definition: OpDef | None = None,
     ) -> Operation:
         """Adds an operation; a name ending in "/" is taken as it is, others are made unique.
 
@@ -73,7 +75,7 @@ class Graph:
         RuntimeError if the graph is finalized.
         """
         self._check_not_finalized()
-        definition = lookup(op_type)
+        definition = definition or lookup(op_type)
         for tensor in inputs:
             if tensor.graph is not self:
                 other = inputs[0] if inputs[0].graph is self else tensor
@@ -166,6 +168,12 @@ class Graph:
             else f"The name {name!r} looks like an (invalid) Operation name, not a Tensor. "
             'Tensor names must be of the form "<op_name>:<output_index>".'
         )
+
+    def as_graph_def(self, from_version: int | None = None, add_shapes: bool = False) -> Any:
+        """This graph as a GraphDef, which TensorFlow reads too."""
+        from host_engine.graphdef import exporting
+
+        return exporting.graph_def_of(self, add_shapes)
 
     # Names and scopes
 

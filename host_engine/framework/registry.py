@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -78,6 +80,21 @@ class OpDef:
     writes: bool = False
     refs: int = 0
     samples: tuple[Sample, ...] = ()
+
+    def arguments(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Those of `attrs` that `compute` takes: imported nodes have more, such as "T"."""
+        assert self.compute is not None
+        names = _parameters(self.compute)
+        return attrs if names is None else {k: v for k, v in attrs.items() if k in names}
+
+
+@functools.cache
+def _parameters(compute: Callable[..., Any]) -> frozenset[str] | None:
+    """Names of what `compute` takes; None where it takes anything."""
+    found = inspect.signature(compute).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in found):
+        return None
+    return frozenset(p.name for p in found)
 
 
 OPS: dict[str, OpDef] = {}

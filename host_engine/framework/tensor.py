@@ -44,6 +44,7 @@ class Operation:
         self.outputs: list[Tensor] = []
         self._attrs = attrs
         self._id = 0
+        self._imported = False  # from a GraphDef, so that its attributes are complete
 
     @property
     def type(self) -> str:

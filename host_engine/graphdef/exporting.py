@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs as GraphDefs: as_graph_def, write_graph, and what makes a graph fit for the device."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host_engine.framework.dtypes import DType, as_dtype
+from host_engine.framework.shape import TensorShape, as_shape
+from host_engine.graphdef.messages import AttrValue, GraphDef, NameAttrList, NodeDef
+from host_engine.graphdef.signatures import Signature, signature
+from host_engine.graphdef.tensors import shape_proto, tensor_proto
+
+_PRODUCER = 134  # the version that TensorFlow 1.15 writes
+
+
+def graph_def_of(graph: Any, add_shapes: bool = False) -> GraphDef:
+    """The GraphDef of a graph, which TensorFlow can import.
+
+    `add_shapes` adds the outputs' static shapes as `_output_shapes`. ValueError for an op that
+    only this engine has.
+    """
+    graph_def = GraphDef()
+    graph_def.versions.producer = _PRODUCER
+    for op in graph.get_operations():
+        node = graph_def.node.add(name=op.name, op=op.type, device=op.device)
+        node.input.extend(_input_name(t) for t in op.inputs)
+        node.input.extend(f"^{other.name}" for other in op.control_inputs)
+        for name, value in _attributes(op).items():
+            node.attr[name].CopyFrom(value)
+        if add_shapes:
+            shapes = node.attr["_output_shapes"].list.shape
+            shapes.extend(shape_proto(t.shape) for t in op.outputs)
+    if graph.functions:
+        graph_def.library.function.extend(copy.deepcopy(list(graph.functions.values())))
+    return graph_def
+
+
+def _input_name(tensor: Any) -> str:
+    return tensor.op.name if tensor.value_index == 0 else tensor.name
+
+
+def _attributes(op: Any) -> dict[str, AttrValue]:
+    known = signature(op.type)
+    if known is None and not op._imported:
+        raise ValueError(f"{op.type} at node '{op.name}' is an op that TensorFlow does not have")
+    attrs = {**(_derived(op, known) if known and not op._imported else {}), **op._attrs}
+    kinds = known.attrs if known else {}
+    if known and not op._imported:
+        attrs = {name: value for name, value in attrs.items() if name in kinds}
+    return {
+        name: _attr_value(value, kinds.get(name, ""))
+        for name, value in attrs.items()
+        if value is not None
+    }
+
+
+def _derived(op: Any, known: Signature) -> dict[str, Any]:
+    """Types and numbers of inputs and outputs, which operations of this engine do not keep."""
+    found: dict[str, Any] = {}
+    for args, tensors in ((known.inputs, op.inputs), (known.outputs, op.outputs)):
+        at = 0
+        for position, arg in enumerate(args):
+            rest = len(args) - position - 1
+            many = bool(arg.many or arg.types)
+            taken = tensors[at : len(tensors) - rest if many else at + 1]
+            at += len(taken)
+            types = [t.dtype.base_dtype for t in taken]
+            if arg.many:
+                found.setdefault(arg.many, len(taken))
+            if arg.types:
+                found.setdefault(arg.types, types)
+            elif arg.kind in known.attrs and types:
+                found.setdefault(arg.kind, types[0])
+    return found
+
+
+def _attr_value(value: Any, kind: str) -> AttrValue:
+    made = AttrValue()
+    if isinstance(value, (list, tuple)) or kind.startswith("list"):
+        items = made.list
+        made.list = items  # set, though it may be empty
+        for item in np.asarray(value).tolist() if isinstance(value, np.ndarray) else value:
+            which, plain = _proto(item, kind.removeprefix("list(").removesuffix(")"))
+            getattr(items, which).append(plain)
+        return made
+    which, plain = _proto(value, kind)
+    setattr(made, which, plain)
+    return made
+
+
+def _proto(value: Any, kind: str) -> tuple[str, Any]:
+    """(field of AttrValue, its value)"""
+    if kind == "type" or isinstance(value, DType):
+        return "type", as_dtype(value).as_datatype_enum
+    if kind == "shape" or isinstance(value, TensorShape):
+        return "shape", shape_proto(as_shape(value))
+    if kind == "tensor" or isinstance(value, np.ndarray):
+        return "tensor", tensor_proto(value)
+    if isinstance(value, NameAttrList):
+        return "func", copy.deepcopy(value)
+    if kind == "bool" or isinstance(value, (bool, np.bool_)):
+        return "b", bool(value)
+    if kind == "float":
+        return "f", float(value)
+    if isinstance(value, (str, bytes)):
+        return "s", value.encode() if isinstance(value, str) else value
+    if kind == "int" or isinstance(value, (int, np.integer)):
+        return "i", int(value)
+    return "f", float(value)
+
+
+def write_graph(graph_or_graph_def: Any, logdir: str, name: str, as_text: bool = True) -> str:
+    """Write a graph to `logdir`/`name`, as text or binary, whole or not at all; its path."""
+    graph_def = graph_or_graph_def
+    if not isinstance(graph_def, GraphDef):
+        graph_def = graph_def_of(graph_def)
+    path = Path(logdir, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = str(graph_def).encode() if as_text else graph_def.SerializeToString()
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+    return str(path)
+
+
+def extract_sub_graph(graph_def: GraphDef, dest_nodes: Sequence[str]) -> GraphDef:
+    """The nodes that `dest_nodes` depend on; AssertionError where one is not in the graph."""
+    if isinstance(dest_nodes, str):
+        raise TypeError("dest_nodes must be a list.")
+    nodes = {node.name: node for node in graph_def.node}
+    kept: set[str] = set()
+    stack = list(dest_nodes)
+    for name in dest_nodes:
+        assert name in nodes, f"{name} is not in graph"
+    while stack:
+        name = stack.pop()
+        if name in kept or name not in nodes:
+            continue
+        kept.add(name)
+        stack += [_node_name(text) for text in nodes[name].input]
+    made = GraphDef()
+    made.node.extend(copy.deepcopy(node) for node in graph_def.node if node.name in kept)
+    made.library.CopyFrom(graph_def.library)
+    made.versions.CopyFrom(graph_def.versions)
+    return made
+
+
+def _node_name(text: str) -> str:
+    return text.lstrip("^").partition(":")[0]
+
+
+def convert_variables_to_constants(
+    sess: Any,
+    input_graph_def: GraphDef,
+    output_node_names: Sequence[str],
+    variable_names_whitelist: Iterable[str] | None = None,
+    variable_names_blacklist: Iterable[str] | None = None,
+) -> GraphDef:
+    """The part of the graph that the outputs need, with the session's variables as constants."""
+    made = extract_sub_graph(input_graph_def, list(output_node_names))
+    wanted = None if variable_names_whitelist is None else set(variable_names_whitelist)
+    kept = set(variable_names_blacklist or ())
+    variables = [
+        node
+        for node in made.node
+        if node.op in ("Variable", "VariableV2")
+        and (wanted is None or node.name in wanted)
+        and node.name not in kept
+    ]
+    values = sess.run([f"{node.name}:0" for node in variables]) if variables else []
+    for node, value in zip(variables, values, strict=True):
+        node.CopyFrom(_constant(node, np.asarray(value)))
+    return made
+
+
+def _constant(node: NodeDef, value: np.ndarray) -> NodeDef:
+    made = NodeDef(name=node.name, op="Const")
+    dtype = as_dtype(node.attr["dtype"].type)
+    made.attr["dtype"].type = dtype.as_datatype_enum
+    made.attr["value"].tensor = tensor_proto(value, dtype)
+    return made
+
+
+def remove_training_nodes(
+    input_graph: GraphDef, protected_nodes: Iterable[str] | None = None
+) -> GraphDef:
+    """The graph without Identity and CheckNumerics nodes that change nothing."""
+    protected = set(protected_nodes or ())
+    waited = {_node_name(t) for n in input_graph.node for t in n.input if t.startswith("^")}
+    gone: dict[str, str] = {}
+    for node in input_graph.node:
+        plain = node.op in ("Identity", "CheckNumerics") and len(node.input) == 1
+        if plain and node.name not in protected | waited:
+            gone[node.name] = node.input[0]
+    made = GraphDef()
+    made.library.CopyFrom(input_graph.library)
+    made.versions.CopyFrom(input_graph.versions)
+    for node in input_graph.node:
+        if node.name in gone:
+            continue
+        twin = copy.deepcopy(node)
+        for i, text in enumerate(twin.input):
+            while text in gone:
+                text = gone[text]
+            twin.input[i] = text
+        made.node.append(twin)
+    return made
