@@ -93,6 +93,9 @@ class Sizes(ctypes.Structure):
     ]
 
 
+NO_OFFSET = 2**64 - 1  # of a tensor that is not in the arena
+
+
 class TensorInfo(ctypes.Structure):
     _fields_ = [
         ("name", c_char_p),

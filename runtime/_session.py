@@ -81,7 +81,7 @@ class Session:
     ) -> None:
         lib = c.library()
         self.model, self.subgraph = model, subgraph
-        self.node_ns = np.zeros(model.node_count(subgraph), np.uint64)
+        self.node_ns = [np.zeros(model.node_count(i), np.uint64) for i in range(model.subgraphs)]
         self.invokes = 0
         self._it = ctypes.c_void_p()
         self._guard = _OneAtATime()
@@ -111,7 +111,7 @@ class Session:
         options.clock_ns = c.function_address("rlt_clock_ns")
         options.cancel, options.cancel_period_ns = interrupted(), ASK_EVERY_NS
         if profile:
-            options.profile = self._profiler(self.node_ns, subgraph)
+            options.profile = self._profiler(self.node_ns)
         self._region = Region()
         options.grow = self._region.callback
         if state_of is not None:
@@ -129,11 +129,10 @@ class Session:
         )
 
     @staticmethod
-    def _profiler(node_ns: np.ndarray, own: int) -> Any:
+    def _profiler(node_ns: list[np.ndarray]) -> Any:
         @c.Profile
         def add(_context: Any, subgraph: int, node: int, ns: int) -> None:
-            if subgraph == own:
-                node_ns[node] += ns
+            node_ns[subgraph][node] += ns
 
         return add
 
@@ -160,17 +159,18 @@ class Session:
 
     # ---- shapes and memory ----
 
-    def info(self, tensor: int) -> c.TensorInfo:
-        """Facts about one tensor; RilletError if there is no such tensor."""
+    def info(self, tensor: int, subgraph: int | None = None) -> c.TensorInfo:
+        """Facts about one tensor, by default of the session's own subgraph; RilletError if there is
+        no such tensor.
+        """
         info = c.TensorInfo()
-        index = int(tensor)
-        in_range = 0 <= index < self.model.tensor_count(self.subgraph)
-        if not in_range or c.library().rlt_get_tensor_info(
-            self._it, self.subgraph, index, ctypes.byref(info)
+        index, graph = int(tensor), self.subgraph if subgraph is None else subgraph
+        count = self.model.tensor_count(graph)
+        if not 0 <= index < count or c.library().rlt_get_tensor_info(
+            self._it, graph, index, ctypes.byref(info)
         ):
             raise RilletError(
-                f"tensor index {tensor} is out of range: the subgraph has"
-                f" {self.model.tensor_count(self.subgraph)} tensors"
+                f"tensor index {tensor} is out of range: the subgraph has {count} tensors"
             )
         return info
 
@@ -254,10 +254,10 @@ class Session:
             )
         return sizes
 
-    def node(self, index: int) -> c.NodeInfo:
-        """Facts about one node."""
-        info = c.NodeInfo()
-        if c.library().rlt_get_node_info(self._it, self.subgraph, index, ctypes.byref(info)):
+    def node(self, index: int, subgraph: int | None = None) -> c.NodeInfo:
+        """Facts about one node, by default of the session's own subgraph."""
+        info, graph = c.NodeInfo(), self.subgraph if subgraph is None else subgraph
+        if c.library().rlt_get_node_info(self._it, graph, index, ctypes.byref(info)):
             raise RilletError(f"node index {index} is out of range")
         return info
 

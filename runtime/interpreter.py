@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ._binding import NO_OFFSET
 from ._model import DTYPES, Model
 from ._session import Session
 from .errors import RilletError
@@ -154,15 +155,18 @@ class Interpreter:
 
     def get_tensor_details(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """As `get_input_details`, for every tensor of a subgraph."""
-        if not 0 <= subgraph_index < self._model.subgraphs:
-            raise RilletError(
-                f"subgraph_index is out of range: {subgraph_index} for the model, which has"
-                f" {self._model.subgraphs} subgraphs"
-            )
+        self._check_subgraph(subgraph_index)
         return [
             self._details(i, subgraph_index)
             for i in range(self._model.tensor_count(subgraph_index))
         ]
+
+    def _check_subgraph(self, index: int) -> None:
+        if not 0 <= index < self._model.subgraphs:
+            raise RilletError(
+                f"subgraph_index is out of range: {index} for the model, which has"
+                f" {self._model.subgraphs} subgraphs"
+            )
 
     def _details(self, tensor: int, subgraph: int = 0) -> dict[str, Any]:
         info = self._session_of(subgraph).info(tensor)
@@ -322,15 +326,35 @@ class Interpreter:
         known = ("static", "bounded", "unbounded")
         return known[max((self._session.info(tensor).extent for tensor in tensors), default=0)]
 
-    def nodes(self) -> list[dict[str, Any]]:
+    def tensor_memory(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
+        """Per tensor of a subgraph: index, shape, bytes, and its offset in the arena of its graph,
+        None where it has no place there: constants, state, and what no run computes.
+        """
+        self._check_subgraph(subgraph_index)
+        self._session.plan()
+        tensors = range(self._model.tensor_count(subgraph_index))
+        infos = (self._session.info(tensor, subgraph_index) for tensor in tensors)
+        return [
+            {
+                "index": index,
+                "shape": list(info.dims[: info.rank]),
+                "bytes": info.bytes,
+                "offset": None if info.is_constant or info.offset == NO_OFFSET else info.offset,
+            }
+            for index, info in enumerate(infos)
+        ]
+
+    def nodes(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """Per node: index, op, version, inputs and outputs (tensor indices, -1 for one left out),
         and after memory or allocate_tensors the inner loop chosen, multiply-accumulates, scratch
-        bytes per thread and packed bytes.
+        bytes per thread and packed bytes. Those of other subgraphs, as the main one runs them.
         """
-        return [self._node(i) for i in range(self._model.node_count(0))]
+        self._check_subgraph(subgraph_index)
+        nodes = range(self._model.node_count(subgraph_index))
+        return [self._node(node, subgraph_index) for node in nodes]
 
-    def _node(self, index: int) -> dict[str, Any]:
-        info = self._session.node(index)
+    def _node(self, index: int, subgraph: int) -> dict[str, Any]:
+        info = self._session.node(index, subgraph)
         return {
             "index": index,
             "op": info.op.decode("utf-8", "replace"),
@@ -343,25 +367,23 @@ class Interpreter:
             "packed": info.packed,
         }
 
-    def profile(self) -> list[dict[str, Any]]:
+    def profile(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """`nodes()` with "name" (its first output's) and "microseconds" per invoke, averaged over
-        all invokes.
+        all invokes; a node that runs a subgraph takes the time of that.
 
-        RilletError unless the interpreter was made with profile=True and has been invoked.
+        RilletError unless made with profile=True and invoked.
         """
         session = self._session
         if not self._timed or not session.invokes:
             raise RilletError(
                 "no profile: make Interpreter(..., profile=True), then invoke it", "BAD_STATE"
             )
-        rows = self.nodes()
-        for row in rows:
-            row["name"] = (
-                session.info(row["outputs"][0]).name.decode("utf-8", "replace")
-                if row["outputs"]
-                else ""
-            )
-            row["microseconds"] = float(session.node_ns[row["index"]]) / 1000 / session.invokes
+        rows = self.nodes(subgraph_index)
+        for row, ns in zip(rows, session.node_ns[subgraph_index]):
+            out = row["outputs"][0] if row["outputs"] else -1
+            name = session.info(out, subgraph_index).name if out >= 0 else b""
+            row["name"] = name.decode("utf-8", "replace")
+            row["microseconds"] = float(ns) / 1000 / session.invokes
         return rows
 
 

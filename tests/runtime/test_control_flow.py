@@ -208,3 +208,29 @@ def test_calls_that_do_not_fit(change, words):
         runtime.Interpreter(
             model_content=unverified([main.graph, yes.graph, no.graph])
         ).allocate_tensors()
+
+
+def test_nodes_of_a_loops_graphs_are_told_and_timed():
+    """Ten turns of the body: its nodes have run ten times, and the loop's own node took longer."""
+    interpreter = runtime.Interpreter(model_content=models.loop(10, (2000,)), profile=True)
+    run(interpreter, np.int32([0]), np.ones(2000, np.float32))
+    (loop,) = (row for row in interpreter.profile() if row["op"] == "WHILE")
+    body = interpreter.profile(2)
+    assert [row["op"] for row in body] == ["ADD", "ADD"]
+    assert all(row["microseconds"] > 0 for row in body)
+    assert sum(row["microseconds"] for row in body) < loop["microseconds"]
+    with pytest.raises(RilletError, match="subgraph_index is out of range: 3"):
+        interpreter.nodes(3)
+
+
+def test_memory_of_tensors_adds_up_to_the_arena():
+    interpreter = runtime.Interpreter(model_content=models.loop(10, (2000,)))
+    for subgraph in range(3):
+        rows = interpreter.tensor_memory(subgraph)
+        details = interpreter.get_tensor_details(subgraph)
+        assert [row["shape"] for row in rows] == [d["shape"].tolist() for d in details]
+        placed = [row for row in rows if row["offset"] is not None]
+        assert placed and all(row["offset"] % 64 == 0 for row in placed)
+        assert {row["bytes"] for row in placed} <= {1, 4, 8000}
+    ends = [row["offset"] + row["bytes"] for row in interpreter.tensor_memory() if row["offset"]]
+    assert max(ends) <= interpreter.memory()["arena"]
