@@ -32,10 +32,13 @@ def from_onnx(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
     *,
     input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> ir.Model:
     """The model in an ONNX file (a path, its bytes, or a ModelProto).
 
-    `input_shapes` gives shapes for inputs by name, None or -1 where a size stays dynamic. The
+    `input_shapes` gives shapes for inputs by name, None or -1 where a size stays dynamic.
+    `constants` gives inputs values that they keep: axes, sizes, paddings, which TFLite's ops want
+    to know before they run. They are then no inputs of the result. The
     signature ``serving_default`` keeps the source's input and output names, order, layout and
     types. No pass is run.
 
@@ -43,7 +46,7 @@ def from_onnx(
     is damaged or an op has no form in TFLite, and where the package ``onnx`` is not installed.
     """
     proto, folder, name = _load(source)
-    return _Import(proto, folder, name, dict(input_shapes or {})).model()
+    return _Import(proto, folder, name, dict(input_shapes or {}), dict(constants or {})).model()
 
 
 def _load(source: Any) -> tuple[onnx.ModelProto, str, str]:
@@ -79,12 +82,17 @@ class _Import:
     """One ModelProto on its way to a Model."""
 
     def __init__(
-        self, proto: onnx.ModelProto, folder: str, name: str, shapes: dict[str, Any]
+        self,
+        proto: onnx.ModelProto,
+        folder: str,
+        name: str,
+        shapes: dict[str, Any],
+        constants: dict[str, Any],
     ) -> None:
         from converter.importers.onnx import rows
         from converter.importers.onnx.graph import GraphImport
 
-        self.proto, self.name, self.shapes = proto, name, shapes
+        self.proto, self.name, self.shapes, self.constants = proto, name, shapes, constants
         self.opsets = {
             "" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import
         }
@@ -116,6 +124,8 @@ class _Import:
             self.graph.obstacles.append(f"constant '{first}' is sparse: export it dense")
         inputs = [i for i in proto.input if i.name not in self.graph.held]
         self._check_names(inputs)
+        self._fix(inputs)
+        inputs = [i for i in inputs if i.name not in self.constants]
         for info in inputs:
             self._add_input(info)
         self.graph.convert(proto.node)
@@ -136,11 +146,29 @@ class _Import:
 
     def _check_names(self, inputs: Sequence[Any]) -> None:
         names = [i.name for i in inputs]
-        for name in self.shapes:
-            if name not in names:
+        for given, what in ((self.shapes, "shape"), (self.constants, "value")):
+            for name in given:
+                if name not in names:
+                    raise ConversionError(
+                        f"{self.name} has no input '{name}' to give a {what}; it has"
+                        f" {', '.join(names)}"
+                    )
+
+    def _fix(self, inputs: Sequence[Any]) -> None:
+        """Hold the values of inputs that are given as constants, in the inputs' own types."""
+        from onnx import helper
+
+        for info in inputs:
+            if info.name not in self.constants:
+                continue
+            element = info.type.tensor_type.elem_type
+            try:
+                kind = helper.tensor_dtype_to_np_dtype(element)
+                self.graph.held[info.name] = np.asarray(self.constants[info.name]).astype(kind)
+            except (KeyError, TypeError, ValueError) as error:
                 raise ConversionError(
-                    f"{self.name} has no input '{name}' to give a shape; it has {', '.join(names)}"
-                )
+                    f"{self.name}: the value for input '{info.name}' does not fit its type: {error}"
+                ) from error
 
     def _add_input(self, info: Any) -> None:
         from converter.importers.onnx import types
@@ -176,7 +204,7 @@ class _Import:
         for axis in range(len(dims) if given is None else len(given)):
             size: Any = given[axis] if given is not None else None
             dim = dims[axis] if dims else None
-            if size is None and dim is not None and dim.dim_value > 0:
+            if size is None and dim is not None and dim.WhichOneof("value") == "dim_value":
                 size = dim.dim_value
             if size is not None and size >= 0:
                 sizes.append(int(size))

@@ -9,8 +9,11 @@ from converter.importers.onnx.rows import (
     convolution,
     elementwise,
     indexing,
+    normalization,
+    pooling,
     recurrent,
     reduction,
+    resize,
     shapes,
 )
 
@@ -23,5 +26,8 @@ ROWS = merged(
         reduction.ROWS,
         shapes.ROWS,
         convolution.ROWS,
+        normalization.ROWS,
+        pooling.ROWS,
+        resize.ROWS,
     )
 )

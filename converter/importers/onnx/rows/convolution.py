@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for convolutions, pooling, normalization and products of matrices."""
+"""Rows for convolutions and products of matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from converter import ir
-from converter.importers.forms import basic, products
+from converter.importers.forms import products
 from converter.importers.forms.convolution import Window, convolution, same_pads
 from converter.importers.forms.elementwise import affine, arithmetic
-from converter.importers.forms.pooling import max_pool
+from converter.importers.forms.transposed import transposed_convolution
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
 
@@ -48,33 +46,53 @@ def _conv(c: Context) -> ir.Value:
     return convolution(c.b, x, weights, bias, window_of(c, x, kernel), c.attr("group", 1))
 
 
-def _max_pool(c: Context) -> ir.Value:
-    if c.wants(1):
-        raise NoForm("gives the places of the largest elements: leave out its second output")
-    if c.attr("ceil_mode", 0):
-        raise NoForm("rounds its sizes up (ceil_mode)")
-    x, kernel = c.input(0), c.attr("kernel_shape")
-    return max_pool(c.b, x, kernel, window_of(c, x, kernel))
-
-
-def _batch_normalization(c: Context) -> ir.Value:
-    x = c.input(0)
-    if c.attr("training_mode", 0):
-        raise NoForm("is in training mode: export the model for inference")
-    scale, offset, mean, variance = (
-        c.array(i, "statistics").astype(np.float64) for i in range(1, 5)
+def _conv_transpose(c: Context) -> ir.Value:
+    x, weights = c.input(0), c.input(1)
+    kernel = c.b.fixed_dims(weights, "its filter")[2:]
+    spatial = len(kernel)
+    window = Window(
+        tuple(c.attr("strides") or [1] * spatial),
+        ((0, 0),) * spatial,
+        tuple(c.attr("dilations") or [1] * spatial),
     )
-    factor = scale / np.sqrt(variance + c.attr("epsilon", 1e-5))
-    shape = [-1] + [1] * (basic.rank(c.b, x) - 2)
-    kind = ir.numpy_dtype(x.dtype)
-    scaled = basic.binary(c.b, "MUL", x, c.b.constant(factor.reshape(shape), "scale", kind))
-    moved = c.b.constant((offset - mean * factor).reshape(shape), "offset", kind)
-    return basic.binary(c.b, "ADD", scaled, moved)
+    flat = c.attr("pads") or [0] * (2 * spatial)
+    extra = list(c.attr("output_padding") or [0] * spatial)[:spatial]
+    auto, wanted = c.attr("auto_pad", "NOTSET"), c.attr("output_shape")
+    if auto in ("SAME_UPPER", "SAME_LOWER") or wanted:
+        pads = _output_pads(c, x, kernel, window, extra, auto, wanted)
+    elif auto == "VALID":
+        pads = [(0, 0)] * spatial
+    else:
+        pads = [(flat[i], flat[spatial + i]) for i in range(spatial)]
+    window = window._replace(pads=tuple(pads))
+    bias, groups = c.optional(2), c.attr("group", 1)
+    return transposed_convolution(c.b, x, weights, bias, window, groups, extra)
 
 
-def _global_average_pool(c: Context) -> ir.Value:
-    x = c.input(0)
-    return basic.reduce(c.b, "MEAN", x, range(2, basic.rank(c.b, x)), True)
+def _output_pads(
+    c: Context,
+    x: ir.Value,
+    kernel: Sequence[int],
+    window: Window,
+    extra: Sequence[int],
+    auto: str,
+    wanted: Sequence[int] | None,
+) -> list[tuple[int, int]]:
+    """What is cut off so that the output has the sizes `wanted`, or those of SAME."""
+    sizes = c.b.dims(x)[2:]
+    pads = []
+    for i, k in enumerate(kernel):
+        stride, reach = window.strides[i], (k - 1) * window.dilations[i] + 1
+        if wanted:
+            size = sizes[i]
+            if size is None:
+                raise NoForm("has an output_shape for dynamic sizes: give the inputs fixed sizes")
+            total = stride * (size - 1) + extra[i] + reach - wanted[len(wanted) - len(kernel) + i]
+        else:
+            total = reach + extra[i] - stride
+        half = total // 2
+        pads.append((half, total - half) if auto == "SAME_UPPER" else (total - half, half))
+    return pads
 
 
 def _matmul(c: Context) -> ir.Value:
@@ -93,25 +111,9 @@ def _gemm(c: Context) -> ir.Value:
     return arithmetic(c.b, "ADD", product, term)
 
 
-def _softmax(c: Context) -> ir.Value:
-    x = c.input(0)
-    axis = basic.axis_of(c.b, x, c.attr("axis", 1 if c.opset < 13 else -1))
-    last = basic.rank(c.b, x) - 1
-    if c.opset < 13 and axis != last:
-        raise NoForm("is over several axes, as before opset 13: export with opset 13 or newer")
-    perm = list(range(last + 1))
-    perm[axis], perm[last] = last, axis
-    return basic.transpose(
-        c.b, c.b.emit("SOFTMAX", [basic.transpose(c.b, x, perm)], beta=1.0), perm
-    )
-
-
 ROWS: Rows = {
-    "BatchNormalization": _batch_normalization,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
-    "GlobalAveragePool": _global_average_pool,
     "MatMul": _matmul,
-    "MaxPool": _max_pool,
-    "Softmax": _softmax,
 }

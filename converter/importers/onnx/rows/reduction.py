@@ -10,7 +10,6 @@ import numpy as np
 from converter import ir
 from converter.importers.forms import basic, reduction
 from converter.importers.forms.elementwise import arithmetic
-from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Row, Rows
 
 
@@ -61,18 +60,6 @@ def _top_k(c: Context) -> list[ir.Value]:
     return list(reduction.top_k(c.b, c.input(0), int(k), c.attr("axis", -1), largest))
 
 
-def _hardmax(c: Context) -> ir.Value:
-    x = c.input(0)
-    if c.opset < 13 and basic.rank(c.b, x) != 2:
-        raise NoForm("is over several axes, as before opset 13: export with opset 13 or newer")
-    axis = basic.axis_of(c.b, x, c.attr("axis", 1 if c.opset < 13 else -1))
-    size = c.b.fixed_dims(x, "its input")[axis]
-    places = basic.cast(c.b, reduction.place(c.b, "ARG_MAX", x, axis, False), "INT32")
-    ends = [basic.scalar(c.b, n, x) for n in (1, 0)]
-    depth = c.b.constant(size, "depth", np.int32)
-    return c.b.emit("ONE_HOT", [places, depth, *ends], dtype=x.dtype, axis=axis)
-
-
 def _size(c: Context) -> ir.Value:
     shape = basic.shape_of(c.b, c.input(0), "INT64")
     return reduction.reduce(c.b, "REDUCE_PROD", shape, [0], False)
@@ -92,7 +79,6 @@ ROWS: Rows = {
     "ArgMax": _place("ARG_MAX"),
     "ArgMin": _place("ARG_MIN"),
     "CumSum": _cumsum,
-    "Hardmax": _hardmax,
     "MeanVarianceNormalization": _mean_variance,
     "ReduceL1": _sum(reduction.magnitude, None),
     "ReduceL2": _sum(reduction.square, reduction.root),
