@@ -105,6 +105,12 @@ static void zero_point_range(int32_t type, int64_t *lo, int64_t *hi) {
     case RLT_TYPE_INT4:
       *lo = -8, *hi = 7;
       break;
+    case RLT_TYPE_UINT4:
+      *lo = 0, *hi = 15;
+      break;
+    case RLT_TYPE_INT2:
+      *lo = -2, *hi = 1;
+      break;
     default:
       *lo = INT32_MIN, *hi = INT32_MAX;
       break;

@@ -2,13 +2,14 @@
 """Writes ``tests/fuzz/corpus``: op-sized models, the seeds of ``make fuzz``.
 
 Run ``make fuzz-corpus`` after adding an operator. Of every operator that the runtime has there is
-the smallest model of the conformance rows, and the smallest one with quantized tensors; besides
-them the models with control flow and state of the runtime's own tests.
+the smallest model of the conformance rows, and the smallest ones with quantized tensors, halves,
+packed integers and strings, which other code reads; besides them the models with control flow and
+state of the runtime's own tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import control_models
@@ -18,6 +19,7 @@ from conformance.op_types import builders, read_rows
 from single_op import Arg, Out, const, single_op
 
 from converter import read_tflite, write_tflite
+from converter.ir import Value
 
 CORPUS = Path(__file__).with_name("corpus")
 LARGEST = 300_000  # bytes of the whole corpus
@@ -34,14 +36,27 @@ def smallest_per_op() -> Iterator[tuple[str, bytes]]:
     for op, found in models.items():
         found.sort(key=len)
         yield op.lower(), found[0]
-        quantized = [content for content in found if _is_quantized(content)]
-        if quantized and quantized[0] != found[0]:
-            yield f"{op.lower()}_quantized", quantized[0]
+        for kind, is_kind in KINDS.items():
+            first = next((c for c in found if is_kind(_inputs(c))), found[0])
+            if first != found[0]:
+                yield f"{op.lower()}_{kind}", first
 
 
-def _is_quantized(content: bytes) -> bool:
+def _inputs(content: bytes) -> list[Value]:
     values = [value for node in read_tflite(content).main.nodes for value in node.inputs]
-    return any(value is not None and value.quant is not None for value in values)
+    return [value for value in values if value is not None]
+
+
+def _has(*dtypes: str) -> Callable[[list[Value]], bool]:
+    return lambda values: any(value.dtype in dtypes for value in values)
+
+
+KINDS: dict[str, Callable[[list[Value]], bool]] = {
+    "quantized": lambda values: any(value.quant is not None for value in values),
+    "half": _has("FLOAT16", "BFLOAT16"),
+    "packed": _has("INT4", "UINT4", "INT2"),
+    "string": _has("STRING"),
+}
 
 
 def _control() -> Iterator[tuple[str, bytes]]:

@@ -2,17 +2,19 @@
 """Fuzzes the runtime for a bounded time: ``make fuzz``, or in the root of the repository
 
     PYTHONPATH=.:tests python -m fuzz.run [--seconds 300] [--count N] [--first N]
-        [--only ops|models]
+        [--only ops|models] [--match REGEX]
 
 Half of the time goes to mutants of the op-sized models beside this file, half to those of public
 models where there are some (see tests/zoo.py). Everything runs under ASan and UBSan where gcc
 exists. Mutants are numbered: --first goes on where an earlier run ended. Exit code 1: findings,
 saved under build/fuzz/findings.
+--match takes only the seeds in whose names the expression is found.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -70,8 +72,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=NEVER_ENDING, help="mutants of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
     parser.add_argument("--only", choices=["ops", "models"])
+    parser.add_argument("--match", default="", help="regular expression, of seeds' names")
     args = parser.parse_args()
     kinds = {kind: s for kind, s in seeds().items() if args.only in (None, kind)}
+    kinds = {kind: [f for f in s if re.search(args.match, f.stem)] for kind, s in kinds.items()}
+    kinds = {kind: s for kind, s in kinds.items() if s}
+    if not kinds:
+        parser.error(f"--match {args.match} finds no seed")
     loop, clean = compile_loop(), True
     for kind, models in kinds.items():
         print(f"== {kind}: {len(models)} models, {args.seconds / len(kinds):.0f} s", flush=True)

@@ -10,9 +10,12 @@ import subprocess
 from pathlib import Path
 
 import control_models
+import numpy as np
 import pytest
 import runtime_models as models
+from single_op import Arg, Out, single_op
 
+import runtime
 from converter import read_tflite, write_tflite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +33,15 @@ MODELS = {
     "counter": control_models.counter,
     "computed_shape": control_models.computed_shape,
     "offline_plan": lambda: write_tflite(read_tflite(models.branches()), offline_plan=True),
+}
+
+ZERO_POINTS = {
+    "INT8": (-128, 127),
+    "UINT8": (0, 255),
+    "INT16": (-32768, 32767),
+    "INT4": (-8, 7),
+    "UINT4": (0, 15),
+    "INT2": (-2, 1),
 }
 
 
@@ -86,3 +98,18 @@ def test_limits_and_cancelling(driver, tmp_path):
     path = tmp_path / "branches.tflite"
     path.write_bytes(models.branches())
     assert run(driver, "limits", path) == {"OK": 1}
+
+
+@pytest.mark.parametrize("dtype", ZERO_POINTS)
+def test_a_zero_point_its_type_does_not_have_is_refused(dtype):
+    """Kernels subtract it from values in 32 bits."""
+    numpy_type = {"UINT8": np.uint8, "UINT4": np.uint8, "INT16": np.int16}.get(dtype, np.int8)
+    lo, hi = ZERO_POINTS[dtype]
+    for zero in (lo, hi, lo - 1, hi + 1, -(2**31), 2**31 - 1, 2**40):
+        x = Arg(np.zeros(4, numpy_type), 0.5, zero, dtype=dtype)
+        content = single_op("DEQUANTIZE", [x], Out("FLOAT32")).content
+        if lo <= zero <= hi:
+            runtime.Interpreter(model_content=content).allocate_tensors()
+        else:
+            with pytest.raises(runtime.RilletError, match=f"zero point 0 does not fit in {dtype}"):
+                runtime.Interpreter(model_content=content)
