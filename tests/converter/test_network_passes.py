@@ -52,17 +52,9 @@ def test_few_transposes_are_left(kind):
 
 def test_a_residual_network_is_convolutions_and_sums():
     _, _, ops = optimized("resnet")
-    assert set(ops) == {
-        "TRANSPOSE",
-        "PAD",
-        "PADV2",
-        "CONV_2D",
-        "MAX_POOL_2D",
-        "ADD",
-        "MEAN",
-        "RESHAPE",
-        "FULLY_CONNECTED",
-    }
+    padding = {"PAD", "PADV2"}
+    rest = {"CONV_2D", "MAX_POOL_2D", "ADD", "MEAN", "RESHAPE", "FULLY_CONNECTED", "TRANSPOSE"}
+    assert set(ops) - padding == rest
     assert ops["CONV_2D"] == 9 and ops["ADD"] == 3
 
 
