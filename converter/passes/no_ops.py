@@ -88,9 +88,19 @@ def merge_transpose(graph: ir.Graph, node: ir.Node) -> bool:
     source, first = before.inputs[0], permutation(before)
     if source is None or first is None or first.size != perm.size or not same_type(source, x):
         return False
+    shared = len(x.users) > 1 or graph.is_output(x)
+    if shared and _only_units(x, perm) and not _only_units(source, first[perm]):
+        return False  # this one moves no elements, the two together would
     node.set_input(0, source)
     replace_constant(node, 1, first[perm])
     return True
+
+
+def _only_units(value: ir.Value, perm: np.ndarray) -> bool:
+    """Whether transposing `value` by `perm` moves axes of size 1 only."""
+    dims = value.shape_signature or value.shape
+    moving = [int(i) for i in perm if dims[int(i)] != 1]
+    return moving == sorted(moving)
 
 
 def permutation(node: ir.Node) -> np.ndarray | None:

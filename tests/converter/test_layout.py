@@ -416,3 +416,13 @@ def test_a_computed_order_stays():
     out = converter.ir.Value("z", "FLOAT32", x.shape)
     b.graph.add_node("NEG", [node.outputs[0]], [out])
     assert not move_transposes(model_of(b, out).main)
+
+
+def test_moving_units_of_a_shared_transpose_moves_no_elements():
+    b = Builder()
+    x = pool(b, b.input("x", "FLOAT32", (PAIR, 1, 2, 3)))
+    y = transpose(b, x, FIRST)
+    model = model_of(b, b.emit("RELU", [transpose(b, y, (0, 1, 3, 2))]), y)
+    cost = moved_elements(model.main)
+    assert outputs_stay(model, move_transposes)
+    assert moved_elements(model.main) < cost and len(transposes(model)) == 1
