@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_models import small_network
+from onnx import TensorProto, helper
+from onnx_models import model_of, small_network
 
 import converter
 from converter.conversion import convert
@@ -102,3 +103,14 @@ def test_a_tflite_file_is_a_source_too(source, tmp_path):
     assert convert(again).proof.passed
     feeds = example_feeds(again.convert(), again)
     assert feeds["x"].shape == (2, 3, 8, 8) and feeds["x"].dtype == np.float32
+
+
+def test_integers_are_drawn_from_what_they_index():
+    table = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["y"])]
+    model = model_of(nodes, [], [("y", None)], [("table", table)])
+    model.graph.input.append(helper.make_tensor_value_info("ids", TensorProto.INT64, [3, 40]))
+    source = OnnxSource(model.SerializeToString())
+    feeds = example_feeds(source.convert(), source)
+    assert 40 <= feeds["ids"].max() < 50 and feeds["ids"].min() >= 0
+    assert convert(source).proof.passed
