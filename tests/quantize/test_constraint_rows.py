@@ -78,6 +78,7 @@ ROWS = [
     ("REDUCE_MIN", [IMAGE], [ints(3)], {"keep_dims": True}),
     ("RELU", [IMAGE], [], {}),
     ("RELU6", [IMAGE], [], {}),
+    ("RELU_0_TO_1", [IMAGE], [], {}),
     ("RELU_N1_TO_1", [IMAGE], [], {}),
     ("RESHAPE", [IMAGE], [ints(1, -1)], {}),
     ("RESIZE_BILINEAR", [IMAGE], [ints(9, 11)], {"half_pixel_centers": True}),
