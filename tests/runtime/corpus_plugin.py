@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pytest plugin that keeps the small models the tests run, as files in the folder that the
 environment variable RILLET_CORPUS names: NAME.tflite, and NAME.inputs with the bytes of the inputs
-of its first invoke, one after the other. RILLET_CORPUS_EVERY=n runs every n-th test only.
+of its first invoke, one after the other; a string is the four bytes of its size, then its own.
+RILLET_CORPUS_EVERY=n runs every n-th test only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import interpreter
+from runtime import _strings, interpreter
 
 SIZES = range(100, 200_000)  # bytes
 
@@ -27,6 +28,13 @@ class KeptSession(interpreter.Session):
         if self.plain:
             self.path.with_suffix(".tflite").write_bytes(data)
 
+    def input_bytes(self, tensor: int) -> bytes:
+        array = self._array(tensor)
+        if self.info(tensor).type != _strings.TYPE:
+            return array.tobytes()
+        strings = _strings.read(array).flat
+        return b"".join(len(string).to_bytes(4, "little") + string for string in strings)
+
     def resize(self, tensor, shape):
         self.plain = False
         super().resize(tensor, shape)
@@ -34,8 +42,7 @@ class KeptSession(interpreter.Session):
     def invoke(self):
         inputs = self.path.with_suffix(".inputs")
         if self.plain and self.allocated and not inputs.exists():
-            values = [self._array(tensor).tobytes() for tensor in self.model.inputs(0)]
-            inputs.write_bytes(b"".join(values))
+            inputs.write_bytes(b"".join(map(self.input_bytes, self.model.inputs(0))))
         super().invoke()
 
 

@@ -4,7 +4,8 @@
  *   op_driver isa                          the best instruction set found
  *   op_driver loops ISA MODEL              operator and loop of every node
  *   op_driver run ISA THREADS LIST         for every line "MODEL INPUTS OUTPUTS" of the file LIST: reads the bytes of
- *                                          all inputs, one after the other, invokes, and writes those of all outputs
+ *                                          all inputs, one after the other, invokes, and writes those of all outputs;
+ *                                          a string is the four bytes of its size, then its own
  * ISA "best" means the best one. One line is printed per model: OK, or the status and its words. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +13,15 @@
 
 #include "../../runtime/platform/platform.h"
 
+enum { STRING = 5 }; /* of the schema's TensorType */
+
 typedef struct bytes {
   uint8_t *data;
   size_t size;
 } bytes;
 
 typedef struct opened {
-  bytes file;
+  bytes file, inputs;
   void *structure, *state, *prepared, *arena;
   const rlt_model *model;
   rlt_interpreter *it;
@@ -72,6 +75,7 @@ static rlt_status open_model(opened *o, const char *path, const rlt_options *opt
 
 static void close_model(opened *o) {
   free(o->file.data);
+  free(o->inputs.data);
   free(o->structure);
   free(o->state);
   free(o->prepared);
@@ -84,17 +88,46 @@ static rlt_tensor_info info_of(const opened *o, int32_t tensor) {
   return info;
 }
 
-static void fill_inputs(const opened *o, const char *path) {
-  bytes all = read_file(path);
+/* The next bytes of the inputs' file. */
+static const uint8_t *take(const opened *o, size_t *at, size_t size) {
+  if (size > o->inputs.size - *at) fprintf(stderr, "the file of inputs is too short\n"), exit(2);
+  *at += size;
+  return o->inputs.data + *at - size;
+}
+
+static void fill_strings(const opened *o, size_t *at, rlt_string *to, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t size;
+    memcpy(&size, take(o, at, sizeof size), sizeof size);
+    to[i] = (rlt_string){.data_bits = 0};
+    to[i].data = take(o, at, size);
+    to[i].size = size;
+  }
+}
+
+static void fill_inputs(opened *o, const char *path) {
+  o->inputs = read_file(path);
   size_t at = 0;
   for (int32_t i = 0; i < rlt_input_count(o->model, 0); i++) {
     int32_t tensor = rlt_input_tensor(o->model, 0, i);
-    size_t size = (size_t)info_of(o, tensor).bytes;
-    if (size > all.size - at) fprintf(stderr, "%s is too short\n", path), exit(2);
-    if (size > 0) memcpy(rlt_tensor_data(o->it, 0, tensor), all.data + at, size);
-    at += size;
+    rlt_tensor_info info = info_of(o, tensor);
+    size_t size = (size_t)info.bytes;
+    void *data = rlt_tensor_data(o->it, 0, tensor);
+    if (info.type == STRING) fill_strings(o, &at, data, size / sizeof(rlt_string));
+    else if (size > 0) memcpy(data, take(o, &at, size), size);
   }
-  free(all.data);
+}
+
+static void write_all(FILE *file, const void *data, size_t size) {
+  if (size > 0 && fwrite(data, 1, size, file) != size) exit(2);
+}
+
+static void write_strings(FILE *file, const rlt_string *from, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t size = (uint32_t)from[i].size;
+    write_all(file, &size, sizeof size);
+    write_all(file, from[i].data, size);
+  }
 }
 
 static void write_outputs(const opened *o, const char *path) {
@@ -102,8 +135,10 @@ static void write_outputs(const opened *o, const char *path) {
   if (!file) fprintf(stderr, "cannot write %s\n", path), exit(2);
   for (int32_t i = 0; i < rlt_output_count(o->model, 0); i++) {
     int32_t tensor = rlt_output_tensor(o->model, 0, i);
-    size_t size = (size_t)info_of(o, tensor).bytes;
-    if (size > 0 && fwrite(rlt_tensor_data(o->it, 0, tensor), 1, size, file) != size) exit(2);
+    rlt_tensor_info info = info_of(o, tensor);
+    const void *data = rlt_tensor_data(o->it, 0, tensor);
+    if (info.type == STRING) write_strings(file, data, (size_t)info.bytes / sizeof(rlt_string));
+    else write_all(file, data, (size_t)info.bytes);
   }
   fclose(file);
 }

@@ -37,7 +37,8 @@ function text(at) {
 const OPTIONS = { bytes: 128, threads: 0, isa: 16 };
 const ERROR = { bytes: 336, text: 16 };
 const SIZES = { bytes: 64, prepared: 24, arena: 32 };
-const TENSOR = { bytes: 192, size: 80 };
+const TENSOR = { bytes: 192, type: 4, size: 80 };
+const STRING = { type: 5, bytes: 16, size: 8 }; // an element: address and size, of 8 bytes each
 const NODE = { bytes: 64, op: 0, loop: 24 };
 
 class Failed extends Error {}
@@ -79,7 +80,31 @@ function open(path) {
 function tensor(o, index) {
   const info = block(TENSOR.bytes);
   check(api.rlt_get_tensor_info(o.interpreter, 0, index, info));
-  return [api.rlt_tensor_data(o.interpreter, 0, index), u64(info + TENSOR.size)];
+  const holdsStrings = view().getInt32(info + TENSOR.type, true) === STRING.type;
+  return [api.rlt_tensor_data(o.interpreter, 0, index), u64(info + TENSOR.size), holdsStrings];
+}
+
+// Strings are the four bytes of their size, then their own. Returns where in `values` the next input begins.
+function fillStrings(data, size, values, at) {
+  for (let element = data; element < data + size; element += STRING.bytes) {
+    const length = values.readUInt32LE(at);
+    const bytes = put(values.subarray(at + 4, at + 4 + length));
+    view().setBigUint64(element, BigInt(bytes), true);
+    view().setBigUint64(element + STRING.size, BigInt(length), true);
+    at += 4 + length;
+  }
+  return at;
+}
+
+function strings(data, size) {
+  const parts = [];
+  for (let element = data; element < data + size; element += STRING.bytes) {
+    const [from, length] = [u64(element), u64(element + STRING.size)];
+    const head = Buffer.alloc(4);
+    head.writeUInt32LE(length);
+    parts.push(head, Buffer.from(memory().slice(from, from + length)));
+  }
+  return Buffer.concat(parts);
 }
 
 function run(model, inputs, outputs) {
@@ -87,7 +112,11 @@ function run(model, inputs, outputs) {
   const values = fs.readFileSync(inputs);
   let at = 0;
   for (let i = 0; i < api.rlt_input_count(o.model, 0); i++) {
-    const [data, size] = tensor(o, api.rlt_input_tensor(o.model, 0, i));
+    const [data, size, holdsStrings] = tensor(o, api.rlt_input_tensor(o.model, 0, i));
+    if (holdsStrings) {
+      at = fillStrings(data, size, values, at);
+      continue;
+    }
     if (at + size > values.length) throw new Error(`${inputs} is too short`);
     memory().set(values.subarray(at, at + size), data);
     at += size;
@@ -95,8 +124,8 @@ function run(model, inputs, outputs) {
   check(api.rlt_invoke(o.interpreter, err));
   const parts = [];
   for (let i = 0; i < api.rlt_output_count(o.model, 0); i++) {
-    const [data, size] = tensor(o, api.rlt_output_tensor(o.model, 0, i));
-    parts.push(Buffer.from(memory().slice(data, data + size)));
+    const [data, size, holdsStrings] = tensor(o, api.rlt_output_tensor(o.model, 0, i));
+    parts.push(holdsStrings ? strings(data, size) : Buffer.from(memory().slice(data, data + size)));
   }
   fs.writeFileSync(outputs, Buffer.concat(parts));
 }

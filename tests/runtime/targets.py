@@ -18,6 +18,8 @@ import pytest
 from zoo import ROOT
 
 import runtime
+from runtime import _strings
+from runtime._model import DTYPES
 from runtime.core.build import build
 
 HERE = Path(__file__).parent
@@ -105,6 +107,20 @@ def ask(machine: Machine, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+def take(data: bytes, like: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """The array of the dtype and shape of another that `data` begins with, and what follows it.
+    Strings are dtype object: the four bytes of a size, then as many.
+    """
+    if like.dtype != object:
+        array = np.frombuffer(data[: like.nbytes], like.dtype)
+        return array.reshape(like.shape), data[like.nbytes :]
+    array = np.empty(like.shape, object)
+    for i in range(array.size):
+        end = 4 + int.from_bytes(data[:4], "little")
+        array.reshape(-1)[i], data = data[4:end], data[end:]
+    return array, data
+
+
 @dataclass(frozen=True)
 class Case:
     """A model, the bytes of its inputs, and what this machine computes from them."""
@@ -124,10 +140,11 @@ class Case:
 
     @property
     def is_plain(self) -> bool:
-        """Whether inputs and outputs are numbers, which have a size."""
-        interpreter = runtime.Interpreter(self.model)
-        details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
-        return all(np.dtype(detail["dtype"]).kind in "biufc" for detail in details)
+        """Whether inputs and outputs are numbers or strings."""
+        session = runtime.Interpreter(self.model)._session
+        tensors = [*session.model.inputs(0), *session.model.outputs(0)]
+        kinds = [session.info(tensor).type for tensor in tensors]
+        return all(kind == _strings.TYPE or DTYPES.get(kind) is not None for kind in kinds)
 
     def outputs(self, isa: str = "", flush: bool = False) -> list[np.ndarray] | str:
         """The same on an instruction set of this machine, with denormal inputs taken for zero if
@@ -136,20 +153,26 @@ class Case:
         with mock.patch.dict(os.environ, {"RILLET_ISA": isa} if isa else {}):
             interpreter = runtime.Interpreter(self.model)
         interpreter.allocate_tensors()
-        data, at = self.inputs.read_bytes(), 0
-        for detail in interpreter.get_input_details():
-            view = interpreter.tensor(detail["index"])()
-            part = data[at : at + view.nbytes]
-            view[...] = np.frombuffer(part, view.dtype).reshape(view.shape)
+        session, data = interpreter._session, self.inputs.read_bytes()
+        for tensor in session.model.inputs(0):
+            view = session._array(tensor)  # packed integers as their bytes
+            if session.info(tensor).type == _strings.TYPE:
+                value, data = take(data, np.empty(view.shape[:-1], object))
+                session.set(tensor, value)
+                continue
+            view[...], data = take(data, view)
             if flush and view.dtype == np.float32:
                 view[np.abs(view) < np.finfo(np.float32).tiny] *= 0.0
-            at += view.nbytes
-            del view
         try:
             interpreter.invoke()
         except runtime.RilletError as error:
             return error.status
-        return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+        outputs = session.model.outputs(0)
+        texts = [session.info(tensor).type == _strings.TYPE for tensor in outputs]
+        return [
+            session.get(tensor) if is_text else session._array(tensor).copy()
+            for tensor, is_text in zip(outputs, texts, strict=True)
+        ]
 
 
 def run(
@@ -178,11 +201,10 @@ def read_outputs(machine: Machine, case: Case, out: Path, status: str) -> list[n
         assert status.startswith(case.expected), (str(machine), case.model, status)
         return case.expected
     assert status == "OK", (str(machine), case.model, status)
-    data, at, arrays = out.read_bytes(), 0, []
+    data, arrays = out.read_bytes(), []
     for wanted in case.expected:
-        part = data[at : at + wanted.nbytes]
-        arrays.append(np.frombuffer(part, wanted.dtype).reshape(wanted.shape))
-        at += wanted.nbytes
-    assert at == len(data), (str(machine), case.model)
+        array, data = take(data, wanted)
+        arrays.append(array)
+    assert not data, (str(machine), case.model)
     out.unlink()
     return arrays
