@@ -3,9 +3,9 @@
 
     python tests/conformance/onnx_backend.py [PATTERN] [--kind node|simple|real] [--list passed]
 
-Prints one line per case that did not pass, and the counts by reason. A case passes (or passes "fixed":
-after small inputs that TFLite's ops want as constants, such as axes or sizes, were given as
-constants), or is unsupported with the converter's or the runtime's sentence, or failed: wrong
+Prints one line per case that did not pass, and the counts by reason. A case passes, or is "fixed"
+(it passes once small inputs that TFLite's ops want as constants, such as axes or sizes, are given
+as constants), or is unsupported with the converter's or the runtime's sentence, or failed: wrong
 numbers, a crash.
 """
 
@@ -31,6 +31,8 @@ import runtime
 KINDS = ("node", "simple", "real")
 
 
+_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"}
+_RANDOM |= {"RandomUniform", "RandomUniformLike"}
 _MOST_FIXED = 64  # elements of an input that is given as a constant
 
 
@@ -156,9 +158,7 @@ def _read(path: Path, info: onnx.ValueInfoProto) -> Any:
     return _array(onnx.TensorProto.FromString(path.read_bytes()))
 
 
-def _run(
-    interpreter: Any, model: onnx.ModelProto, inputs: list[Any], fixed: set[str]
-) -> list[Any]:
+def _run(interpreter: Any, model: onnx.ModelProto, inputs: list[Any], fixed: set[str]) -> list[Any]:
     constants = {t.name for t in model.graph.initializer}
     names = [info.name for info in model.graph.input if info.name not in constants]
     feeds = {n: x for n, x in zip(names, inputs, strict=False) if n not in fixed}
@@ -182,7 +182,14 @@ def _compare(case: Any, model: onnx.ModelProto, found: list[Any], wanted: list[A
         rtol = case.rtol
         if info.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16:
             rtol = max(rtol, 2**-6)  # as the suite's own runner: two units in the last place
-        if not np.allclose(result, want, rtol, case.atol, equal_nan=True):
+        elif info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
+            rtol = max(rtol, 2**-9)  # the same: the suite rounds at each step, we at the end
+        if _RANDOM & {node.op_type for node in model.graph.node}:
+            continue  # of a generator of its own, shape and type are all that can be compared
+        atol = case.atol
+        if want.dtype.kind in "fc" and want.size:  # sums of large numbers may end near 0
+            atol = max(atol, 1e-6 * float(np.abs(want[np.isfinite(want)]).max(initial=0)))
+        if not np.allclose(result, want, rtol, atol, equal_nan=True):
             error = np.abs(result.astype(np.float64) - want.astype(np.float64)).max()
             return f"output '{info.name}' is off by {error:.3g}"
     return ""

@@ -26,9 +26,15 @@ def axis_of(b: Builder, x: ir.Value, axis: int) -> int:
 
 
 def cast(b: Builder, x: ir.Value, dtype: str) -> ir.Value:
-    """`x` in another TensorType; `x` itself where it is of that type."""
+    """`x` in another TensorType; `x` itself where it is of that type. CAST lacks UINT64, which goes
+    through INT64 and is right below 2**63.
+    """
     if x.dtype == dtype:
         return x
+    if x.dtype == "UINT64":
+        return cast(b, b.emit("BITCAST", [x], dtype="INT64"), dtype)
+    if dtype == "UINT64":
+        return b.emit("BITCAST", [cast(b, x, "INT64")], dtype=dtype)
     return b.emit("CAST", [x], dtype=dtype, in_data_type=x.dtype, out_data_type=dtype)
 
 

@@ -100,7 +100,15 @@ def select(b: Builder, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Valu
 
 
 def sign(b: Builder, x: ir.Value) -> ir.Value:
+    if x.dtype == "INT64":
+        return arithmetic(b, "MAXIMUM", scalar(b, -1, x), binary(b, "MINIMUM", x, scalar(b, 1, x)))
     return apply(b, "SIGN", x)
+
+
+def absolute(b: Builder, x: ir.Value) -> ir.Value:
+    if x.dtype == "INT64":
+        return binary(b, "MAXIMUM", x, unary(b, "NEG", x))
+    return x if x.dtype.startswith("U") else apply(b, "ABS", x)
 
 
 def tan(b: Builder, x: ir.Value) -> ir.Value:
@@ -170,6 +178,24 @@ def softplus(b: Builder, x: ir.Value) -> ir.Value:
     return binary(b, "ADD", unary(b, "RELU", x), unary(b, "LOG", affine(b, small, 1, 1)))
 
 
+def expm1(b: Builder, x: ir.Value) -> ir.Value:
+    """exp(x) - 1 as (exp(x) + 1) tanh(x / 2), which does not cancel near 0"""
+    half = unary(b, "TANH", affine(b, x, 0.5, 0))
+    return binary(b, "MUL", affine(b, unary(b, "EXP", x), 1, 1), half)
+
+
+def log1p(b: Builder, x: ir.Value) -> ir.Value:
+    """log(1 + x); near 0 by its series, x - x^2/2 + x^3/3 - x^4/4 + x^5/5"""
+    series = binary(b, "MUL", polynomial(b, x, (1 / 5, -1 / 4, 1 / 3, -1 / 2, 1)), x)
+    near = compare(b, "LESS", unary(b, "ABS", x), scalar(b, 0.04, x))
+    return select(b, near, series, unary(b, "LOG", affine(b, x, 1, 1)))
+
+
+def trunc(b: Builder, x: ir.Value) -> ir.Value:
+    """Rounded towards 0."""
+    return binary(b, "MUL", sign(b, x), unary(b, "FLOOR", unary(b, "ABS", x)))
+
+
 def erf(b: Builder, x: ir.Value) -> ir.Value:
     """The error function, by formula 7.1.26 of Abramowitz and Stegun: absolute error < 5e-7 in
     float32. Near 0, where that would be large beside the result, 2 / sqrt(pi) (x - x^3/3 + x^5/10
@@ -203,8 +229,8 @@ def remainder(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 def fmod(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
     """x - y trunc(x / y): the sign is the dividend's (C's fmod)."""
-    size = remainder(b, apply(b, "ABS", x), apply(b, "ABS", y))
-    return arithmetic(b, "MUL", sign(b, x), size)
+    size = remainder(b, absolute(b, x), absolute(b, y))
+    return size if x.dtype.startswith("U") else arithmetic(b, "MUL", sign(b, x), size)
 
 
 def power(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -220,6 +246,21 @@ def power(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
         return binary(b, "POW", x, cast(b, y, x.dtype))
     wide = binary(b, "POW", cast(b, x, "FLOAT32"), cast(b, y, "FLOAT32"))
     return cast(b, wide, x.dtype)
+
+
+def to_bfloat16(b: Builder, x: ir.Value) -> ir.Value:
+    """Floats rounded to the nearest that bfloat16 has, to even ones where two are as near."""
+    bits = b.emit("BITCAST", [x], dtype="INT32")
+    shape = np.ones((1,) * len(b.dims(x)), np.int32)
+
+    def upper(value: ir.Value) -> ir.Value:
+        return b.emit("RIGHT_SHIFT", [value, b.constant(shape * 16, "sixteen")])
+
+    odd = binary(b, "FLOOR_MOD", upper(bits), scalar(b, 2, bits))
+    nearest = binary(b, "ADD", binary(b, "ADD", bits, scalar(b, 0x7FFF, bits)), odd)
+    high = binary(b, "MUL", upper(nearest), scalar(b, 1 << 16, bits))
+    rounded = b.emit("BITCAST", [high], dtype="FLOAT32")
+    return select(b, is_nan(b, x), x, rounded)
 
 
 def is_nan(b: Builder, x: ir.Value) -> ir.Value:

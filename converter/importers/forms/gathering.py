@@ -105,9 +105,15 @@ def scatter_elements(
 def one_hot(
     b: Builder, indices: ir.Value, depth: ir.Value, on: ir.Value, off: ir.Value, axis: int
 ) -> ir.Value:
-    """`on` where an index is, `off` elsewhere; negative indices count from the end."""
+    """`on` where an index is, `off` elsewhere; negative indices count from the end.
+    Indices out of range are off.
+    """
     depth = basic.reshape(b, basic.ints(b, depth), [])
-    at = from_front(b, indices, depth)
+    at = basic.ints(b, indices)
+    known_places = b.known(at)
+    if known_places is None or (known_places < 0).any():  # what is out of range stays so
+        behind = basic.binary(b, "ADD", at, depth)
+        at = select(b, compare(b, "LESS", at, basic.scalar(b, 0, at)), behind, at)
     places = rank(b, indices)
     axis = axis + places + 1 if axis < 0 else axis
     known = b.known(depth)

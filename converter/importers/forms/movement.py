@@ -70,9 +70,17 @@ def depth_to_space(b: Builder, x: ir.Value, block: int, mode: str) -> ir.Value:
     return basic.channels_first(b, y)
 
 
-def space_to_depth(b: Builder, x: ir.Value, block: int) -> ir.Value:
+def space_to_depth(b: Builder, x: ir.Value, block: int, mode: str = "DCR") -> ir.Value:
+    """Blocks of pixels become channels, in the orders of :func:`depth_to_space`."""
     if basic.rank(b, x) != 4:
         raise NoForm(f"needs an input of rank 4, not {basic.rank(b, x)}")
     last = basic.channels_last(b, x)
     y = carried(b, lambda v: b.emit("SPACE_TO_DEPTH", [v], block_size=block), [last])
-    return basic.channels_first(b, y)
+    y = basic.channels_first(b, y)
+    if mode != "CRD":
+        return y
+    channels = b.dims(y)[1]
+    if channels is None:
+        raise NoForm("has a dynamic number of channels: give the model's inputs fixed sizes")
+    order = np.arange(channels).reshape(block * block, -1).T.reshape(-1)
+    return b.emit("GATHER", [y, int32s(b, order, "order")], axis=1)

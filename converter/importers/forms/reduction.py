@@ -11,7 +11,8 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.forms.basic import binary, int32s, rank, scalar, unary
-from converter.importers.forms.elementwise import apply, arithmetic, carried
+from converter.importers.forms.elementwise import absolute, apply, arithmetic, carried
+from converter.importers.no_form import NoForm
 
 Axes = "Sequence[int] | ir.Value | None"
 
@@ -28,6 +29,9 @@ def reduce(
     else:
         numbers = range(dims) if axes is None else {basic.axis_of(b, x, a) for a in axes}
         over, shape = int32s(b, sorted(numbers), "axes"), []
+
+    op = {"REDUCE_MAX": "REDUCE_ANY", "REDUCE_MIN": "REDUCE_ALL"}.get(op, op) if (
+        x.dtype == "BOOL") else op  # fmt: skip
 
     def form(value: ir.Value) -> ir.Value:
         if isinstance(axes, ir.Value):
@@ -53,7 +57,7 @@ def sum_of(
 
 
 def magnitude(b: Builder, x: ir.Value) -> ir.Value:
-    return apply(b, "ABS", x)
+    return absolute(b, x)
 
 
 def square(b: Builder, x: ir.Value) -> ir.Value:
@@ -72,6 +76,8 @@ def log_sum_exp(
     b: Builder, x: ir.Value, axes: Sequence[int] | ir.Value | None, keep_dims: bool
 ) -> ir.Value:
     """max + log(sum(exp(x - max))), which does not overflow"""
+    if isinstance(axes, ir.Value):
+        raise NoForm("has axes that are computed at run time: make them a constant")
     kind, x = x.dtype, basic.cast(b, x, "FLOAT32")
     top = reduce(b, "REDUCE_MAX", x, axes, True)
     limit = float(np.finfo(np.float32).max)  # so that an infinite maximum does not give inf - inf
@@ -120,9 +126,12 @@ def top_k(
     perm = [*(i for i in range(dims) if i != axis), axis]
     back = [perm.index(i) for i in range(dims)]
     moved = basic.transpose(b, x, perm)
+    own = moved.dtype
+    if own in ("UINT16", "UINT32", "UINT64") or (own == "UINT8" and not largest):
+        moved = basic.cast(b, moved, "INT64")
     signed = moved if largest else apply(b, "NEG", moved)
     count = b.constant(k, "k", np.int32)
     values, places = b.emit_many("TOPK_V2", [signed, count], [signed.dtype, "INT32"])
-    values = values if largest else apply(b, "NEG", values)
+    values = basic.cast(b, values if largest else apply(b, "NEG", values), own)
     places = basic.cast(b, places, "INT64")
     return basic.transpose(b, values, back), basic.transpose(b, places, back)

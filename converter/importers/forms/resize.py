@@ -72,8 +72,9 @@ def image(b: Builder, x: ir.Value, size: ir.Value, mode: str, option: str) -> ir
 
     def form(value: ir.Value) -> ir.Value:
         last = basic.channels_last(b, value)
-        options = {"align_corners": flags[0], "half_pixel_centers": flags[1]}
-        return basic.channels_first(b, b.emit(op, [last, size], **options))
+        align, half = flags
+        y = b.emit(op, [last, size], align_corners=align, half_pixel_centers=half)
+        return basic.channels_first(b, y)
 
     return carried(b, form, [x])
 

@@ -69,7 +69,9 @@ def expand(graph: GraphImport, node: onnx.NodeProto, function: onnx.FunctionProt
             inner.held[formal] = held
         else:
             inner.values[formal] = graph.value(actual)
-    given = {a.name: a for a in function.attribute_proto} | {a.name: a for a in node.attribute}
+    given = {a.name: a for a in function.attribute_proto}
+    given |= _defaults(node, graph.opsets.get("" if node.domain == "ai.onnx" else node.domain, 0))
+    given |= {a.name: a for a in node.attribute}
     count = len(graph.obstacles)
     inner.convert([_settled(n, given, absent) for n in function.node])
     if len(graph.obstacles) > count:
@@ -82,6 +84,16 @@ def expand(graph: GraphImport, node: onnx.NodeProto, function: onnx.FunctionProt
             graph.held[actual] = inner.held[formal]
         else:
             graph.bind(actual, inner.value(formal))
+
+
+def _defaults(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
+    """The attributes that ONNX's schema of the op gives a value of its own."""
+    try:
+        schema: Any = defs.get_schema(node.op_type, opset, node.domain)
+    except defs.SchemaError:
+        return {}
+    values = {name: a.default_value for name, a in schema.attributes.items()}
+    return {name: v for name, v in values.items() if v.type != onnx.AttributeProto.UNDEFINED}
 
 
 def _settled(node: onnx.NodeProto, given: dict[str, Any], absent: set[str]) -> onnx.NodeProto:

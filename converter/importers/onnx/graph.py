@@ -50,6 +50,7 @@ class GraphImport:
         self.outer = outer
         self.prefix = prefix
         self.obstacles: list[str] = outer.obstacles if outer else []
+        self.widens: bool = outer.widens if outer else False  # float16... carried as float32
         self.values: dict[str, ir.Value] = {}
         self.held: dict[str, np.ndarray] = {}
         self.lost: set[str] = set()  # what an obstacle in the list would have computed

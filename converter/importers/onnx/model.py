@@ -183,6 +183,7 @@ class _Import:
             value = self.builder.input(info.name, border, self._sizes(info.name, tensor))
             self.builder.scope = info.name
             inner = types.inner_type(tensor.elem_type)
+            self.graph.widens |= types.is_widened(tensor.elem_type)
             if inner != border:
                 value = self.builder.emit(
                     "CAST", [value], dtype=inner, in_data_type=border, out_data_type=inner

@@ -20,6 +20,8 @@ AT_BORDER: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16", TensorProto.DOUBLE:
 # Types that a cast rounds to, though float32 carries the numbers on.
 ROUNDED: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16"}
 
+BFLOAT16: int = TensorProto.BFLOAT16
+
 _PLAIN: dict[int, str] = {
     TensorProto.FLOAT: "FLOAT32",
     TensorProto.INT8: "INT8",
@@ -42,6 +44,11 @@ def inner_type(element: int) -> str:
     if found is None:
         raise NoForm(f"has elements of {type_name(element)}, which devices lack: cast them")
     return found
+
+
+def is_widened(element: int) -> bool:
+    """Whether elements of this type are carried in float32."""
+    return element in WIDENED
 
 
 def border_type(element: int) -> str:

@@ -5,29 +5,41 @@ from __future__ import annotations
 
 from converter.importers.onnx.context import merged
 from converter.importers.onnx.rows import (
+    classical,
     control,
     convolution,
     elementwise,
     indexing,
     normalization,
     pooling,
+    quantized,
+    random,
     recurrent,
     reduction,
+    refused,
     resize,
     shapes,
+    signal,
+    vision,
 )
 
 ROWS = merged(
     (
+        classical.ROWS,
         control.ROWS,
-        recurrent.ROWS,
+        convolution.ROWS,
         elementwise.ROWS,
         indexing.ROWS,
-        reduction.ROWS,
-        shapes.ROWS,
-        convolution.ROWS,
         normalization.ROWS,
         pooling.ROWS,
+        quantized.ROWS,
+        random.ROWS,
+        recurrent.ROWS,
+        reduction.ROWS,
+        refused.ROWS,
         resize.ROWS,
+        shapes.ROWS,
+        signal.ROWS,
+        vision.ROWS,
     )
 )

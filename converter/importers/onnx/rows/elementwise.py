@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, elementwise
+from converter.importers.forms import basic, bitwise, elementwise
 from converter.importers.forms.basic import binary, scalar, unary
 from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
 from converter.importers.no_form import NoForm
@@ -52,6 +52,8 @@ def _cast(c: Context) -> ir.Value:
     x, kind = c.input(0), types.inner_type(c.attr("to"))
     if "STRING" in (x.dtype, kind) and x.dtype != kind:
         raise NoForm("turns texts into numbers or back, which devices cannot: do it outside")
+    if c.attr("to") == types.BFLOAT16 and kind == "FLOAT32":
+        return elementwise.to_bfloat16(c.b, basic.cast(c.b, x, "FLOAT32"))
     narrow = types.ROUNDED.get(c.attr("to"))
     if narrow and x.dtype == "FLOAT32":  # what is computed in float32 still has these numbers
         return basic.cast(c.b, basic.cast(c.b, x, narrow), "FLOAT32")
@@ -171,14 +173,44 @@ def _is_inf(c: Context) -> ir.Value:
 
 
 def _shift(c: Context) -> ir.Value:
-    op = "RIGHT_SHIFT" if c.attr("direction") == "RIGHT" else "STABLEHLO_SHIFT_LEFT"
-    return elementwise.carried(c.b, lambda x, y: c.b.emit(op, [x, y]), [c.input(0), c.input(1)])
+    x, y = c.inputs()
+    if c.attr("direction") == "LEFT":
+        shifted = lambda p, q: c.b.emit("STABLEHLO_SHIFT_LEFT", [p, q])  # noqa: E731
+        return elementwise.carried(c.b, shifted, [x, y])
+    if not x.dtype.startswith("U"):  # shifts below 0 give what shifting all bits out gives
+        most = scalar(c.b, np.iinfo(ir.numpy_dtype(x.dtype)).bits - 1, y)
+        y = elementwise.select(c.b, compare(c.b, "LESS", y, scalar(c.b, 0, y)), most, y)
+    return elementwise.carried(c.b, lambda p, q: c.b.emit("RIGHT_SHIFT", [p, q]), [x, y])
+
+
+def _bitwise(op: str) -> Row:
+    return lambda c: bitwise.of_two(c.b, op, c.input(0), c.input(1))
 
 
 def _bitwise_not(c: Context) -> ir.Value:
+    return bitwise.inverted(c.b, c.input(0))
+
+
+def _bit_cast(c: Context) -> ir.Value:
+    x, element = c.input(0), c.attr("to")
+    if types.is_widened(element) or (c.graph.widens and x.dtype == "FLOAT32"):
+        raise NoForm("reads the bits of floats that devices hold in another width: use float32")
+    return c.b.emit("BITCAST", [x], dtype=types.inner_type(element))
+
+
+def _shrink(c: Context) -> ir.Value:
+    """x + bias below -lambd, x - bias above lambd, else 0"""
+    x, bias, limit = c.input(0), c.attr("bias", 0.0), c.attr("lambd", 0.5)
+    kind, x = x.dtype, basic.cast(c.b, x, "FLOAT32")
+    above = compare(c.b, "GREATER", x, scalar(c.b, limit, x))
+    below = compare(c.b, "LESS", x, scalar(c.b, -limit, x))
+    low = elementwise.select(c.b, below, affine(c.b, x, 1, bias), scalar(c.b, 0, x))
+    return basic.cast(c.b, elementwise.select(c.b, above, affine(c.b, x, 1, -bias), low), kind)
+
+
+def _softsign(c: Context) -> ir.Value:
     x = c.input(0)
-    ones = c.b.constant(~np.zeros((), ir.numpy_dtype(x.dtype)), "ones")
-    return c.b.emit("BITWISE_XOR", [x, ones])
+    return binary(c.b, "DIV", x, affine(c.b, unary(c.b, "ABS", x), 1, 1))
 
 
 def _power(c: Context) -> ir.Value:
@@ -187,8 +219,10 @@ def _power(c: Context) -> ir.Value:
 
 def _dropout(c: Context) -> list[ir.Value]:
     x = c.input(0)
-    training = c.optional(2)
-    if training is not None and bool(c.b.require(training, "training mode")):
+    given = c.optional(2)
+    training = given is not None and bool(c.b.require(given, "training mode"))
+    ratio = c.array(1, "ratio").reshape(()).item() if training and c.has(1) else 0.5
+    if training and ratio != 0:
         raise NoForm("is in training mode: export the model for inference")
     if not c.wants(1):
         return [x]
@@ -208,7 +242,7 @@ def _constant(c: Context) -> ir.Value:
 
 
 ROWS: Rows = {
-    "Abs": _unary("ABS"),
+    "Abs": _of("absolute"),
     "Acos": _of("acos"),
     "Acosh": _of("acosh"),
     "Add": _binary("ADD"),
@@ -217,9 +251,12 @@ ROWS: Rows = {
     "Asinh": _of("asinh"),
     "Atan": _of("atan"),
     "Atanh": _of("atanh"),
+    "BitCast": _bit_cast,
     "BitShift": _shift,
     "BitwiseNot": _bitwise_not,
-    "BitwiseXor": _logical("BITWISE_XOR"),
+    "BitwiseAnd": _bitwise("AND"),
+    "BitwiseOr": _bitwise("OR"),
+    "BitwiseXor": _bitwise("XOR"),
     "Cast": _cast,
     "Ceil": _unary("CEIL"),
     "Celu": _celu,
@@ -261,11 +298,13 @@ ROWS: Rows = {
     "Relu": _unary("RELU"),
     "Round": _unary("ROUND"),
     "Selu": _selu,
+    "Shrink": _shrink,
     "Sigmoid": _unary("LOGISTIC"),
     "Sign": _of("sign"),
     "Sin": _unary("SIN"),
     "Sinh": _of("sinh"),
     "Softplus": _of("softplus"),
+    "Softsign": _softsign,
     "Sqrt": _unary("SQRT"),
     "Sub": _binary("SUB"),
     "Sum": _variadic("ADD"),

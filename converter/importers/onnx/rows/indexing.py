@@ -158,10 +158,6 @@ def _unique(c: Context) -> list[ir.Value]:
     return [values, places, places]
 
 
-def _array_feature(c: Context) -> ir.Value:
-    return gathering.gather(c.b, c.input(0), basic.reshape(c.b, c.input(1), [-1]), -1)
-
-
 ROWS: Rows = {
     "Compress": _compress,
     "ConstantOfShape": _constant_of_shape,
@@ -180,5 +176,4 @@ ROWS: Rows = {
     "Tile": _tile,
     "Trilu": _trilu,
     "Unique": _unique,
-    "ai.onnx.ml.ArrayFeatureExtractor": _array_feature,
 }

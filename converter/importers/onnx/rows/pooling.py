@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from converter import ir
 from converter.importers.forms import basic, pooling, reduction
+from converter.importers.forms.convolution import pad_with
 from converter.importers.forms.elementwise import carried
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Row, Rows
@@ -71,7 +72,10 @@ def _max_unpool(c: Context) -> ir.Value:
     if not c.has(2):
         return pooling.max_unpool(c.b, x, c.input(1), whole)
     wanted = [int(d) for d in c.array(2, "output shape").reshape(-1)]
-    return pooling.max_unpool(c.b, x, c.input(1), wanted)
+    found = pooling.max_unpool(c.b, x, c.input(1), whole)  # places count in the smaller shape
+    if len(wanted) != len(whole) or any(w < n for w, n in zip(wanted, whole, strict=True)):
+        raise NoForm(f"has the output shape {wanted}, which does not hold {whole}")
+    return pad_with(c.b, found, [(0, w - n) for w, n in zip(wanted, whole, strict=True)])
 
 
 ROWS: Rows = {

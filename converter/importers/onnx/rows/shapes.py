@@ -101,10 +101,21 @@ def _pad(c: Context) -> ir.Value:
         pads[basic.axis_of(c.b, x, axis)] = (flat[i], flat[len(axes) + i])
     if mode == "constant":
         value = c.attr("value", 0.0)
+        if c.has(2) and c.b.known(c.input(2)) is None:
+            return _pad_with_computed(c, x, pads)
         if c.has(2):
             value = c.array(2, "padding value").reshape(()).item()
         return carried(c.b, lambda v: pad_with(c.b, v, pads, value), [x])
     return movement.pad_from_inside(c.b, x, pads, mode)
+
+
+def _pad_with_computed(c: Context, x: ir.Value, pads: list[tuple[int, int]]) -> ir.Value:
+    """Paddings of a number that is computed at run time."""
+    if min(min(pair) for pair in pads) < 0:
+        raise NoForm("crops and pads with a computed number: make the number a constant")
+    amounts = c.b.constant(pads, "paddings", np.int32)
+    value = basic.reshape(c.b, c.input(2), [])
+    return carried(c.b, lambda v, w: c.b.emit("PADV2", [v, amounts, w]), [x, value])
 
 
 def _split(c: Context) -> list[ir.Value]:
@@ -124,9 +135,8 @@ def _depth_to_space(c: Context) -> ir.Value:
 
 
 def _space_to_depth(c: Context) -> ir.Value:
-    if c.attr("mode", "DCR") != "DCR":
-        raise NoForm("orders channels by mode CRD: use DCR, and reorder the channels behind")
-    return movement.space_to_depth(c.b, c.input(0), c.attr("blocksize"))
+    x, block = c.input(0), c.attr("blocksize")
+    return movement.space_to_depth(c.b, x, block, c.attr("mode", "DCR"))
 
 
 ROWS: Rows = {

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the domain ai.onnx.ml that are arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from converter import ir
+from converter.importers.forms import basic, gathering, products, reduction
+from converter.importers.forms.basic import binary, cast, scalar
+from converter.importers.forms.elementwise import absolute, compare, is_nan, select
+from converter.importers.no_form import NoForm
+from converter.importers.onnx.context import Context, Rows
+
+
+def _vector(c: Context, name: str, default: float) -> ir.Value:
+    return c.b.constant(c.attr(name) or [default], name, np.float32)
+
+
+def _scaler(c: Context) -> ir.Value:
+    x = cast(c.b, c.input(0), "FLOAT32")
+    return binary(
+        c.b, "MUL", binary(c.b, "SUB", x, _vector(c, "offset", 0)), _vector(c, "scale", 1)
+    )
+
+
+def _normalizer(c: Context) -> ir.Value:
+    x, norm = cast(c.b, c.input(0), "FLOAT32"), c.attr("norm", "MAX")
+    if norm == "MAX":
+        size = reduction.reduce(c.b, "REDUCE_MAX", x, [-1], True)
+    elif norm == "L1":
+        size = reduction.reduce(c.b, "SUM", absolute(c.b, x), [-1], True)
+    else:
+        size = reduction.root(
+            c.b, reduction.reduce(c.b, "SUM", reduction.square(c.b, x), [-1], True)
+        )
+    return binary(c.b, "DIV", x, size)
+
+
+def _binarizer(c: Context) -> ir.Value:
+    x = c.input(0)
+    above = compare(c.b, "GREATER", x, scalar(c.b, c.attr("threshold", 0.0), x))
+    return cast(c.b, above, x.dtype)
+
+
+def _imputer(c: Context) -> ir.Value:
+    x = c.input(0)
+    values = c.attr("imputed_value_floats") or c.attr("imputed_value_int64s")
+    if not values:
+        raise NoForm("has no values to put in: the file is damaged")
+    missing = c.attr("replaced_value_float" if x.dtype == "FLOAT32" else "replaced_value_int64", 0)
+    lacks = is_nan(c.b, x) if missing != missing else compare(
+        c.b, "EQUAL", x, scalar(c.b, missing, x))  # fmt: skip
+    return select(c.b, lacks, c.b.constant(values, "values", ir.numpy_dtype(x.dtype)), x)
+
+
+def _linear_regressor(c: Context) -> ir.Value:
+    if c.attr("post_transform", "NONE") != "NONE":
+        raise NoForm("transforms its result: use post_transform NONE, and the op behind it")
+    x, targets = cast(c.b, c.input(0), "FLOAT32"), c.attr("targets", 1)
+    weights = np.asarray(c.attr("coefficients"), np.float32).reshape(targets, -1)
+    y = products.matmul(c.b, x, c.b.constant(weights, "weights"), False, True)
+    terms = c.attr("intercepts")
+    return y if not terms else binary(c.b, "ADD", y, c.b.constant(terms, "terms", np.float32))
+
+
+def _one_hot(c: Context) -> ir.Value:
+    categories = c.attr("cats_int64s")
+    if not categories:
+        raise NoForm("has categories of texts, which devices only look up: use numbers")
+    x = basic.unsqueeze(c.b, cast(c.b, c.input(0), "INT64"), [basic.rank(c.b, c.input(0))])
+    same = compare(c.b, "EQUAL", x, c.b.constant(categories, "categories", np.int64))
+    return cast(c.b, same, "FLOAT32")
+
+
+def _feature_vectorizer(c: Context) -> ir.Value:
+    return basic.concat(c.b, [cast(c.b, v, "FLOAT32") for v in c.inputs()], -1)
+
+
+def _array_feature(c: Context) -> ir.Value:
+    at = basic.reshape(c.b, c.input(1), [-1])
+    return gathering.gather(c.b, c.input(0), at, -1)
+
+
+ROWS: Rows = {
+    "ai.onnx.ml.ArrayFeatureExtractor": _array_feature,
+    "ai.onnx.ml.Binarizer": _binarizer,
+    "ai.onnx.ml.FeatureVectorizer": _feature_vectorizer,
+    "ai.onnx.ml.Imputer": _imputer,
+    "ai.onnx.ml.LinearRegressor": _linear_regressor,
+    "ai.onnx.ml.Normalizer": _normalizer,
+    "ai.onnx.ml.OneHotEncoder": _one_hot,
+    "ai.onnx.ml.Scaler": _scaler,
+}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops that have no form in TFLite, with the reason and the nearest rewrite."""
+
+from __future__ import annotations
+
+from converter.importers.onnx.context import Rows, refuse
+
+_SEQUENCES = (
+    "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
+    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
+    "SequenceMap", "SplitToSequence",
+)  # fmt: skip
+_TEXTS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
+_TRAINING = ("Adagrad", "Adam", "Gradient", "Momentum")
+_TREES = ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")
+_CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "SVMRegressor", "ZipMap")
+_MAPS = ("CastMap", "DictVectorizer", "CategoryMapper", "LabelEncoder")
+
+
+def _rows() -> Rows:
+    rows: Rows = {
+        "DeformConv": refuse(
+            "moves every tap of its filter by computed offsets, which TFLite lacks: use Conv, or"
+            " GridSample before it"
+        ),
+        "ImageDecoder": refuse(
+            "decodes images, which devices do outside the model: feed it the decoded pixels"
+        ),
+        "MelWeightMatrix": refuse(
+            "has a size that only values tell: make its inputs constants, and it is computed once"
+        ),
+        "RoiAlign": refuse(
+            "samples regions that are computed at run time: use GridSample with a fixed number of"
+            " points, or crop outside the model"
+        ),
+    }
+    for op in _SEQUENCES:
+        rows[op] = refuse("works on sequences or optionals, which TFLite lacks: use tensors")
+    for op in _TEXTS:
+        rows[op] = refuse("works on texts, which devices only look up: do it before the model")
+    for op in _TRAINING:
+        rows[f"ai.onnx.preview.training.{op}"] = refuse(
+            "trains: export the model for inference, without it"
+        )
+    for op in _TREES:
+        rows[f"ai.onnx.ml.{op}"] = refuse(
+            "decides by trees, which TFLite lacks: export the model as operations on"
+            " tensors, or run the trees outside"
+        )
+    for op in _CLASSIFIERS:
+        rows[f"ai.onnx.ml.{op}"] = refuse(
+            "gives labels or maps: export the scores as tensors, by Gemm and Softmax"
+        )
+    for op in _MAPS:
+        rows[f"ai.onnx.ml.{op}"] = refuse("looks labels up: do it outside the model")
+    return rows
+
+
+ROWS: Rows = _rows()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows for Fourier transforms, as products with constant matrices, and for Einsum, CumProd, Det."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from converter import ir
+from converter.importers.forms import basic, einsum, products
+from converter.importers.forms.basic import binary, int32s
+from converter.importers.forms.convolution import pad_with
+from converter.importers.forms.elementwise import arithmetic, carried
+from converter.importers.no_form import NoForm
+from converter.importers.onnx.context import Context, Rows
+
+_LARGEST = 1 << 24  # elements of a matrix
+_LARGEST_DETERMINANT = 4
+
+
+def _transform(size: int, parts: int, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """[size * parts, outputs * parts] the matrix of a linear `function` of [n, size] numbers, whose
+    real and imaginary parts alternate.
+    """
+    if size * size * 4 > _LARGEST:
+        raise NoForm(f"transforms {size} numbers by a matrix that is too large: use shorter frames")
+    rows = np.eye(size, dtype=np.complex128)
+    found = [function(rows if part == 0 else rows * 1j) for part in range(parts)]
+    stacked = np.stack(found, 1).reshape(size * parts, -1)
+    if np.iscomplexobj(stacked):
+        stacked = np.stack([stacked.real, stacked.imag], -1).reshape(size * parts, -1)
+    return stacked
+
+
+def _function(
+    length: int, inverse: bool, one_sided: bool
+) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """(the transform along the last axis, numbers per output: 2 for complex ones)"""
+    if inverse and one_sided:
+        return lambda x: np.fft.irfft(x, length), 1
+    if inverse:
+        return lambda x: np.fft.ifft(x, length), 2
+    if one_sided:
+        return lambda x: np.fft.fft(x, length)[:, : length // 2 + 1], 2
+    return lambda x: np.fft.fft(x, length), 2
+
+
+def _dft(c: Context) -> ir.Value:
+    x = c.input(0)
+    rank = basic.rank(c.b, x)
+    if c.opset >= 20:
+        axis = int(c.array(2, "axis").reshape(())) if c.has(2) else -2
+    else:
+        axis = c.attr("axis", 1)
+    axis = basic.axis_of(c.b, x, axis)
+    inverse, one_sided = bool(c.attr("inverse", 0)), bool(c.attr("onesided", 0))
+    size, parts = c.b.dims(x)[axis], c.b.dims(x)[-1]
+    if size is None or parts not in (1, 2) or axis == rank - 1:
+        raise NoForm("transforms an axis of dynamic size, or numbers of other than 1 or 2 parts")
+    whole = 2 * (size - 1) if inverse and one_sided else size
+    length = int(c.array(1, "length").reshape(())) if c.has(1) else whole
+    function, width = _function(length, inverse, one_sided)
+    table = c.b.constant(_transform(size, parts, function), "transform", np.float32)
+    perm = [*(i for i in range(rank - 1) if i != axis), axis, rank - 1]
+    moved = basic.transpose(c.b, x, perm)
+    rest = list(c.b.dims(moved)[:-2])
+    found = products.matmul(c.b, basic.reshape(c.b, moved, [*rest, size * parts]), table)
+    split = basic.reshape(c.b, found, [*rest, table.shape[1] // width, width])
+    return basic.transpose(c.b, split, [perm.index(i) for i in range(rank)])
+
+
+def _stft(c: Context) -> ir.Value:
+    x = c.input(0)
+    if basic.rank(c.b, x) == 2:
+        x = basic.unsqueeze(c.b, x, [2])
+    batch, length, parts = c.b.dims(x)
+    if length is None or parts not in (1, 2):
+        raise NoForm("transforms a signal of dynamic length: give the inputs fixed sizes")
+    step = int(c.array(1, "step").reshape(()))
+    window = c.optional(2)
+    frame = int(c.array(3, "frame length").reshape(())) if c.has(3) else None
+    if frame is None:
+        frame = length if window is None else c.b.fixed_dims(window, "its window")[0]
+    if step < 1 or not 0 < frame <= length:
+        raise NoForm(f"cuts frames of {frame}, {step} apart, from a signal of {length}")
+    starts = np.arange(1 + (length - frame) // step) * step
+    at = int32s(c.b, starts[:, None] + np.arange(frame), "frames")
+    frames = c.b.emit("GATHER", [x, at], axis=1)
+    if window is not None:
+        frames = binary(c.b, "MUL", frames, basic.unsqueeze(c.b, window, [1]))
+    function, width = _function(frame, False, bool(c.attr("onesided", 1)))
+    table = c.b.constant(_transform(frame, parts, function), "transform", np.float32)
+    flat = basic.reshape(c.b, frames, [batch, len(starts), frame * parts])
+    found = products.matmul(c.b, flat, table)
+    return basic.reshape(c.b, found, [batch, len(starts), table.shape[1] // width, width])
+
+
+def _einsum(c: Context) -> ir.Value:
+    return einsum.einsum(c.b, c.attr("equation"), c.inputs())
+
+
+def _cumulative_product(c: Context) -> ir.Value:
+    """In log2(size) steps, each of which multiplies by what stood twice as far away."""
+    x = c.input(0)
+    axis = basic.axis_of(c.b, x, int(c.array(1, "axis").reshape(())))
+    size = c.b.dims(x)[axis]
+    if size is None:
+        raise NoForm("multiplies along an axis of dynamic size: give the inputs fixed sizes")
+    reverse = bool(c.attr("reverse", 0))
+
+    def shifted(value: ir.Value, by: int) -> ir.Value:
+        pads = [(0, 0)] * basic.rank(c.b, value)
+        pads[axis] = (-by, by) if reverse else (by, -by)
+        return carried(c.b, lambda v: pad_with(c.b, v, pads, 1.0), [value])
+
+    if c.attr("exclusive", 0):
+        x = shifted(x, 1)
+    by = 1
+    while by < size:
+        x = arithmetic(c.b, "MUL", x, shifted(x, by))
+        by *= 2
+    return x
+
+
+def _det(c: Context) -> ir.Value:
+    x = c.input(0)
+    *_, rows, columns = c.b.dims(x)
+    if rows is None or rows != columns or rows > _LARGEST_DETERMINANT:
+        raise NoForm(
+            f"is of matrices [{rows}, {columns}]: square ones of up to {_LARGEST_DETERMINANT} rows"
+            " have a form"
+        )
+    return basic.squeeze(c.b, _minor(c, x, list(range(rows)), 0), [-2, -1])
+
+
+def _minor(c: Context, x: ir.Value, columns: list[int], row: int) -> ir.Value:
+    """The determinant of the rows from `row` on and `columns`, by the first of these rows."""
+    cells = [
+        basic.slice_axis(c.b, basic.slice_axis(c.b, x, -2, row, row + 1), -1, k, k + 1)
+        for k in columns
+    ]
+    if len(columns) == 1:
+        return cells[0]
+    total: ir.Value | None = None
+    for i, cell in enumerate(cells):
+        rest = [k for k in columns if k != columns[i]]
+        term = binary(c.b, "MUL", cell, _minor(c, x, rest, row + 1))
+        op = "SUB" if i % 2 else "ADD"
+        total = term if total is None else binary(c.b, op, total, term)
+    assert total is not None
+    return total
+
+
+ROWS: Rows = {
+    "CumProd": _cumulative_product,
+    "DFT": _dft,
+    "Det": _det,
+    "Einsum": _einsum,
+    "STFT": _stft,
+}
