@@ -5,43 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch_checks import check, ops, torch
 
 import converter
 import runtime
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
-from torch import nn  # noqa: E402
-
-
-def check(module, *inputs, tolerance=1e-4, **options) -> converter.ir.Model:
-    """Convert, run here and in LiteRT, compare every output with the module's own."""
-    module = module.eval()
-    model = converter.from_torch(module, inputs, **options)
-    converter.optimize(model)
-    content = converter.write_tflite(model)
-    with torch.no_grad():
-        wanted = module(*inputs)
-    leaves = torch.utils._pytree.tree_leaves(wanted)
-    feeds = dict(zip(model.signatures[0].inputs, (x.numpy() for x in inputs), strict=True))
-    for engine in _engines(content):
-        found = engine(**feeds)
-        for name, want in zip(model.signatures[0].outputs, leaves, strict=True):
-            scale = float(want.abs().max()) or 1.0
-            assert found[name].shape == tuple(want.shape)
-            assert found[name].dtype == want.numpy().dtype
-            assert np.abs(found[name] - want.numpy()).max() <= tolerance * scale
-    return model
-
-
-def _engines(content: bytes):
-    from ai_edge_litert.interpreter import Interpreter
-
-    for kind in (runtime.Interpreter, Interpreter):
-        yield kind(model_content=content).get_signature_runner()
-
-
-def ops(model) -> list[str]:
-    return [node.op for node in model.main.nodes]
+nn = torch.nn
 
 
 class Residual(nn.Module):

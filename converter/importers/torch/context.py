@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,5 +63,6 @@ class Context:
         return types.inner_type(found.dtype)
 
 
-Row = Callable[[Context], "ir.Value | Sequence[ir.Value | None]"]
+# A row gives a value, several, or a size as a number.
+Row = Callable[[Context], Any]
 Rows = dict[str, Row]

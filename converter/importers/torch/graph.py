@@ -10,25 +10,14 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
 import torch
 
 from converter import ir
 from converter.importers.builder import Builder, show_dims
-from converter.importers.forms import basic
-from converter.importers.forms.elementwise import arithmetic, compare
 from converter.importers.no_form import NoForm
-from converter.importers.torch import types
+from converter.importers.torch import sizes, types
 from converter.importers.torch.context import Context, Rows
 
-_SIZE_OPS = {
-    operator.add: "ADD", operator.sub: "SUB", operator.mul: "MUL", operator.floordiv: "FLOOR_DIV",
-    operator.mod: "FLOOR_MOD",
-}  # fmt: skip
-_SIZE_COMPARISONS = {
-    operator.eq: "EQUAL", operator.ne: "NOT_EQUAL", operator.lt: "LESS", operator.le: "LESS_EQUAL",
-    operator.gt: "GREATER", operator.ge: "GREATER_EQUAL",
-}  # fmt: skip
 _MOST_MADE = 1 << 26  # elements of a constant that comes from nothing: zeros, ranges
 _NOTHING = ("_assert", "sym_constrain_range", "_guards_fn")
 
@@ -54,10 +43,17 @@ class GraphImport:
                 self._convert(node)
             except _Lost:
                 self.lost.add(node.name)
-            except NoForm as error:
+            except Exception as error:
                 self.lost.add(node.name)
+                why = str(error)
+                if not isinstance(error, NoForm):  # a row that did not foresee this use
+                    first = (why.strip().splitlines() or [""])[0]
+                    why = (
+                        f"is used in a way that the importer does not know"
+                        f" ({type(error).__name__}: {first}): rewrite it, or report this"
+                    )
                 self.obstacles.append(
-                    f"{_name(node)} at '{self.builder.scope}' ({self._seen(node)}) {error}"
+                    f"{_name(node)} at '{self.builder.scope}' ({self._seen(node)}) {why}"
                 )
 
     def resolved(self, item: Any) -> Any:
@@ -94,15 +90,9 @@ class GraphImport:
         if node.target is operator.getitem:
             source, index = (self.resolved(a) for a in node.args)
             self.results[node.name] = source[index]
-        elif node.target in _SIZE_OPS or node.target in _SIZE_COMPARISONS:
-            self.results[node.name] = self._size(node)
-        elif name == "sym_size":
-            x, axis = (self.resolved(a) for a in node.args)
-            size = basic.slice_axis(
-                self.builder, basic.shape_of(self.builder, x), 0, axis, axis + 1
-            )
-            value = basic.reshape(self.builder, size, [])
-            self.results[node.name] = self._number(value)
+        elif node.target in sizes.ROWS:
+            given = [self.resolved(a) for a in node.args]
+            self.results[node.name] = sizes.compute(self.builder, node.target, given)
         elif name in self.rows:
             found = self.rows[name](Context(self, node, self._arguments(node)))
             self.results[node.name] = found
@@ -112,25 +102,6 @@ class GraphImport:
             raise NoForm(
                 "has no form in TFLite: rewrite the module without it, or export the part before it"
             )
-
-    def _number(self, value: ir.Value) -> Any:
-        """A size as Python's number where it is fixed."""
-        known = self.builder.known(value)
-        return value if known is None else int(known.reshape(()))
-
-    def _size(self, node: torch.fx.Node) -> Any:
-        left, right = (self.resolved(a) for a in node.args)
-        target: Any = node.target
-        if not isinstance(left, ir.Value) and not isinstance(right, ir.Value):
-            return target(left, right)
-        values = [
-            v if isinstance(v, ir.Value) else self.builder.constant(v, "number", np.int32)
-            for v in (left, right)
-        ]
-        if target in _SIZE_OPS:
-            op = _SIZE_OPS[target]
-            return self._number(arithmetic(self.builder, op, *values))
-        return compare(self.builder, _SIZE_COMPARISONS[target], *values)
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         target: Any = node.target

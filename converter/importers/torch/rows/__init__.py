@@ -3,6 +3,32 @@
 
 from __future__ import annotations
 
-from converter.importers.torch.rows import elementwise, networks, shapes
+from converter.importers.torch.rows import (
+    activations,
+    convolution,
+    elementwise,
+    indexing,
+    making,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    refused,
+    resize,
+    shapes,
+)
 
-ROWS = {**elementwise.ROWS, **networks.ROWS, **shapes.ROWS}
+ROWS = {
+    **activations.ROWS,
+    **convolution.ROWS,
+    **elementwise.ROWS,
+    **indexing.ROWS,
+    **making.ROWS,
+    **normalization.ROWS,
+    **pooling.ROWS,
+    **recurrent.ROWS,
+    **reduction.ROWS,
+    **refused.ROWS,
+    **resize.ROWS,
+    **shapes.ROWS,
+}

@@ -7,26 +7,16 @@ import numpy as np
 
 from converter import ir
 from converter.importers.forms import basic, gathering, movement
+from converter.importers.forms.convolution import pad_with
 from converter.importers.forms.elementwise import carried
-from converter.importers.torch.context import Context, Rows
+from converter.importers.no_form import NoForm
+from converter.importers.torch import sizes
+from converter.importers.torch.context import Context, Row, Rows
 
 
 def _view(c: Context) -> ir.Value:
-    x, sizes = c.value("self"), c.sizes("size" if "size" in c.arguments else "shape")
-    return basic.reshape_like(c.b, x, sizes_value(c, sizes))
-
-
-def sizes_value(c: Context, sizes: list[int | ir.Value]) -> ir.Value:
-    """A list of sizes as one vector, INT32."""
-    if not any(isinstance(size, ir.Value) for size in sizes):
-        return basic.int32s(c.b, [int(s) for s in sizes], "sizes")  # type: ignore[arg-type]
-    parts = [
-        basic.unsqueeze(c.b, basic.ints(c.b, s), [0])
-        if isinstance(s, ir.Value)
-        else basic.int32s(c.b, [s], "size")
-        for s in sizes
-    ]
-    return basic.concat(c.b, parts, 0)
+    x, shape = c.value("self"), c.sizes("size" if "size" in c.arguments else "shape")
+    return basic.reshape_like(c.b, x, sizes.vector(c.b, shape))
 
 
 def _permute(c: Context) -> ir.Value:
@@ -87,9 +77,9 @@ def _computed_slice(c: Context, x: ir.Value, axis: int, begin: object, end: obje
     mask = ((1 << dims) - 1) & ~(1 << axis)
     ends = []
     for bound in (begin, end):
-        sizes: list[int | ir.Value] = [0] * dims
-        sizes[axis] = bound  # type: ignore[call-overload]
-        ends.append(sizes_value(c, sizes))
+        places: list[object] = [0] * dims
+        places[axis] = bound
+        ends.append(sizes.vector(c.b, places))
     steps = [1] * dims
     steps[axis] = c.arg("step")
     return c.b.emit(
@@ -110,31 +100,136 @@ def _select(c: Context) -> ir.Value:
 
 
 def _expand(c: Context) -> ir.Value:
-    x, sizes = c.value("self"), c.sizes("size")
-    rank = basic.rank(c.b, x)
-    own = [None] * (len(sizes) - rank) + list(c.b.dims(x))
-    if all(not isinstance(s, ir.Value) and s in (-1, d) for s, d in zip(sizes, own, strict=True)):
+    x, wanted = c.value("self"), c.sizes("size")
+    new = len(wanted) - basic.rank(c.b, x)
+    own = [None] * new + list(c.b.dims(x))
+    if all(not isinstance(s, ir.Value) and s in (-1, d) for s, d in zip(wanted, own, strict=True)):
         return x
-    if -1 in [s for s in sizes if not isinstance(s, ir.Value)]:
-        shape = basic.shape_of(c.b, x)
-        kept = [
-            basic.reshape(c.b, basic.slice_axis(c.b, shape, 0, i, i + 1), []) for i in range(rank)
-        ]
-        sizes = [
-            kept[i - len(sizes) + rank] if not isinstance(s, ir.Value) and s == -1 else s
-            for i, s in enumerate(sizes)
-        ]
-    target = sizes_value(c, sizes)
+    wanted = [
+        sizes.size_of(c.b, x, i - new) if not isinstance(size, ir.Value) and size == -1 else size
+        for i, size in enumerate(wanted)
+    ]
+    target = sizes.vector(c.b, wanted)
     return carried(c.b, lambda v: basic.broadcast_to(c.b, v, target), [x])
 
 
-def _full(c: Context) -> ir.Value:
-    kind = c.result_type()
-    sizes = c.arguments.get("size")
-    shape = basic.shape_of(c.b, c.value("self")) if sizes is None else sizes_value(c, sizes)
-    number = c.arguments.get("fill_value", 1 if "ones" in c.node.name else 0)
-    filled = basic.cast(c.b, c.tensor(number), kind)
-    return c.b.emit("FILL", [shape, filled], dtype=kind)
+def _repeat(c: Context) -> ir.Value:
+    x, times = c.value("self"), c.sizes("repeats")
+    x = basic.unsqueeze(c.b, x, range(len(times) - basic.rank(c.b, x)))
+    if all(not isinstance(t, ir.Value) and t == 1 for t in times):
+        return x
+    count = sizes.vector(c.b, times)
+    return carried(c.b, lambda v: c.b.emit("TILE", [v, count]), [x])
+
+
+def _flip(c: Context) -> ir.Value:
+    return gathering.reverse(c.b, c.value("self"), c.arg("dims"))
+
+
+def _pad(c: Context) -> ir.Value:
+    """Constant padding, given from the last axis on; negative amounts crop."""
+    x = c.value("self")
+    pads = _pads(c, x, c.arg("pad"))
+    return carried(c.b, lambda v: pad_with(c.b, v, pads, c.arg("value") or 0), [x])
+
+
+def _pads(c: Context, x: ir.Value, flat: list[object]) -> list[tuple[int, int]]:
+    if any(isinstance(amount, ir.Value) for amount in flat):
+        raise NoForm("pads by computed amounts: give the sizes it follows from fixed values")
+    numbers = [int(amount) for amount in flat]  # type: ignore[call-overload]
+    pairs = [(numbers[i], numbers[i + 1]) for i in range(0, len(numbers), 2)]
+    return [(0, 0)] * (basic.rank(c.b, x) - len(pairs)) + pairs[::-1]
+
+
+def _pad_from_inside(mode: str) -> Row:
+    def row(c: Context) -> ir.Value:
+        x = c.value("self")
+        return movement.pad_from_inside(c.b, x, _pads(c, x, c.arg("padding")), mode)
+
+    return row
+
+
+def _windows(c: Context) -> ir.Value:
+    """Slices of an axis as a new last axis (Tensor.unfold)."""
+    x, axis = c.value("self"), basic.axis_of(c.b, c.value("self"), c.arg("dimension"))
+    size, step = c.arg("size"), c.arg("step")
+    whole = c.b.fixed_dims(x, "its input")[axis]
+    places = np.arange(0, whole - size + 1, step)[:, None] + np.arange(size)
+    found = gathering.gather(c.b, x, basic.int32s(c.b, places, "places"), axis)
+    order = [i for i in range(basic.rank(c.b, found)) if i != axis + 1]
+    return basic.transpose(c.b, found, [*order, axis + 1])
+
+
+def _diagonal(c: Context) -> ir.Value:
+    """The diagonal of two axes as a new last axis."""
+    x = c.value("self")
+    first, second = (basic.axis_of(c.b, x, c.arg(name)) for name in ("dim1", "dim2"))
+    rows, columns = (c.b.fixed_dims(x, "its input")[axis] for axis in (first, second))
+    offset = c.arg("offset")
+    count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    at = (np.arange(count) - min(offset, 0)) * columns + np.arange(count) + max(offset, 0)
+    rest = [i for i in range(basic.rank(c.b, x)) if i not in (first, second)]
+    dims = [c.b.dims(x)[i] for i in rest]
+    flat = basic.reshape(
+        c.b, basic.transpose(c.b, x, [*rest, first, second]), [*dims, rows * columns]
+    )
+    return gathering.gather(c.b, flat, basic.int32s(c.b, at, "places"), -1)
+
+
+def _as_strided(c: Context) -> ir.Value:
+    """A gather from the flat elements, which must be contiguous."""
+    x, shape, strides = c.value("self"), c.arg("size"), c.arg("stride")
+    count = c.b.fixed_dims(x, "its input")
+    source = c.node.all_input_nodes[0].meta["val"]
+    if not source.is_contiguous() or any(isinstance(v, ir.Value) for v in [*shape, *strides]):
+        raise NoForm("reads elements by strides of a layout that devices do not have: use indexing")
+    grid = np.indices(shape, np.int32).reshape(len(shape), -1)
+    places = np.dot(strides, grid) + (c.arguments.get("storage_offset") or 0)
+    flat = basic.reshape(c.b, x, [int(np.prod(count))])
+    return gathering.gather(c.b, flat, basic.int32s(c.b, places.reshape(shape), "places"), 0)
+
+
+def _shuffle(c: Context) -> ir.Value:
+    """Pixels out of channels (pixel_shuffle); leading axes are one batch."""
+    x, block = c.value("self"), c.arguments.get("upscale_factor")
+    dims = c.b.dims(x)
+    x = basic.reshape(c.b, x, [_merged(dims[:-3]), *dims[-3:]]) if len(dims) != 4 else x
+    if block:
+        found = movement.depth_to_space(c.b, x, block, "CRD")
+    else:
+        found = _into_channels(c, x, c.arg("downscale_factor"))
+    return basic.reshape(c.b, found, [*dims[:-3], *c.b.dims(found)[1:]])
+
+
+def _into_channels(c: Context, x: ir.Value, block: int) -> ir.Value:
+    """pixel_unshuffle: SPACE_TO_DEPTH, whose channels come last, in PyTorch's order."""
+    found = movement.space_to_depth(c.b, x, block)
+    channels = c.b.fixed_dims(x, "its input")[1]
+    order = np.arange(channels * block * block).reshape(block * block, channels).T.reshape(-1)
+    return c.b.emit("GATHER", [found, basic.int32s(c.b, order, "order")], axis=1)
+
+
+def _merged(dims: tuple[int | None, ...]) -> int | None:
+    return None if None in dims else int(np.prod([d or 0 for d in dims], dtype=np.int64))
+
+
+def _channel_shuffle(c: Context) -> ir.Value:
+    x, groups = c.value("self"), c.arg("groups")
+    channels = c.b.fixed_dims(x, "its input")[1]
+    order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
+    return gathering.gather(c.b, x, basic.int32s(c.b, order, "order"), 1)
+
+
+def _stride(c: Context) -> object:
+    """The stride of an axis of a contiguous tensor."""
+    x, axis = c.value("self"), basic.axis_of(c.b, c.value("self"), c.arg("dim"))
+    rest = range(axis + 1, basic.rank(c.b, x))
+    return sizes.product(c.b, [sizes.size_of(c.b, x, i) for i in rest])
+
+
+def _count(c: Context) -> object:
+    x = c.value("self")
+    return sizes.product(c.b, [sizes.size_of(c.b, x, i) for i in range(basic.rank(c.b, x))])
 
 
 def _split(c: Context) -> list[ir.Value]:
@@ -146,30 +241,25 @@ def _split(c: Context) -> list[ir.Value]:
     return movement.split(c.b, x, sizes, axis)
 
 
-def _embedding(c: Context) -> ir.Value:
-    return gathering.gather(c.b, c.value("weight"), c.value("indices"), 0)
-
-
-def _index_select(c: Context) -> ir.Value:
-    return gathering.gather(c.b, c.value("self"), c.value("index"), c.arg("dim"))
-
-
-def _gather(c: Context) -> ir.Value:
-    return gathering.gather_elements(c.b, c.value("self"), c.value("index"), c.arg("dim"))
-
-
 ROWS: Rows = {
     "_unsafe_view": _view,
+    "as_strided": _as_strided,
     "cat": _cat,
-    "embedding": _embedding,
+    "channel_shuffle": _channel_shuffle,
+    "constant_pad_nd": _pad,
+    "diagonal": _diagonal,
     "expand": _expand,
-    "full": _full,
-    "full_like": _full,
-    "gather": _gather,
-    "index_select": _index_select,
-    "ones": _full,
-    "ones_like": _full,
+    "flip": _flip,
     "permute": _permute,
+    "pixel_shuffle": _shuffle,
+    "pixel_unshuffle": _shuffle,
+    "reflection_pad1d": _pad_from_inside("reflect"),
+    "reflection_pad2d": _pad_from_inside("reflect"),
+    "reflection_pad3d": _pad_from_inside("reflect"),
+    "repeat": _repeat,
+    "replication_pad1d": _pad_from_inside("edge"),
+    "replication_pad2d": _pad_from_inside("edge"),
+    "replication_pad3d": _pad_from_inside("edge"),
     "reshape": _view,
     "select": _select,
     "slice": _slice,
@@ -177,10 +267,13 @@ ROWS: Rows = {
     "split_with_sizes": _split,
     "squeeze": _squeeze,
     "stack": _stack,
+    "sym_numel": _count,
+    "sym_size": lambda c: sizes.size_of(c.b, c.value("self"), c.arg("dim")),
+    "sym_storage_offset": lambda c: 0,
+    "sym_stride": _stride,
     "t": lambda c: basic.transpose(c.b, c.value("self"), [1, 0]),
     "transpose": _transpose,
+    "unfold": _windows,
     "unsqueeze": _unsqueeze,
     "view": _view,
-    "zeros": _full,
-    "zeros_like": _full,
 }

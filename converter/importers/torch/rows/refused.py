@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops that devices cannot do, with what to do instead."""
+
+from __future__ import annotations
+
+from converter import ir
+from converter.importers.no_form import NoForm
+from converter.importers.torch.context import Context, Row, Rows
+
+_TRAINING = "is for training: export the module's forward alone"
+_COMPLEX = (
+    "computes with complex numbers: write the transform as products with matrices of cosines and"
+    " sines, or do it before the model"
+)
+_REASONS = {
+    "_adaptive_avg_pool2d_backward": _TRAINING,
+    "_fft_c2c": _COMPLEX,
+    "_fft_c2r": _COMPLEX,
+    "_fft_r2c": _COMPLEX,
+    "avg_pool2d_backward": _TRAINING,
+    "convolution_backward": _TRAINING,
+    "cummax": "keeps the largest element so far, which TFLite lacks: unroll it with maximum",
+    "cummin": "keeps the smallest element so far, which TFLite lacks: unroll it with minimum",
+    "cumprod": "multiplies along an axis, which TFLite lacks: use exp(cumsum(log(x))) for x > 0",
+    "embedding_dense_backward": _TRAINING,
+    "lgamma": "has no form in TFLite: give it as a table, or compute it before the model",
+    "masked_scatter": "places as many values as a mask is true: write it as torch.where",
+    "max_pool2d_with_indices_backward": _TRAINING,
+    "median": "takes the middle element: sort along the axis and take its middle",
+    "native_group_norm_backward": _TRAINING,
+    "native_layer_norm_backward": _TRAINING,
+    "view_as_complex": _COMPLEX,
+    "view_as_real": _COMPLEX,
+}
+
+
+def _refusal(reason: str) -> Row:
+    def row(c: Context) -> ir.Value:
+        raise NoForm(reason)
+
+    return row
+
+
+ROWS: Rows = {name: _refusal(reason) for name, reason in _REASONS.items()}

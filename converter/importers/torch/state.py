@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Buffers that change when a module runs: resource variables that live from one call to the next.
+
+The first call of an interpreter runs an initializing graph (CALL_ONCE) that gives them the module's
+values; every call reads them at its start and assigns them at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from converter import ir
+from converter.importers.builder import Builder, Dims
+from converter.importers.forms import basic
+from converter.importers.torch import types
+
+_RESOURCE: tuple[str, Dims] = ("RESOURCE", ((), ()))
+
+
+class State:
+    """The variables of a model under construction; `buffers` are their first values by name."""
+
+    def __init__(self, b: Builder, buffers: Mapping[str, torch.Tensor]) -> None:
+        self.b = b
+        self.types: dict[str, str] = {}
+        if buffers:
+            self._initialize(buffers)
+
+    def _initialize(self, buffers: Mapping[str, torch.Tensor]) -> None:
+        body = self.b.body("initialize")
+        for name, tensor in buffers.items():
+            first = body.constant(types.array_of(tensor), name)
+            self.types[name] = first.dtype
+            body.append("ASSIGN_VARIABLE", [_handle(body, name), first], [], {})
+        self.b.append("CALL_ONCE", [], [], {"init_subgraph_index": self.b.add_body(body)})
+
+    def read(self, name: str, shape: tuple[int, ...]) -> ir.Value:
+        outputs = [(self.types[name], (shape, shape))]
+        return self.b.append("READ_VARIABLE", [_handle(self.b, name)], outputs, {})[0]
+
+    def assign(self, name: str, value: ir.Value) -> None:
+        value = basic.cast(self.b, value, self.types[name])
+        self.b.append("ASSIGN_VARIABLE", [_handle(self.b, name), value], [], {})
+
+
+def _handle(b: Builder, name: str) -> ir.Value:
+    return b.append("VAR_HANDLE", [], [_RESOURCE], {"container": "", "shared_name": name})[0]
