@@ -40,4 +40,4 @@ def array_of(tensor: torch.Tensor) -> np.ndarray:
     """The numbers of a tensor, in the type that stands for its own."""
     if tensor.dtype in WIDENED:
         tensor = tensor.to(torch.float32)
-    return np.ascontiguousarray(tensor.detach().cpu().resolve_conj().resolve_neg().numpy())
+    return np.asarray(tensor.detach().cpu().resolve_conj().resolve_neg().numpy(), order="C")
