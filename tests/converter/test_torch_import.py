@@ -5,69 +5,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch_checks import check, ops, torch
+from torch_checks import check, compare, ops, torch
+from torch_networks import (
+    Encoder,
+    MobileNet,
+    MobileNetV3,
+    Recurrent,
+    ResNet,
+    UNet,
+    VisionTransformer,
+)
 
 import converter
 import runtime
 
 nn = torch.nn
-
-
-class Residual(nn.Module):
-    def __init__(self, before, after, stride):
-        super().__init__()
-        self.first = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.norm = nn.BatchNorm2d(after)
-        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.last = nn.BatchNorm2d(after)
-        self.skip = nn.Conv2d(before, after, 1, stride) if stride != 1 else nn.Identity()
-
-    def forward(self, x):
-        y = torch.relu(self.norm(self.first(x)))
-        return torch.relu(self.last(self.second(y)) + self.skip(x))
-
-
-class ResNet(nn.Sequential):
-    def __init__(self):
-        stem = [nn.Conv2d(3, 16, 7, 2, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-        blocks = [Residual(16, 16, 1), Residual(16, 32, 2)]
-        super().__init__(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(32, 10))
-
-
-class MobileNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1),
-            nn.Hardswish(),
-            nn.Conv2d(8, 32, 1, bias=False),
-            nn.BatchNorm2d(32),
-            nn.ReLU6(),
-            nn.Conv2d(32, 32, 3, 1, 1, groups=32, bias=False),
-            nn.BatchNorm2d(32),
-            nn.Hardswish(),
-            nn.Conv2d(32, 16, 1),
-        )
-        self.classifier = nn.Linear(16, 10)
-
-    def forward(self, x):
-        return self.classifier(self.features(x).mean([2, 3]))
-
-
-class VisionTransformer(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.patches = nn.Conv2d(3, 32, 4, 4)
-        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu")
-        self.encoder = nn.TransformerEncoder(layer, 2)
-        self.token = nn.Parameter(torch.zeros(1, 1, 32))
-        self.places = nn.Parameter(torch.randn(1, 17, 32))
-        self.head = nn.Linear(32, 10)
-
-    def forward(self, x):
-        y = self.patches(x).flatten(2).transpose(1, 2)
-        y = torch.cat([self.token.expand(x.shape[0], -1, -1), y], 1) + self.places
-        return self.head(self.encoder(y)[:, 0])
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +39,47 @@ def test_mobilenet():
 
 def test_vision_transformer():
     check(VisionTransformer(), torch.randn(1, 3, 16, 16))
+
+
+def test_mobilenet_v3():
+    model = check(MobileNetV3(), torch.randn(2, 3, 32, 32))
+    assert ops(model).count("TRANSPOSE") == 1 and ops(model).count("HARD_SWISH") >= 4
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_networks(kind):
+    check(Recurrent(kind), torch.randint(0, 50, (2, 9)))
+
+
+def test_u_net():
+    model = check(UNet(), torch.randn(1, 3, 16, 16))
+    assert {"TRANSPOSE_CONV", "RESIZE_BILINEAR", "CONCATENATION"} <= set(ops(model))
+
+
+def encoded(batch, length, words):
+    ids = torch.randint(1, words, (batch, length))
+    mask = torch.ones(batch, length, dtype=torch.int64)
+    mask[-1, length // 2 :] = 0
+    return ids, mask
+
+
+def test_a_small_encoder():
+    check(Encoder(2, 32, 4, 100, 16), *encoded(2, 10, 100))
+
+
+def test_an_encoder_of_dynamic_batch_and_length():
+    module = Encoder(2, 32, 4, 100, 16).eval()
+    batch, length = torch.export.Dim("batch", min=1, max=8), torch.export.Dim("n", min=2, max=16)
+    sizes = ({0: batch, 1: length},) * 2
+    model = converter.from_torch(module, encoded(2, 10, 100), dynamic_shapes=sizes)
+    converter.optimize(model)
+    for shape in ((1, 5), (3, 16)):
+        compare(model, module, *encoded(*shape, 100))
+
+
+@pytest.mark.slow
+def test_an_encoder_of_distilbert_s_size():
+    check(Encoder(), *encoded(1, 64, 30522))
 
 
 def test_a_dynamic_batch_stays_dynamic():
