@@ -9,13 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from runtime import _strings, interpreter
 
+HERE = Path(__file__).parent
 SIZES = range(100, 200_000)  # bytes
+# Suites whose models are not operators', or that build, fork and measure.
+OTHER_SUITES = ["core_fuzz", "op_fuzz", "packaging", "board_wheels", "build", "build_api"]
+OTHER_SUITES += ["build_example", "build_selected", "sanitized", "targets", "threads"]
+OTHER_SUITES += ["zoo_models", "memory"]
+
+
+def collect(folder: Path, every: int = 1) -> list[Path]:
+    """Runs every n-th test of the operators; the models it ran, kept in `folder`."""
+    ignored = [f"--ignore={HERE / f'test_{name}.py'}" for name in OTHER_SUITES]
+    plugins = ["-p", "corpus_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, str(HERE), *ignored]
+    env = {**os.environ, "RILLET_CORPUS": str(folder), "RILLET_CORPUS_EVERY": str(every)}
+    env["PYTHONPATH"] = str(HERE)
+    done = subprocess.run(
+        command, env=env, cwd=HERE.parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    return sorted(folder.glob("*.tflite"))
 
 
 class KeptSession(interpreter.Session):

@@ -5,23 +5,16 @@ machine that an emulator here plays."""
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import corpus_plugin
 import numpy as np
 import pytest
 from targets import LOOPS, MACHINES, Case, ask, run
 from test_zoo_models import MODELS
-from zoo import ROOT
 
 import runtime
 
-HERE = Path(__file__).parent
-# Suites whose models are not operators', or that build, fork and measure.
-OTHER_SUITES = ["core_fuzz", "op_fuzz", "packaging", "build", "sanitized", "targets", "threads"]
-OTHER_SUITES += ["zoo_models", "memory"]
 BOUND = 1e-5  # of float outputs that may differ, over their largest magnitude
 FUSES = runtime.best_isa() in ("avx2", "avx512", "neon", "neon_dot")  # here
 
@@ -85,26 +78,9 @@ def check(machine, cases, folder, isa="best", threads=1) -> None:
     assert not wrong, f"{machine}, {isa}: {len(wrong)} of {len(cases)}\n" + "\n".join(wrong[:20])
 
 
-def collect(folder: Path, every: int) -> list[Case]:
+def cases_of(folder: Path, every: int) -> list[Case]:
     """Models that every n-th test of the operators runs."""
-    ignored = [f"--ignore={HERE / f'test_{name}.py'}" for name in OTHER_SUITES]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "corpus_plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    env = {**os.environ, "RILLET_CORPUS": str(folder), "RILLET_CORPUS_EVERY": str(every)}
-    env["PYTHONPATH"] = str(HERE)
-    done = subprocess.run(
-        [*command, str(HERE), *ignored], env=env, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    models = sorted(folder.glob("*.tflite"))
+    models = corpus_plugin.collect(folder, every)
     pairs = [(model, model.with_suffix(".inputs")) for model in models]
     cases = [Case(model, inputs) for model, inputs in pairs if inputs.exists()]
     return [case for case in cases if case.is_plain]
@@ -113,7 +89,7 @@ def collect(folder: Path, every: int) -> list[Case]:
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory) -> list[Case]:
     """A part of the operators' test models; the whole under `slow`."""
-    cases = collect(tmp_path_factory.mktemp("sample"), every=12)
+    cases = cases_of(tmp_path_factory.mktemp("sample"), every=12)
     assert len(cases) > 300
     return cases
 
@@ -121,7 +97,7 @@ def sample(tmp_path_factory) -> list[Case]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> list[Case]:
     """All of the operators' test models."""
-    cases = collect(tmp_path_factory.mktemp("corpus"), every=1)
+    cases = cases_of(tmp_path_factory.mktemp("corpus"), every=1)
     assert len(cases) > 1000
     return cases
 
