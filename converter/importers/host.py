@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Imports a host engine session: freezes the variables and legalizes the graph into the IR.
+"""Imports TensorFlow graphs: sessions of the host engine, and frozen GraphDefs, which become one.
 
 What depends on no input is computed by the session itself, so weights, shapes and axes arrive as
 constants however they were made. What remains is converted op by op with the rows of
-:mod:`converter.importers.host_ops`.
+:mod:`converter.importers.tensorflow`. Only this module of the package sees host_engine.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,16 +16,18 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError, ObstacleError
-from converter.importers import host_composed, host_nn, host_ops
-from converter.importers.host_ops import Context
-from converter.importers.host_random import settled
+from converter.importers.builder import Builder
+from converter.importers.forms import basic
 from converter.importers.no_form import NoForm
-from converter.shapes import infer_shapes
+from converter.importers.tensorflow.graph import GraphImport, short_name
+from converter.importers.tensorflow.random_draws import settled
+from converter.importers.tensorflow.rows import ROWS
 from converter.verifier import verify
 
-ROWS = {**host_ops.ROWS, **host_nn.ROWS, **host_composed.ROWS}
 _VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
+_BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
+_NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
 
 
 def from_session(
@@ -48,9 +51,61 @@ def from_session(
     return _Import(sess, inputs, outputs, input_shapes or {}, constants or {}).model()
 
 
-def short_name(tensor: Any) -> str:
-    """The tensor's name as signatures show it: without ``:0``."""
-    return tensor.op.name if tensor.value_index == 0 else tensor.name
+def from_graphdef(
+    source: str | os.PathLike[str] | bytes,
+    inputs: Iterable[str] | None = None,
+    outputs: Iterable[str] | None = None,
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+) -> ir.Model:
+    """Model of a frozen GraphDef: a .pb or .pbtxt file, or its bytes.
+
+    `inputs` are by default the Placeholders, `outputs` the nodes whose results nothing reads; both
+    are names such as "scores" or "top:1". `input_shapes` is as in :func:`from_session`. No pass is
+    run.
+
+    Raises ConversionError where the file is damaged or not frozen, and, listing every obstacle with
+    its node's name, where an op has no form in TFLite.
+    """
+    session, own_inputs, own_outputs = open_graphdef(source)
+    given = own_inputs if inputs is None else list(inputs)
+    wanted = own_outputs if outputs is None else list(outputs)
+    shapes = {_tensor_name(name): dims for name, dims in (input_shapes or {}).items()}
+    named = [_tensor_name(name) for name in given]
+    return from_session(session, named, map(_tensor_name, wanted), input_shapes=shapes)
+
+
+def open_graphdef(source: str | os.PathLike[str] | bytes) -> tuple[Any, list[str], list[str]]:
+    """(a session of the host engine on the graph, its Placeholders, what nothing reads)."""
+    import host_engine
+    from host_engine.graphdef.importing import read_graph_def
+
+    name = "the GraphDef" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        graph_def = read_graph_def(source)
+        with host_engine.Graph().as_default() as graph:
+            host_engine.import_graph_def(graph_def, name="")
+    except OSError as error:
+        raise ConversionError(f"{name} cannot be read: {error.strerror}") from error
+    except (ValueError, host_engine.OpError) as error:
+        raise ConversionError(f"{name} is no GraphDef that can be read: {error}") from error
+    operations = graph.get_operations()
+    variables = [op.name for op in operations if op.type in _VARIABLES - {"Const"}]
+    if variables:
+        raise ConversionError(
+            f"{name} is not frozen: '{variables[0]}' is one of {len(variables)} variables; write it"
+            " after tf.graph_util.convert_variables_to_constants"
+        )
+    read = {t.op for op in operations for t in op.inputs}
+    read.update(waited for op in operations for waited in op.control_inputs)
+    inputs = [op.name for op in operations if op.type == "Placeholder"]
+    outputs = [
+        op.name for op in operations if op not in read and op.outputs and op.type not in _NO_OUTPUTS
+    ]
+    return host_engine.Session(graph=graph), inputs, outputs
+
+
+def _tensor_name(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
 
 
 class _Import:
@@ -69,8 +124,7 @@ class _Import:
         self.outputs = [self._tensor(t) for t in outputs]
         self.shapes = {self._tensor(t): tuple(shape) for t, shape in input_shapes.items()}
         self.feeds = {self._tensor(t): value for t, value in constants.items()}
-        self.graph = ir.Graph("main")
-        self.values: dict[Any, ir.Value] = {}
+        self.builder = Builder("main")
         self.arrays: dict[Any, np.ndarray] = {}
         self.obstacles: list[str] = []
         for t in self.shapes:
@@ -83,23 +137,27 @@ class _Import:
         try:
             found = self.sess.graph.as_graph_element(tensor, allow_operation=False)
         except (KeyError, ValueError, TypeError) as error:
-            raise ConversionError(f"{tensor!r} is no tensor of the session's graph: {error}") from (
-                error
-            )
+            reason = error.args[0] if error.args else error
+            raise ConversionError(
+                f"{tensor!r} is no tensor of the session's graph: {reason}"
+            ) from (error)
         return found
 
     def model(self) -> ir.Model:
         needed = self._needed()
-        fixed = self._fixed(needed)
-        self._freeze(needed, fixed)
+        self._freeze(needed, self._fixed(needed))
+        graph = GraphImport(
+            self.builder, ROWS, arrays=self.arrays, function=self._function, settle=self._settled
+        )
         for tensor in self.inputs:
-            self._add_input(tensor)
-        for op in self._order(fixed):
-            self._convert(op)
-        if self.obstacles:
-            raise ObstacleError("the graph", self.obstacles)
-        self.graph.outputs = self._output_values()
-        model = ir.Model([self.graph])
+            self._add_input(graph, tensor)
+        graph.prepare([t for t in self.outputs if not graph.has(t)])
+        obstacles = [*self.obstacles, *graph.obstacles]
+        if obstacles:
+            raise ObstacleError("the graph", obstacles)
+        self.builder.graph.outputs = self._output_values(graph)
+        _remove_unread(self.builder.graph)
+        model = ir.Model([self.builder.graph, *self.builder.bodies])
         model.signatures.append(
             ir.Signature(
                 "serving_default",
@@ -107,7 +165,6 @@ class _Import:
                 {short_name(t): i for i, t in enumerate(self.outputs)},
             )
         )
-        infer_shapes(model)  # static shapes of the source miss what broadcasting decides
         verify(model)
         return model
 
@@ -115,28 +172,31 @@ class _Import:
 
     def _needed(self) -> list[Any]:
         """Ops that the outputs depend on, producers first, cut at the inputs and constants."""
-        return self._postorder(lambda op: op.inputs, lambda t: t in self.inputs or t in self.feeds)
-
-    def _postorder(self, inputs_of: Any, is_cut: Any) -> list[Any]:
         found: dict[Any, None] = {}
         opened: set[Any] = set()
-        stack = [t.op for t in reversed(self.outputs) if not is_cut(t)]
+        stack = [t.op for t in reversed(self.outputs) if not self._is_given(t)]
         while stack:
             op = stack[-1]
             if op in opened:
                 found.setdefault(stack.pop())
                 continue
             opened.add(op)
-            stack += [t.op for t in inputs_of(op) if not is_cut(t) and t.op not in opened]
+            stack += [t.op for t in op.inputs if not self._is_given(t) and t.op not in opened]
         return list(found)
 
+    def _is_given(self, tensor: Any) -> bool:
+        return tensor in self.inputs or tensor in self.feeds
+
     def _fixed(self, needed: list[Any]) -> set[Any]:
-        """Ops whose value depends on no input and no random draw."""
+        """Ops that the session can compute and whose value depends on no input and no draw."""
         fixed: set[Any] = set()
         for op in needed:
             if op.type.startswith(_RANDOM) or (not op.inputs and op.type not in _VARIABLES):
                 continue
-            if all(self._is_fixed(t, fixed) for t in op.inputs):
+            computed = op.type in _VARIABLES or op.definition.compute is not None
+            if op._imported and op.type != "Const":  # those of a session can be run
+                computed = computed and all(other in fixed for other in op.control_inputs)
+            if computed and all(self._is_fixed(t, fixed) for t in op.inputs):
                 fixed.add(op)
         return fixed
 
@@ -150,6 +210,9 @@ class _Import:
             if op not in fixed:
                 wanted.update(dict.fromkeys(t for t in op.inputs if self._is_fixed(t, fixed)))
         wanted.update(dict.fromkeys(t for t in self.outputs if self._is_fixed(t, fixed)))
+        for op in fixed:
+            if op.type == "Const" and op.control_inputs:  # which a frozen graph cannot always run
+                self.feeds.setdefault(op.outputs[0], op.get_attr("value"))
         tensors = list(wanted)
         if not tensors:
             return
@@ -163,105 +226,74 @@ class _Import:
             ) from error
         self.arrays = {t: np.asarray(a) for t, a in zip(tensors, arrays, strict=True)}
 
-    # -- converting ---------------------------------------------------------------------------
+    def _settled(self, tensor: Any) -> np.ndarray | None:
+        return settled(tensor, self.arrays)
 
-    def _order(self, fixed: set[Any]) -> list[Any]:
-        """Ops to convert, producers first; what a random draw cannot change is settled here."""
+    def _function(self, name: str) -> tuple[Any, list[Any], list[Any]]:
+        from host_engine.errors import OpError
+        from host_engine.graphdef.importing import function_graph
 
-        def is_cut(tensor: Any) -> bool:
-            if tensor in self.arrays or tensor in self.inputs:
-                return True
-            value = settled(tensor, self.arrays)
-            if value is not None:
-                self.arrays[tensor] = value
-            return value is not None
+        functions = self.sess.graph.functions
+        if name not in functions:
+            raise NoForm(f"calls the function '{name}', which the graph does not have")
+        try:
+            return function_graph(functions[name], functions)
+        except (ValueError, OpError) as error:
+            raise NoForm(f"calls the function '{name}', which cannot be read: {error}") from error
 
-        return self._postorder(lambda op: op.inputs, is_cut)
+    # -- the model's ends ---------------------------------------------------------------------
 
-    def _add_input(self, tensor: Any) -> None:
-        dims = self.shapes.get(tensor, _dims(tensor))
-        if tensor not in self.shapes and tensor.shape.ndims is None:
+    def _add_input(self, graph: GraphImport, tensor: Any) -> None:
+        dims = self.shapes.get(tensor)
+        if dims is None and tensor.shape.ndims is None:
             self.obstacles.append(
                 f"input '{tensor.op.name}' has no known rank: give its shape in input_shapes"
             )
-        signature = tuple(-1 if d is None or d < 0 else int(d) for d in dims)
-        self.values[tensor] = self.graph.add_input(
-            short_name(tensor),
-            ir.dtype_name(tensor.dtype.base_dtype.as_numpy_dtype),
-            tuple(abs(d) for d in signature),
-            shape_signature=signature if -1 in signature else None,
-        )
+        sizes: list[int | tuple[int, int]] = []
+        for axis, size in enumerate(_dims(tensor) if dims is None else dims):
+            dynamic = size is None or size < 0
+            samples = _OTHER_SAMPLES if axis else _BATCH_SAMPLES
+            sizes.append(samples if dynamic or size is None else int(size))
+        dtype = ir.dtype_name(tensor.dtype.base_dtype.as_numpy_dtype)
+        graph.values[tensor] = self.builder.input(short_name(tensor), dtype, sizes)
 
-    def _convert(self, op: Any) -> None:
-        try:
-            if op.type in ("Placeholder", "PlaceholderWithDefault"):
-                raise NoForm(
-                    "it is not among the inputs: list it there, or freeze it with "
-                    "constants={tensor: value}"
-                )
-            if op.type not in ROWS:
-                raise NoForm(
-                    "has no form in TFLite: build the inference graph without it, or cut the "
-                    "model before it by choosing other outputs"
-                )
-            for tensor in op.outputs:
-                if tensor.dtype.base_dtype.as_numpy_dtype in (np.float64, np.complex128):
-                    raise NoForm(f"computes in {tensor.dtype.name}: cast to a 32-bit type")
-            results = ROWS[op.type](Context(self, op))
-        except NoForm as error:
-            self.obstacles.append(f"{op.type} at node '{op.name}': {error}")
-            results = [self.new_value(tensor) for tensor in op.outputs]
-        for tensor, value in zip(op.outputs, results, strict=True):
-            self.values[tensor] = value
-
-    def new_value(self, tensor: Any) -> ir.Value:
-        """A value with the tensor's name, type and static shape (1 where it is unknown)."""
-        signature = tuple(-1 if d is None else d for d in _dims(tensor))
-        return ir.Value(
-            short_name(tensor),
-            ir.dtype_name(tensor.dtype.base_dtype.as_numpy_dtype),
-            tuple(abs(d) for d in signature),
-            shape_signature=signature if -1 in signature else None,
-        )
-
-    def value(self, tensor: Any) -> ir.Value:
-        """The value that stands for `tensor`; constants are made when first asked for."""
-        if tensor not in self.values:
-            self.values[tensor] = ir.Value.constant(_origin(tensor), self.arrays[tensor])
-        return self.values[tensor]
-
-    def _output_values(self) -> list[ir.Value]:
+    def _output_values(self, graph: GraphImport) -> list[ir.Value]:
         """Values for the outputs, each made by a node of its own name where it can be."""
         found: list[ir.Value] = []
         for tensor in self.outputs:
-            value = self.value(tensor)
-            if self.graph.is_input(value) or value.is_constant:
+            self.builder.scope = tensor.op.name
+            value = graph.value(tensor)
+            if not isinstance(value, ir.Value):
+                raise ConversionError(
+                    f"output '{tensor.op.name}' is a list of tensors: choose a tensor"
+                )
+            if value.producer is None or any(value is other for other in found):
                 value = self._copied(tensor, value)
-            elif not any(value is other for other in found):
+            else:
                 value.name = short_name(tensor)
             found.append(value)
         return found
 
-    def _copied(self, tensor: Any, source: ir.Value) -> ir.Value:
+    def _copied(self, tensor: Any, value: ir.Value) -> ir.Value:
         """A RESHAPE to the same shape, because an input or a constant cannot be an output."""
-        out = self.new_value(tensor)
-        out.shape, out.shape_signature = source.shape, source.shape_signature
-        dims = np.array(source.shape_signature or source.shape, np.int32)
-        if np.count_nonzero(dims < 0) > 1:
+        sizes = [-1 if d is None else d for d in self.builder.dims(value)]
+        if sizes.count(-1) > 1:
             raise ConversionError(
                 f"output '{tensor.op.name}' is an input with two dynamic dimensions; leave it out"
             )
-        shape = ir.Value.constant(f"{out.name}/shape", dims)
-        self.graph.add_node("RESHAPE", [source, shape], [out], name=tensor.op.name)
-        return out
+        shape = basic.int32s(self.builder, sizes, "shape")
+        outputs = [(value.dtype, self.builder.pair(value))]
+        (copy,) = self.builder.append("RESHAPE", [value, shape], outputs, {})
+        copy.name = short_name(tensor)
+        return copy
+
+
+def _remove_unread(graph: ir.Graph) -> None:
+    """Nodes that nothing reads: what was tried, or went into another form."""
+    for node in reversed(graph.nodes[:]):
+        if not any(v.users or graph.is_output(v) for v in node.outputs):
+            graph.remove_node(node)
 
 
 def _dims(tensor: Any) -> list[int | None]:
     return [] if tensor.shape.ndims is None else list(tensor.shape.as_list())
-
-
-def _origin(tensor: Any) -> str:
-    """Name of the variable or constant behind identities, for the reader of the model."""
-    while tensor.op.type in ("Identity", "ReadVariableOp") and tensor.op.inputs:
-        tensor = tensor.op.inputs[0]
-    return short_name(tensor)

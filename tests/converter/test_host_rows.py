@@ -15,7 +15,6 @@ from host_engine.framework.registry import OPS
 
 # Samples that ask for what TFLite does not have, and what the refusal must say.
 REFUSED = {
-    "data_format NCHW": lambda name, attrs: attrs.get("data_format") == "NCHW",
     "is_training=True": lambda name, attrs: attrs.get("is_training"),
     "dilations, which": lambda name, attrs: (
         name == "Conv2DBackpropInput" and max(attrs["dilations"]) > 1

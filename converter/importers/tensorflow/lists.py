@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays and lists of tensors (TensorArray, TensorList), which TFLite lacks.
+
+One whose elements are all there is the tensor of its elements, stacked. One that was only reserved
+is a :class:`Listed`: nothing says what its elements look like until one is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from converter import ir
+from converter.importers.builder import Builder
+from converter.importers.forms import basic
+from converter.importers.forms.basic import int32s
+from converter.importers.no_form import NoForm
+
+
+class Listed:
+    """A list of `length` (INT32, rank 0) elements of type `dtype`; `parts` are those written at
+    places that were known. A `carried` one goes through a loop as one tensor.
+    """
+
+    def __init__(
+        self,
+        length: ir.Value,
+        dtype: str,
+        parts: Mapping[int, ir.Value] | None = None,
+        carried: bool = False,
+    ) -> None:
+        self.length, self.dtype, self.carried = length, dtype, carried
+        self.parts = dict(parts or {})
+
+    def into(self, b: Builder) -> Listed:
+        """The same list, seen in a body."""
+        parts = {place: b.captured(v) for place, v in self.parts.items()}
+        return Listed(b.captured(self.length), self.dtype, parts, self.carried)
+
+
+def reserve(b: Builder, length: ir.Value, dtype: str) -> Listed:
+    if dtype not in ("FLOAT32", "INT32", "INT64", "BOOL", "INT8", "UINT8", "INT16", "FLOAT16"):
+        raise NoForm(f"holds elements of {dtype}: cast them to a 32-bit type")
+    return Listed(_scalar(b, length), dtype)
+
+
+def write(
+    b: Builder, items: Listed | ir.Value, place: ir.Value, item: ir.Value
+) -> Listed | ir.Value:
+    """The list with `item` at `place`."""
+    known = b.known(place)
+    if isinstance(items, Listed):
+        if known is not None and not items.carried:
+            return Listed(items.length, items.dtype, {**items.parts, int(known): item})
+        items = zeros(b, items, *b.pair(item))
+    rank = basic.rank(b, items)
+    at = basic.reshape(b, basic.ints(b, place), [1])
+    if rank > 1:
+        at = basic.concat(b, [at, int32s(b, [0] * (rank - 1), "rest")], 0)
+    return b.emit("DYNAMIC_UPDATE_SLICE", [items, basic.unsqueeze(b, item, [0]), at])
+
+
+def zeros(b: Builder, items: Listed, *dims: tuple[int, ...]) -> ir.Value:
+    """[length, *dims] of zeros, with the parts that were written; `dims` at both samples."""
+    first, second = dims
+    sizes = [basic.reshape(b, items.length, [1])]
+    if first == second:
+        sizes.append(int32s(b, first, "dims"))
+    elif items.parts:
+        sizes.append(basic.shape_of(b, next(iter(items.parts.values()))))
+    else:
+        raise NoForm(
+            "gathers elements of dynamic sizes in a loop: give the model's inputs fixed sizes"
+            " (--input NAME=SIZES)"
+        )
+    zero = b.constant(0, "zero", ir.numpy_dtype(items.dtype))
+    shape = basic.concat(b, sizes, 0) if len(sizes[-1].shape) and sizes[-1].size else sizes[0]
+    whole: ir.Value = b.emit("FILL", [shape, zero], dtype=items.dtype)
+    for place, item in items.parts.items():
+        found = write(b, whole, b.constant(place, "place", np.int32), item)
+        assert isinstance(found, ir.Value)
+        whole = found
+    return whole
+
+
+def read(b: Builder, items: Listed | ir.Value, place: ir.Value) -> ir.Value:
+    """The element at `place`."""
+    known = b.known(place)
+    if isinstance(items, Listed):
+        if known is None or int(known) not in items.parts:
+            raise NoForm("reads an element of a list before it was written")
+        return items.parts[int(known)]
+    if known is not None:
+        part = basic.slice_axis(b, items, 0, int(known), int(known) + 1)
+        return basic.squeeze(b, part, [0])
+    return b.emit("GATHER", [items, basic.reshape(b, basic.ints(b, place), [])], axis=0)
+
+
+def stacked(b: Builder, items: Listed | ir.Value) -> ir.Value:
+    """All elements in one tensor, along a new first axis."""
+    if isinstance(items, ir.Value):
+        return items
+    known = b.known(items.length)
+    if known is None or not items.parts:
+        raise NoForm("stacks a list that nothing was written to")
+    missing = [i for i in range(int(known)) if i not in items.parts]
+    if missing:
+        raise NoForm(f"stacks a list whose element {missing[0]} was never written")
+    parts = [basic.unsqueeze(b, items.parts[i], [0]) for i in range(int(known))]
+    return basic.concat(b, parts, 0)
+
+
+def gathered(b: Builder, items: Listed | ir.Value, places: ir.Value) -> ir.Value:
+    """The elements at `places`, stacked."""
+    whole = stacked(b, items)
+    if covers(b, places, whole):
+        return whole
+    return b.emit("GATHER", [whole, basic.ints(b, places)], axis=0)
+
+
+def covers(b: Builder, places: ir.Value, whole: ir.Value) -> bool:
+    """Whether `places` are 0, 1, 2... as far as the first axis of `whole` goes."""
+    samples = b.samples(places)
+    if samples is None:
+        return False
+    sizes = (dims[0] for dims in b.pair(whole))
+    return all(
+        np.array_equal(numbers.reshape(-1), np.arange(size))
+        for numbers, size in zip(samples, sizes, strict=True)
+    )
+
+
+def count(b: Builder, items: Listed | ir.Value) -> ir.Value:
+    """How many elements there are, INT32, rank 0."""
+    if isinstance(items, Listed):
+        return items.length
+    return _scalar(b, basic.slice_axis(b, basic.shape_of(b, items), 0, 0, 1))
+
+
+def _scalar(b: Builder, x: ir.Value) -> ir.Value:
+    return basic.reshape(b, basic.ints(b, x), [])

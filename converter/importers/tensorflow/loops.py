@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loops and branches: those of TensorFlow 1 (Enter, Switch, Merge...) are found in the graph, those
+of TensorFlow 2 (While, If) name functions. Short loops whose number of steps is known are written
+out, others become WHILE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from converter import ir
+from converter.importers.builder import Builder
+from converter.importers.forms import basic, control
+from converter.importers.no_form import NoForm
+from converter.importers.tensorflow.lists import Listed, zeros
+
+_MOST_WRITTEN_OUT = control.MOST_UNROLLED
+# Ops whose results are arrays or lists, of whatever element type.
+LISTS = frozenset({"TensorArrayV3", "Enter", "RefEnter"})
+
+Condition = Callable[[Builder, list[Any]], ir.Value]
+Step = Callable[[Builder, list[Any]], list[Any]]
+
+
+class ArrayHandle(NamedTuple):
+    """The resource of a TensorArray, which only names its other output, the flow."""
+
+    dtype: str
+
+
+def captured(b: Builder, found: Any) -> Any:
+    """What stands in a body for something of the graph around it."""
+    if isinstance(found, ir.Value):
+        return b.captured(found)
+    return found.into(b) if isinstance(found, Listed) else found
+
+
+# -- loops ------------------------------------------------------------------------------------
+
+
+def loop(b: Builder, states: Sequence[Any], condition: Condition, step: Step) -> list[Any]:
+    """`step` again and again on `states` while `condition` holds; the last states."""
+    written_out = _written_out(b, list(states), condition, step)
+    return _while(b, list(states), condition, step) if written_out is None else written_out
+
+
+def _written_out(
+    b: Builder, states: list[Any], condition: Condition, step: Step
+) -> list[Any] | None:
+    """The loop's steps one after the other; None where they are many, or not known to be few."""
+    nodes, bodies = len(b.graph.nodes), len(b.bodies)
+    for _ in range(_MOST_WRITTEN_OUT + 1):
+        on = b.known(condition(b, states))
+        if on is None:
+            break
+        if not on.reshape(()):
+            return states
+        states = step(b, states)
+    _forget(b, nodes, bodies)
+    return None
+
+
+def _forget(b: Builder, nodes: int, bodies: int) -> None:
+    """Remove what a trial has appended."""
+    for node in reversed(b.graph.nodes[nodes:]):
+        b.graph.remove_node(node)
+    del b.bodies[bodies:]
+
+
+def _while(b: Builder, states: list[Any], condition: Condition, step: Step) -> list[Any]:
+    given = [_opened(state) for state in states]
+    results, trial, own = _tried(b, given, step)
+    moving: list[int] = []  # the states that a step changes
+    start: list[ir.Value] = []
+    for i, (before, inner, after) in enumerate(zip(given, own, results, strict=True)):
+        if after is inner:
+            continue
+        if not isinstance(after, ir.Value):
+            raise NoForm("carries a list through the loop that is not written at every step")
+        if isinstance(before, Listed):
+            first, second = trial.pair(after)
+            before = zeros(b, before, first[1:], second[1:])
+        elif trial.pair(after) != b.pair(before):
+            raise NoForm("changes the shape of what it carries: pad it to one size")
+        moving.append(i)
+        start.append(before)
+
+    def whole(inner: Builder, values: Sequence[ir.Value]) -> list[Any]:
+        """All states as the source's body sees them."""
+        now = dict(zip(moving, values, strict=True))
+        return [now[i] if i in now else captured(inner, s) for i, s in enumerate(given)]
+
+    def test(inner: Builder, values: list[ir.Value]) -> ir.Value:
+        verdict = condition(inner, whole(inner, values))
+        return basic.reshape(inner, verdict, []) if basic.rank(inner, verdict) else verdict
+
+    def body(inner: Builder, values: list[ir.Value]) -> list[ir.Value]:
+        found = step(inner, whole(inner, values))
+        return [found[i] for i in moving]
+
+    last = control.loop(b, start, test, body)
+    after = dict(zip(moving, last, strict=True))
+    return [after.get(i, state) for i, state in enumerate(states)]
+
+
+def _opened(state: Any) -> Any:
+    if not isinstance(state, Listed):
+        return state
+    return Listed(state.length, state.dtype, state.parts, carried=True)
+
+
+def _tried(b: Builder, states: list[Any], step: Step) -> tuple[list[Any], Builder, list[Any]]:
+    """One step that is thrown away: (its results, its builder, the states it began with)."""
+    bodies = len(b.bodies)
+    trial = b.body("trial")
+    own = [trial.input_like(s) if isinstance(s, ir.Value) else captured(trial, s) for s in states]
+    results = step(trial, own)
+    del b.bodies[bodies:]
+    return results, trial, own
+
+
+# -- branches ---------------------------------------------------------------------------------
+
+
+def branch(
+    b: Builder,
+    condition: ir.Value,
+    then: Callable[[Builder], list[Any]],
+    other: Callable[[Builder], list[Any]],
+) -> list[Any]:
+    """The values of one of two branches; only that one where the condition is known."""
+    known = b.known(condition)
+    if known is not None:
+        return (then if known.reshape(-1)[0] else other)(b)
+    if condition.dtype != "BOOL":
+        zero = basic.scalar(b, 0, condition)
+        condition = b.emit("NOT_EQUAL", [condition, zero], dtype="BOOL")
+
+    def tensors(make: Callable[[Builder], list[Any]]) -> Callable[[Builder], list[ir.Value]]:
+        def made(inner: Builder) -> list[ir.Value]:
+            found = make(inner)
+            if not all(isinstance(v, ir.Value) for v in found):
+                raise NoForm("has branches that give lists of tensors: stack them first")
+            return found
+
+        return made
+
+    return control.branch(b, condition, tensors(then), tensors(other))
+
+
+# -- TensorFlow 1 -----------------------------------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """A loop of TensorFlow 1: for every state where it enters, its Merge, Switch and what the next
+    step gets; `enters` are all ways in, those of constants too.
+    """
+
+    condition: Any
+    merges: list[Any]
+    switches: list[Any]
+    starts: list[Any]
+    nexts: list[Any]
+    enters: list[Any]
+
+
+def frame_of(op: Any) -> Frame:
+    """The loop that `op`, an Exit, leaves; NoForm where the graph is none that TensorFlow makes."""
+    switch = op.inputs[0].op
+    if switch.type != "Switch" or switch.inputs[1].op.type != "LoopCond":
+        raise NoForm("leaves a loop that has no LoopCond: the file is damaged")
+    last = switch.inputs[1]
+    merges, switches, starts, nexts = [], [], [], []
+    operations = op.graph.get_operations()
+    for other in operations:
+        if other.type != "Switch" or other.inputs[1] is not last:
+            continue
+        merge = other.inputs[0].op
+        kinds = {t.op.type: t.op for t in merge.inputs}
+        if merge.type != "Merge" or set(kinds) != {"Enter", "NextIteration"}:
+            raise NoForm("is of a loop whose states do not merge: the file is damaged")
+        merges.append(merge)
+        switches.append(other)
+        starts.append(kinds["Enter"].inputs[0])
+        nexts.append(kinds["NextIteration"].inputs[0])
+    if switch not in switches:
+        raise NoForm("leaves a loop that is damaged")
+    name = next(t.op for t in merges[0].inputs if t.op.type == "Enter").get_attr("frame_name")
+    enters = [o for o in operations if o.type == "Enter" and o.get_attr("frame_name") == name]
+    return Frame(last.op.inputs[0], merges, switches, starts, nexts, enters)
+
+
+def sources(op: Any) -> list[Any]:
+    """The tensors that must be there before `op` is converted."""
+    try:
+        if op.type == "Exit":
+            return [enter.inputs[0] for enter in frame_of(op).enters]
+        if op.type == "Merge":
+            predicate, switches, _ = sides(op)
+            return [predicate, *(s.inputs[0] for s in switches)]
+    except (NoForm, ValueError, IndexError):  # damaged, as the row will say
+        return []
+    return list(op.inputs)
+
+
+def sides(merge: Any, within: frozenset[Any] = frozenset()) -> tuple[Any, list[Any], list[Any]]:
+    """(predicate, its Switches, [input where it is false, where it is true]) of a Merge."""
+    if merge in within:
+        raise NoForm("merges branches that are one another's: the file is damaged")
+    inner = within | {merge}
+    found: list[dict[Any, Any]] = [_switches_behind(t, inner) for t in merge.inputs]
+    if len(found) != 2:
+        raise NoForm("merges other than two branches: use tf.cond")
+    # A branch that is a constant has no Switch of its own.
+    for guarded, unlike, flip in ((found[0], found[1], 0), (found[1], found[0], 1)):
+        for switch, side in guarded.items():
+            predicate = _predicate(switch)
+            same = [s for s in guarded if _predicate(s) is predicate]
+            others = [s for s, d in unlike.items() if _predicate(s) is predicate and d != side]
+            if others or not unlike:
+                ordered = list(merge.inputs) if side == flip else list(reversed(merge.inputs))
+                return predicate, [*same, *others], ordered
+    raise NoForm("merges what no Switch has parted: the file is damaged")
+
+
+def _predicate(switch: Any) -> Any:
+    """What a Switch looks at, without the identities that cond makes of it."""
+    tensor = switch.inputs[1]
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _switches_behind(tensor: Any, within: frozenset[Any]) -> dict[Any, int]:
+    """The Switches that guard `tensor`, with the side of each; inner branches are stepped over."""
+    found: dict[Any, int] = {}
+    seen: set[Any] = set()
+    stack = [tensor]
+    while stack:
+        t = stack.pop()
+        op = t.op
+        if op.type == "Switch":
+            found[op] = t.value_index
+            continue
+        if op in seen:
+            continue
+        seen.add(op)
+        if op.type == "Merge":
+            predicate, switches, _ = sides(op, within)
+            stack += [predicate, *(s.inputs[0] for s in switches)]
+            continue
+        stack += op.inputs
+        stack += [c.inputs[0] for c in op.control_inputs if c.type == "Identity" and c.inputs]
+    return found
