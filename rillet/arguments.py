@@ -240,11 +240,18 @@ def _inspect(commands: argparse._SubParsersAction) -> None:
         """examples:
   rillet inspect net.tflite
   rillet inspect net.tflite --isa avx2 --threads 4
-  rillet inspect net.tflite --tensors --kernels""",
+  rillet inspect net.tflite --tensors --kernels
+  rillet inspect net.tflite --html net.html --profile""",
     )
     command.add_argument("model", metavar="MODEL", help="a .tflite file")
     command.add_argument("--kernels", action="store_true", help="the loop chosen for every node")
     command.add_argument("--tensors", action="store_true", help="every tensor")
+    command.add_argument(
+        "--html", metavar="OUT", help="draw the graph with its costs: one page for any browser"
+    )
+    command.add_argument(
+        "--profile", action="store_true", help="run it on random inputs; microseconds of every node"
+    )
     command.add_argument(
         "--threads", type=_positive, default=1, metavar="N", help="of the sizes shown (1)"
     )

@@ -107,4 +107,6 @@ def test_the_whole_wheel_builds(tmp_path):
     files = set(zipfile.ZipFile(wheel).namelist())
     assert {"runtime/_lib/librillet.so", "converter/schema.py", "rillet/cli.py"} <= files
     assert {"runtime/core/build.py", "runtime/core/model.c"} <= files, "rillet build needs sources"
+    parts = {f"rillet/page/{path.name}" for path in (ROOT / "rillet/page").glob("*.*")}
+    assert len(parts) > 8 and parts <= files, "rillet inspect --html needs the page's parts"
     assert not any(f.startswith(("tests/", "benchmarks/", "docs/")) for f in files)
