@@ -54,7 +54,7 @@ def cases(kind: str) -> list[Any]:
 def outcome(case: Any) -> Outcome:
     """Convert and run one case with all its data sets."""
     try:
-        model = _model(case)
+        model = model_of(case)
         data_sets = list(_data_sets(case, model))
     except Exception as error:  # the suite's own file, which the installed onnx cannot read
         return Outcome(case.name, "unsupported", f"onnx cannot read the case: {error}")
@@ -105,7 +105,7 @@ def _outcome(
     return Outcome(case.name, "passed")
 
 
-def _model(case: Any) -> onnx.ModelProto:
+def model_of(case: Any) -> onnx.ModelProto:
     if case.model is not None:
         return case.model
     if case.model_dir is not None:
@@ -148,6 +148,7 @@ def _light_data(case: Any, model: onnx.ModelProto) -> tuple[list[Any], list[Any]
 def _array(data: Any) -> Any:
     """Data in memory: an array, or a TensorProto; bfloat16 as the float32 that carries it."""
     array = numpy_helper.to_array(data) if isinstance(data, onnx.TensorProto) else data
+    array = np.asarray(array) if isinstance(array, np.generic) else array
     is_bfloat16 = getattr(getattr(array, "dtype", None), "name", "") == "bfloat16"
     return array.astype(np.float32) if is_bfloat16 else array
 

@@ -26,6 +26,34 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
+def check(node: onnx.NodeProto, domain: str, opset: int) -> None:
+    """NoForm where a node of an op that ONNX knows lacks inputs or attributes, or has ones of
+    another type.
+    """
+    try:
+        schema: Any = defs.get_schema(node.op_type, opset, domain)
+    except defs.SchemaError:
+        return
+    given = {a.name: a for a in node.attribute}
+    for name, known in schema.attributes.items():
+        if name not in given:
+            if known.required:
+                raise NoForm(f"lacks its attribute '{name}': the file is damaged")
+            continue
+        found, wanted = given[name].type, int(known.type.value)
+        if found != wanted and not given[name].ref_attr_name:
+            kinds = onnx.AttributeProto.AttributeType
+            raise NoForm(
+                f"has the attribute '{name}' as {kinds.Name(found)}, not {kinds.Name(wanted)}: the"
+                " file is damaged"
+            )
+    if not schema.min_input <= len(node.input) <= schema.max_input:
+        raise NoForm(
+            f"has {len(node.input)} inputs, but its op takes {schema.min_input} to"
+            f" {schema.max_input} in opset {opset}: the file is damaged"
+        )
+
+
 def definition(
     node: onnx.NodeProto, domain: str, opset: int, value_of: Callable[[str], ir.Value]
 ) -> onnx.FunctionProto | None:

@@ -8,7 +8,8 @@ defines it by simpler ops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -25,6 +26,13 @@ from converter.importers.onnx.context import Context, Rows
 _RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
 _RANDOM |= {"RandomUniformLike", "Dropout"}
 _MOST_FOLDED = 1 << 28  # bytes of a folded constant
+# What a row may raise for attributes and shapes that its op cannot have.
+_UNFIT = (
+    ArithmeticError, AssertionError, AttributeError, ConversionError, LookupError, MemoryError,
+    RecursionError, TypeError, ValueError,
+)  # fmt: skip
+# Ops whose constants are weights, which no NaN belongs in.
+_WEIGHTED = {"BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "LSTM", "MatMul", "RNN"}
 _LONGEST = 300  # characters of a foreign library's message
 
 
@@ -99,14 +107,23 @@ class GraphImport:
 
     # -- converting ---------------------------------------------------------------------------
 
-    def hold(self, initializers: Sequence[onnx.TensorProto]) -> None:
+    def hold(
+        self,
+        initializers: Sequence[onnx.TensorProto],
+        sparse: Sequence[onnx.SparseTensorProto] = (),
+    ) -> None:
         """Keep the constants of a graph; an obstacle where one cannot be read."""
         for tensor in initializers:
-            try:
-                self.held[tensor.name] = self.array_of(tensor)
-            except Exception as error:  # whatever the library raises for a damaged tensor
-                self.obstacles.append(f"constant '{tensor.name}' cannot be read: {_short(error)}")
-                self.lost.add(tensor.name)
+            self._hold(tensor.name, functools.partial(types.array_of, tensor, self.folder))
+        for one in sparse:
+            self._hold(one.values.name, functools.partial(types.dense_of, one, self.folder))
+
+    def _hold(self, name: str, read: Callable[[], np.ndarray]) -> None:
+        try:
+            self.held[name] = read()
+        except Exception as error:  # whatever the library raises for a damaged tensor
+            self.obstacles.append(f"constant '{name}' cannot be read: {_short(error)}")
+            self.lost.add(name)
 
     def convert(self, nodes: Sequence[onnx.NodeProto]) -> None:
         """Convert `nodes` in order. What cannot be goes to `obstacles`, one sentence each."""
@@ -121,11 +138,21 @@ class GraphImport:
                 self.lost |= set(node.output)
                 seen = self._seen(node)
                 self.obstacles.append(f"{node.op_type} at node '{self.prefix}{name}'{seen} {error}")
+            except _UNFIT as error:
+                self.lost |= set(node.output)
+                self.obstacles.append(
+                    f"{node.op_type} at node '{self.prefix}{name}'{self._seen(node)}"
+                    f" has inputs or attributes that do not fit ({type(error).__name__}:"
+                    f" {_short(error)})"
+                )
 
     def _convert(self, node: onnx.NodeProto) -> None:
         if self._fold(node):
             return
         domain = "" if node.domain == "ai.onnx" else node.domain
+        definitions.check(node, domain, self.opsets.get(domain, 0))
+        if node.op_type in _WEIGHTED and not domain:
+            self._refuse_nan(node)
         opset = self.opsets.get(domain, 0)
         row = self.rows.get(node.op_type if not domain else f"{domain}.{node.op_type}")
         function = self.functions.get((node.domain, node.op_type))
@@ -143,6 +170,17 @@ class GraphImport:
         for name, value in zip(node.output, values, strict=False):
             if name:
                 self.bind(name, value)
+
+    def _refuse_nan(self, node: onnx.NodeProto) -> None:
+        for name in node.input:
+            held = self.held_array(name) if name else None
+            if held is None or held.dtype.kind != "f" or not held.size or not np.isnan(held.min()):
+                continue
+            count = int(np.isnan(held).sum())
+            raise NoForm(
+                f"has NaN in its weights '{name}' ({count} of {held.size} numbers), and can"
+                " give nothing else: train the model again, or put numbers there"
+            )
 
     def bind(self, name: str, value: ir.Value) -> None:
         """Let `name` stand for `value`, which takes the name if it has one of our making."""

@@ -9,6 +9,7 @@ from onnx import TensorProto, numpy_helper
 
 from converter import ir
 from converter.importers.no_form import NoForm
+from converter.importers.onnx import loading
 
 # The device computes in float32 where the source has another width; inputs and outputs keep theirs.
 WIDENED: dict[int, str] = {
@@ -66,10 +67,17 @@ def type_name(element: int) -> str:
 
 def array_of(tensor: onnx.TensorProto, folder: str = "") -> np.ndarray:
     """The numbers of a TensorProto, bfloat16 as float32; external data is read from `folder`."""
-    array = numpy_helper.to_array(tensor, folder)
+    external = loading.external_array(tensor, folder)
+    array = numpy_helper.to_array(tensor) if external is None else external
     if tensor.data_type == TensorProto.BFLOAT16:
         return np.asarray(array).astype(np.float32)
     return np.asarray(array)
+
+
+def dense_of(sparse: onnx.SparseTensorProto, folder: str = "") -> np.ndarray:
+    """The whole of a sparse tensor."""
+    values, places = (array_of(t, folder) for t in (sparse.values, sparse.indices))
+    return loading.dense_array(sparse, values, places)
 
 
 def settled(array: np.ndarray) -> np.ndarray:

@@ -238,7 +238,11 @@ def _constant(c: Context) -> ir.Value:
             array = np.asarray(found, kinds.get(name.removesuffix("s")))
             c.graph.held[c.node.output[0]] = array
             return c.graph.value(c.node.output[0])
-    raise NoForm("has no value that can be read: sparse constants must be made dense")
+    sparse = c.attr("sparse_value")
+    if sparse is None:
+        raise NoForm("has no value: the file is damaged")
+    c.graph.held[c.node.output[0]] = types.dense_of(sparse, c.graph.folder)
+    return c.graph.value(c.node.output[0])
 
 
 ROWS: Rows = {

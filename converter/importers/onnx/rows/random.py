@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from converter import ir
@@ -13,7 +15,7 @@ from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Row, Rows
 
 
-def _seeds(c: Context) -> dict[str, int]:
+def _seeds(c: Context) -> dict[str, Any]:
     """No seed: another sequence at each start."""
     seed = c.attr("seed")
     return {"seed": 0 if seed is None else int(seed) or 1, "seed2": 0}

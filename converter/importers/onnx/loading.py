@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads ONNX files: the protobuf, external data, sparse tensors; what must hold of any model."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converter.errors import ConversionError
+
+if TYPE_CHECKING:
+    import onnx
+
+_OLDEST = 7
+
+
+def load(source: Any) -> tuple[onnx.ModelProto, str, str]:
+    """(model, folder of its external data, what messages call it) of a path, bytes or a ModelProto.
+
+    External data is not read here.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConversionError(
+            'ONNX models are read with the package onnx: pip install "rillet[onnx]"'
+        ) from error
+    if isinstance(source, onnx.ModelProto):
+        return source, "", source.graph.name or "the model"
+    if isinstance(source, bytes):
+        content, folder, name = source, "", "the model"
+    else:
+        path = Path(source)
+        name, folder = str(path), str(path.parent)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ConversionError(f"{name} cannot be read: {error.strerror}") from error
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(content)
+    except Exception as error:  # protobuf's own DecodeError, whose class moved between releases
+        raise ConversionError(f"{name} is no ONNX model, or is damaged ({error})") from error
+    return proto, folder, name
+
+
+def opsets_of(proto: onnx.ModelProto, name: str) -> dict[str, int]:
+    """The opset of each domain ("" for ONNX's own); ConversionError where one cannot be read."""
+    from onnx import defs
+
+    if not proto.opset_import or not proto.HasField("graph"):
+        raise ConversionError(f"{name} is no ONNX model: it has no graph or no opset")
+    broken = unreadable(proto.graph)
+    if broken:
+        raise ConversionError(f"{name} is damaged: the name {broken} is no text")
+    opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
+    version, newest = opsets.get("", defs.onnx_opset_version()), defs.onnx_opset_version()
+    if version > newest:
+        raise ConversionError(
+            f"{name} has opset {version}; the installed onnx package knows up to {newest}:"
+            " upgrade it, or export with an older opset"
+        )
+    if version < _OLDEST:
+        raise ConversionError(
+            f"{name} has opset {version}, older than {_OLDEST}: raise it with"
+            " onnx.version_converter.convert_version(model, 13)"
+        )
+    return opsets
+
+
+def defects(graph: onnx.GraphProto) -> Iterator[str]:
+    """What is wrong with a graph's names: two values of one name, or a use before its maker."""
+    made = collections.Counter(name for node in graph.node for name in node.output if name)
+    given = collections.Counter(info.name for info in graph.input)
+    held = collections.Counter(t.name for t in graph.initializer)
+    for names, what in ((given, "inputs"), (held, "initializers"), (made, "node outputs")):
+        for name, count in names.items():
+            if count > 1:
+                yield f"{count} {what} are called '{name}': the file is damaged, export it again"
+    for name in made.keys() & (given.keys() | held.keys()):
+        yield f"a node computes '{name}', which is an input or a constant: the file is damaged"
+    if not graph.output:
+        yield "the model has no outputs: name what it computes"
+    known = set(given) | set(held) | {t.values.name for t in graph.sparse_initializer}
+    for position, node in enumerate(graph.node):
+        for name in node.input:
+            if name and name in made and name not in known:
+                yield (
+                    f"{node.op_type} at node '{node.name or position}' reads '{name}', which is"
+                    " computed behind it or from it: put the nodes in order"
+                )
+        known |= set(node.output)
+
+
+def unreadable(graph: onnx.GraphProto) -> str:
+    """A name in the graph, or in its bodies, that is no UTF-8; empty where all are."""
+    for node in graph.node:
+        names = [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+        for name in names:
+            if isinstance(name, bytes):
+                return repr(name)
+        for attribute in node.attribute:
+            if attribute.HasField("g") and (found := unreadable(attribute.g)):
+                return found
+    infos = [*graph.input, *graph.output, *graph.initializer]
+    return next((repr(i.name) for i in infos if isinstance(i.name, bytes)), "")
+
+
+def external_array(tensor: onnx.TensorProto, folder: str) -> np.ndarray | None:
+    """The numbers of a tensor whose data is in a file of its own, read once; None for others.
+
+    ValueError where the file is not there, lies outside of `folder` or is too short.
+    """
+    from onnx import TensorProto, helper
+
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return None
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    path = (Path(folder) / location).resolve()
+    if not location or not path.is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"its data is said to be in {location!r}, outside of the model's folder")
+    if not path.is_file():
+        raise ValueError(f"its data is in {location!r}, which is not beside the model")
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    dims = [int(d) for d in tensor.dims]
+    count = int(np.prod(dims, dtype=np.int64))
+    offset = int(entries.get("offset", 0) or 0)
+    if kind.itemsize < 1 or min(dims, default=1) < 0 or _is_packed(tensor.data_type):
+        raise ValueError("its type cannot be read from a file of its own: store it in the model")
+    if offset < 0 or offset + count * kind.itemsize > os.stat(path).st_size:
+        raise ValueError(f"{location!r} is too short: it ends before the data does")
+    flat = np.fromfile(path, kind, count, offset=offset)
+    return flat.reshape(dims)
+
+
+def _is_packed(element: int) -> bool:
+    """Whether elements of this type are narrower than a byte."""
+    from onnx import TensorProto
+
+    name = TensorProto.DataType.Name(element)
+    return name.endswith(("INT4", "INT2", "E2M1"))
+
+
+def dense_array(sparse: onnx.SparseTensorProto, values: np.ndarray, places: Any) -> np.ndarray:
+    """The whole of a sparse tensor; ValueError where its indices do not fit."""
+    dims = tuple(int(d) for d in sparse.dims)
+    places = np.asarray(places)
+    if min(dims, default=1) < 0 or places.shape[:1] != values.shape[:1] or values.ndim != 1:
+        raise ValueError("its indices do not fit its values")
+    flat = places if places.ndim == 1 else _flat(places, dims)
+    count = int(np.prod(dims, dtype=np.int64))
+    if flat.size and (flat.min() < 0 or flat.max() >= count):
+        raise ValueError("it has an index out of range")
+    whole = np.zeros(count, values.dtype)
+    whole[flat] = values
+    return whole.reshape(dims)
+
+
+def _flat(places: np.ndarray, dims: Sequence[int]) -> np.ndarray:
+    if places.ndim != 2 or places.shape[1] != len(dims):
+        raise ValueError("its indices do not fit its shape")
+    return np.ravel_multi_index(tuple(places.T), tuple(dims))
