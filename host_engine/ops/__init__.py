@@ -14,6 +14,7 @@ from host_engine.ops import (
     dropout,
     gather,
     joining,
+    later,
     linalg,
     loss,
     math,

@@ -21,7 +21,7 @@ REFUSED = {
     ),
     "two shapes": lambda name, attrs: name == "Atan2",
 }
-FROZEN_PARAMETERS = {"FusedBatchNorm"}
+FROZEN_PARAMETERS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 CASES = [
     pytest.param(name, i, id=f"{name}-{i}")
     for name in sorted(set(OPS) & set(ROWS))
