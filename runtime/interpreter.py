@@ -369,7 +369,7 @@ class Interpreter:
 
     def profile(self, subgraph_index: int = 0) -> list[dict[str, Any]]:
         """`nodes()` with "name" (its first output's) and "microseconds" per invoke, averaged over
-        all invokes; a node that runs a subgraph takes the time of that.
+        all invokes; a node that runs a subgraph takes that one's, and the timing's own.
 
         RilletError unless made with profile=True and invoked.
         """

@@ -32,6 +32,11 @@ function spaced(links) {
   return links.flatMap((item, i) => (i ? [", ", item] : [item]));
 }
 
+function valueWords(tensor) {
+  const size = tensor.shape.reduce((all, n) => all * n, 1);
+  return plain(tensor.values) + (tensor.values.length < size ? " ..." : "");
+}
+
 function tensorCard(position, index, role) {
   const graph = data.graphs[position];
   if (index < 0) return el("div", { class: "tensor faint" }, `${role}: left out`);
@@ -44,7 +49,7 @@ function tensorCard(position, index, role) {
     el("p", {}, `${shapeOf(tensor)} ${tensor.dtype} · ${exact(tensor.bytes)} bytes`),
     tensor.scales ? el("p", { class: "faint" }, quantization(tensor)) : null,
     tensor.range ? el("p", { class: "faint" }, `from ${plain(tensor.range[0])} to ${plain(tensor.range[1])}`) : null,
-    tensor.values && tensor.known ? el("p", { class: "faint" }, `${plain(tensor.values)}${tensor.values.length < tensor.shape.reduce((a, b) => a * b, 1) ? " ..." : ""}`) : null,
+    tensor.values ? el("p", { class: "faint" }, valueWords(tensor)) : null,
     writers.length ? el("p", { class: "faint" }, "from ", spaced(writers.map((i) => nodeLink(position, i)))) : null,
     readers.length ? el("p", { class: "faint" }, "to ", spaced(readers.slice(0, 12).map((i) => nodeLink(position, i))),
       readers.length > 12 ? ` and ${readers.length - 12} more` : "") : null);
@@ -55,7 +60,8 @@ function nodeDetails(position, index) {
   const node = graph.nodes[index];
   const costs = MEASURES.filter(({ key }) => node[key] !== undefined).map(({ key, title, show }) => {
     const sum = total(graph.nodes, key);
-    return el("tr", {}, el("th", {}, title), el("td", { class: "number" }, key === "microseconds" ? show(node[key]) : exact(node[key])),
+    const amount = key === "microseconds" ? show(node[key]) : exact(node[key]);
+    return el("tr", {}, el("th", {}, title), el("td", { class: "number" }, amount),
       el("td", { class: "number faint" }, sum ? percent(node[key] / sum) : ""));
   });
   const live = position === 0 && data.memory

@@ -29,10 +29,10 @@ function nodeLines(graph, node, index) {
     line(node.op, 10, 19, "op", 25),
     svg("text", { x: 230, y: 19, class: "faint right" }, `#${index}`),
     line(out ? `${shapeOf(out)} ${out.dtype}${many}` : "no output", 10, 37, "", 34),
-    line(out ? quantization(out) : "", 10, 54, "faint", 36),
+    line((out && quantization(out)) || (node.calls.length && node.options.name) || "", 10, 54, "faint", 36),
     line(work.join(" · "), 10, 71, "", 27),
     svg("text", { x: 230, y: 71, class: "right share" }),
-    line(memory.join(" · "), 10, 88, "faint small", 46),
+    line(memory.join(" · "), 10, 88, "faint small", 50),
   ];
 }
 
@@ -70,7 +70,8 @@ function pathOf(points) {
   return path;
 }
 
-function drawEdge(graph, edge, isFirst) {
+/** `lane`: how many other tensors of the same box have been labelled; -1 for no label. */
+function drawEdge(graph, edge, lane) {
   const tensor = graph.tensors[edge.tensor];
   const d = pathOf(edge.points);
   const width = Math.min(1 + Math.max(Math.log2((tensor.bytes + 1) / 4096), 0) * 0.3, 4);
@@ -78,7 +79,7 @@ function drawEdge(graph, edge, isFirst) {
     svg("title", {}, `${tensor.name}\n${shapeOf(tensor)} ${tensor.dtype}, ${exact(tensor.bytes)} bytes`),
     svg("path", { class: "shown", d, "stroke-width": width.toFixed(1), "marker-end": "url(#tip)" }),
     svg("path", { class: "hand", d }),
-    isFirst ? svg("text", { x: edge.points[0] + 6, y: edge.points[1] + 12 },
+    lane >= 0 ? svg("text", { x: edge.points[0] + 6, y: edge.points[1] + 12 + 11 * (lane % 3) },
       `${shortName(tensor.name, 20)} · ${shapeOf(tensor)} · ${bytes(tensor.bytes)}`) : null);
 }
 
@@ -111,12 +112,12 @@ function openGraph(position) {
   shown = position;
   const graph = data.graphs[position];
   if (!graph.isSpread) spread(graph);
-  const labelled = new Set();
+  const labelled = graph.boxes.map(() => new Set()); // tensors that each box has sent out
   const edges = graph.edges.map((edge) => {
-    const key = `${edge.from} ${edge.tensor}`;
-    const isFirst = !labelled.has(key);
-    labelled.add(key);
-    return drawEdge(graph, edge, isFirst);
+    const sent = labelled[edge.from];
+    const lane = sent.has(edge.tensor) ? -1 : sent.size;
+    sent.add(edge.tensor);
+    return drawEdge(graph, edge, lane);
   });
   boxes = graph.boxes.map((box, i) => drawBox(graph, box, i));
   scene.replaceChildren(...edges, ...boxes);
@@ -156,12 +157,13 @@ function zoomAt(x, y, factor) {
 function zoomTo(what) {
   const graph = data.graphs[shown];
   const { width, height } = canvas.getBoundingClientRect();
-  const whole = Math.min(width / (graph.width + 40), height / (graph.height + 40));
+  const across = (width - 40) / Math.max(graph.width, 1);
+  const whole = Math.min(across, (height - 40) / Math.max(graph.height, 1));
   if (what === "in" || what === "out") {
     zoomAt(width / 2, height / 2, what === "in" ? 1.4 : 1 / 1.4);
     return;
   }
-  const k = what === "fit" ? whole : Math.min(Math.max(width / (graph.width + 40), 0.6), 1);
+  const k = what === "fit" ? whole : Math.max(across, 0.6);
   const entry = graph.boxes.length ? Math.min(...graph.boxes.map((box) => box.y)) : 0;
   const first = graph.boxes.find((box) => box.y === entry);
   const middle = what === "fit" || graph.width * k < width || !first ? graph.width / 2 : first.x + first.w / 2;

@@ -18,8 +18,8 @@ from math import inf
 
 SIDE_GAP, BEND_GAP, ROW_GAP = 36.0, 18.0, 58.0  # between boxes, beside bends, between rows
 ORDERINGS, PLACEMENTS = 12, 6  # sweeps; more change little
-MOST_BENDS = 20_000  # above that, edges past so many rows are drawn straight
-MOST_LINES = 200_000  # gone through while ordering; large graphs get fewer sweeps
+MOST_BENDS = 10_000  # above that, edges past so many rows are drawn straight
+MOST_LINES = 100_000  # gone through in all sweeps: large graphs get fewer
 STRAIGHT, ASIDE = 6.0, 0.0005  # how much the straightness of bends, and of leaves, weighs; else 1
 
 Point = tuple[float, float]
@@ -155,6 +155,9 @@ class _Net:
         self.below[upper].append(lower)
         self.above[lower].append(upper)
 
+    def sweeps(self, most: int) -> int:
+        return min(most, 2 + MOST_LINES // (sum(map(len, self.below)) + 1))
+
     def gap(self, left: int, right: int) -> float:
         """Least distance of the centres of two neighbours in a row."""
         apart = SIDE_GAP if left < self.boxes and right < self.boxes else BEND_GAP
@@ -164,8 +167,7 @@ class _Net:
 def _order(net: _Net) -> None:
     """Arrange every row so that few lines cross."""
     best, fewest = net.rows, _crossings(net)
-    lines = sum(map(len, net.below))
-    for sweep in range(min(ORDERINGS, 2 + MOST_LINES // (lines + 1))):
+    for sweep in range(net.sweeps(ORDERINGS)):
         if not fewest:
             break
         downwards = sweep % 2 == 0
@@ -216,7 +218,7 @@ def _across(net: _Net) -> list[float]:
         for item in row:
             xs[item] -= middle
     both = [a + b for a, b in zip(net.above, net.below, strict=True)]
-    for _ in range(PLACEMENTS):
+    for _ in range(net.sweeps(PLACEMENTS)):
         for row in net.rows[1:]:
             _place(net, row, net.above, xs)
         for row in reversed(net.rows[:-1]):
@@ -228,7 +230,9 @@ def _across(net: _Net) -> list[float]:
 
 
 def _straighten(net: _Net, xs: list[float]) -> None:
-    """Put bends that follow each other on one vertical line, as far as their neighbours allow."""
+    """Put boxes, then bends, that follow each other on one vertical line, and leaves in line with
+    what they join, as far as their neighbours allow.
+    """
     beside: dict[int, tuple[int | None, int | None]] = {}
     for row in net.rows:
         beside |= dict(zip(row, zip([None, *row[:-1]], [*row[1:], None], strict=True), strict=True))
@@ -238,7 +242,7 @@ def _straighten(net: _Net, xs: list[float]) -> None:
         low = -inf if left is None else xs[left] + net.gap(left, bend)
         return low, inf if right is None else xs[right] - net.gap(bend, right)
 
-    for chain in net.chains.values():
+    for chain in [*_paths(net), *net.chains.values()]:
         start = 0
         while start < len(chain):
             (low, high), end = room(chain[start]), start + 1
@@ -252,6 +256,33 @@ def _straighten(net: _Net, xs: list[float]) -> None:
             for bend in run:
                 xs[bend] = x
             start = end
+    for box in range(net.boxes):
+        others = net.above[box] + net.below[box]
+        if len(others) == 1:
+            low, high = room(box)
+            xs[box] = min(max(xs[others[0]], low), high)
+
+
+def _paths(net: _Net) -> list[list[int]]:
+    """Boxes one below the other, each the only one that the former leads to directly, and that one
+    the only one that leads to it, leaves aside.
+    """
+
+    def only(near: list[int]) -> int | None:
+        found = [item for item in near if item < net.boxes and net.importance[item] == 1]
+        return found[0] if len(found) == 1 else None
+
+    below = [only(near) for near in net.below[: net.boxes]]
+    above = [only(near) for near in net.above[: net.boxes]]
+    linked = [v if v is not None and above[v] == u else None for u, v in enumerate(below)]
+    paths = []
+    for head in set(range(net.boxes)) - set(linked):
+        path, item = [], linked[head] if net.importance[head] < 1 else head
+        while item is not None:
+            path.append(item)
+            item = linked[item]
+        paths.append(path)
+    return paths
 
 
 def _place(net: _Net, row: list[int], near: list[list[int]], xs: list[float]) -> None:

@@ -15,8 +15,14 @@ function titleOf(position) {
 
 /** Show a graph, and in it a node ({node}), a tensor ({tensor}) or nothing in particular (null). */
 function select(position, what) {
-  openGraph(position);
+  if (position !== shown) {
+    openGraph(position);
+    showSummary();
+  }
+  const before = canvas.getBoundingClientRect().width;
   showDetails(position, what);
+  view.x += (canvas.getBoundingClientRect().width - before) / 2; // what was in the middle stays there
+  moved();
   mark(what);
 }
 

@@ -10,8 +10,13 @@ function border(kind) {
       el("p", {}, `${shapeOf(tensor)} ${tensor.dtype}`),
       tensor.scales ? el("p", { class: "faint" }, quantization(tensor)) : null,
       image ? el("p", { class: "faint" }, imageWords(image)) : null,
-      labels ? el("p", { class: "faint" }, `${exact(labels.count)} labels: ${labels.first.join(", ")}${labels.count > labels.first.length ? ", ..." : ""}`) : null);
+      labels ? el("p", { class: "faint" }, labelWords(labels)) : null);
   });
+}
+
+function labelWords(labels) {
+  const more = labels.count > labels.first.length ? ", ..." : "";
+  return `${exact(labels.count)} labels: ${labels.first.join(", ")}${more}`;
 }
 
 function imageWords(image) {
@@ -31,23 +36,24 @@ function blocks() {
   ].map(([name, size]) => el("tr", {}, el("td", {}, name), el("td", { class: "number" }, exact(size))));
   return [
     el("table", {}, table),
-    el("p", { class: "faint" }, `Bytes, on ${needs.isa} with ${needs.threads} thread(s); ${count(needs.macs)} multiply-accumulates.`
+    el("p", { class: "faint" },
+      `Bytes, on ${needs.isa} with ${needs.threads} thread(s); ${count(needs.macs)} multiply-accumulates.`
       + (data.runs ? ` Times: the mean of ${data.runs} runs on random inputs.` : "")
       + (needs.extent === "static" ? "" : " Some sizes only show when it runs.")),
   ];
 }
 
-/** Per op: nodes and the share of the chosen cost, in all graphs. */
+/** Per op of the graph that is drawn: nodes and the share of the chosen cost. */
 function opsTable() {
   const ops = new Map();
-  data.graphs.forEach((graph, position) => graph.nodes.forEach((node, index) => {
-    const row = ops.get(node.op) || { op: node.op, nodes: 0, spent: 0, first: [position, index], most: -1 };
+  data.graphs[shown].nodes.forEach((node, index) => {
+    const row = ops.get(node.op) || { op: node.op, nodes: 0, spent: 0, costliest: index, most: -1 };
     const spent = measure ? cost(node, measure.key) : 0;
-    if (spent > row.most) Object.assign(row, { most: spent, first: [position, index] });
+    if (spent > row.most) Object.assign(row, { most: spent, costliest: index });
     row.nodes += 1;
     row.spent += spent;
     ops.set(node.op, row);
-  }));
+  });
   const list = [...ops.values()].sort((a, b) => b.spent - a.spent || b.nodes - a.nodes || (a.op < b.op ? -1 : 1));
   const sum = list.reduce((all, row) => all + row.spent, 0);
   const lines = list.flatMap((row) => {
@@ -55,9 +61,10 @@ function opsTable() {
     const bar = el("div", { class: "bar" });
     bar.style.width = `${100 * share}%`;
     return [
-      el("tr", { class: "go", title: "Show the costliest node", onclick: () => select(row.first[0], { node: row.first[1] }) },
+      el("tr", { class: "go", title: "Show the costliest node", onclick: () => select(shown, { node: row.costliest }) },
         el("td", { class: "name" }, row.op), el("td", { class: "number" }, row.nodes),
-        el("td", { class: "number" }, sum ? measure.show(row.spent) : ""), el("td", { class: "number" }, sum ? percent(share) : "")),
+        el("td", { class: "number" }, sum ? measure.show(row.spent) : ""),
+        el("td", { class: "number" }, sum ? percent(share) : "")),
       sum ? el("tr", { class: "bar-row" }, el("td", { colspan: 4 }, share ? bar : null)) : null,
     ];
   });
@@ -120,7 +127,7 @@ function showSummary() {
     signatures.length ? section("Signatures", signatures) : null,
     section("Memory", blocks()),
     data.memory ? section("Alive at each node", memoryChart()) : null,
-    section("Ops", opsTable()),
+    section(data.graphs.length > 1 ? `Ops of ${titleOf(shown)}` : "Ops", opsTable()),
     data.metadata.length ? section("Metadata", el("p", { class: "name" }, data.metadata.join(", "))) : null,
   ].flat(3).filter(Boolean));
 }

@@ -179,6 +179,7 @@ def test_graphs_that_nodes_run_are_drawn_too(drawn, tmp_path: Path) -> None:
     seen = browse(page, tmp_path, ("tab", 2))
     assert seen["tabs"][0] == "main" and re.match(r"body \(body of #\d+ WHILE\)", seen["tabs"][2])
     assert len([lines for lines in seen["boxes"] if lines[0] == "ADD"]) == 2
+    assert "Ops of body" in seen["summary"] and "WHILE" not in seen["summary"].split("share")[1]
 
 
 def test_the_script_draws_and_answers(drawn, tmp_path: Path) -> None:
