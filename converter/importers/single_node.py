@@ -41,7 +41,7 @@ def infer(
     """
     key = _key(op, inputs, dtypes, options)
     if key not in _answers:
-        small = [None if g is None else _without_weights(op, i, g) for i, g in enumerate(inputs)]
+        small = [None if g is None else _without_weights(g) for g in inputs]
         interpreter, outputs = _interpreter(op, small, dtypes, options)
         if len(_answers) >= _MOST_KEPT:
             _answers.clear()
@@ -55,8 +55,13 @@ def compute(
     op: str, inputs: Sequence[Given | None], dtypes: Sequence[str], options: Mapping[str, Any]
 ) -> list[np.ndarray] | None:
     """Values of the outputs of a node whose inputs are all known; None where it is refused."""
+    small = [None if g is None else _without_weights(g) for g in inputs]
     try:
-        interpreter, outputs = _interpreter(op, inputs, dtypes, options)
+        interpreter, outputs = _interpreter(op, small, dtypes, options)
+        large = [g for g, s in zip(inputs, small, strict=True) if s is not g]
+        for given, detail in zip(large, interpreter.get_input_details(), strict=True):
+            assert given is not None
+            interpreter.set_tensor(detail["index"], given.data)
         interpreter.invoke()
     except (ConversionError, RuntimeError):
         return None
@@ -94,9 +99,9 @@ def _without_place(text: str) -> str:
     return rest if mark and text.startswith("node 0") else text
 
 
-def _without_weights(op: str, index: int, given: Given) -> Given:
-    """Large constants as computed inputs: shapes do not depend on them, and they cost a copy."""
-    if given.data is None or given.data.nbytes <= _MOST_READ:
+def _without_weights(given: Given) -> Given:
+    """Large constants as computed inputs: shapes do not depend on them, and a file is a copy."""
+    if given.data is None or given.data.nbytes <= _MOST_READ or given.data.dtype == object:
         return given
     return given._replace(data=None)
 
