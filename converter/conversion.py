@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import ConversionError, ProofError
 from converter.importers.host import from_session
 from converter.metadata import describe
 from converter.passes import optimize
@@ -62,13 +62,17 @@ def convert(
     if metadata:
         describe(model, **metadata)
     content = write_tflite(model)
-    proof = None
+    proof: Proof | None = None
     if check != "none":
         given = dict(feeds) if feeds is not None else example_feeds(model, source)
-        proof = prove(source, content, given, tolerance)
-        if check == "layers" or not proof.passed:
+        try:
+            proof = prove(source, content, given, tolerance)
+        except ProofError:
+            if not force:
+                raise
+        if proof is not None and (check == "layers" or not proof.passed):
             find_departure(proof, source, plain)
-        if not proof.passed and not force:
+        if proof is not None and not proof.passed and not force:
             raise ConversionError(
                 f"the converted model does not compute what its source does, so nothing is"
                 f" written; {proof}"

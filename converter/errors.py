@@ -22,3 +22,7 @@ class ObstacleError(ConversionError):
             return
         lines = "\n".join(f"  - {obstacle}" for obstacle in self.obstacles)
         super().__init__(f"{source} cannot be converted, {len(self.obstacles)} obstacles:\n{lines}")
+
+
+class ProofError(ConversionError):
+    """The source cannot be run on this machine, so that nothing can be proved."""

@@ -43,6 +43,8 @@ def _convert(commands: argparse._SubParsersAction) -> None:
         "optimize a model and write it as .tflite",
         """SOURCE is one of
   model.onnx          opset 7 and newer
+  model.pb            a frozen graph of TensorFlow (.pbtxt too)
+  folder, model.keras a SavedModel, a Keras model: with the package tensorflow
   model.tflite        read, optimized and written back
   script.py:function  the function returns (module, example_inputs) of PyTorch, or
                       (session, inputs, outputs) of host_engine:
@@ -63,6 +65,7 @@ Nothing is written unless the proof passes.
 examples:
   rillet convert net.onnx -o net.tflite
   rillet convert net.onnx -o net.tflite --input image=1,3,224,224 --check layers
+  rillet convert frozen.pb -o net.tflite --outputs scores --input image=1,224,224,3
   rillet convert net.py:trained -o net.tflite
   rillet convert big.tflite -o optimized.tflite --verbose""",
     )
@@ -123,14 +126,21 @@ examples:
 
 def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "source", metavar="SOURCE", help="an .onnx or .tflite file, or script.py:function"
+        "source",
+        metavar="SOURCE",
+        help="an .onnx, .pb, .keras or .tflite file, a SavedModel's folder, or script.py:function",
     )
     command.add_argument(
         "--input",
         action="append",
         default=[],
         metavar="NAME=SIZES",
-        help="the shape of an ONNX model's input, such as image=1,3,224,224; ? stays dynamic",
+        help="the shape of an imported model's input, such as image=1,3,224,224; ? stays dynamic",
+    )
+    command.add_argument(
+        "--outputs",
+        metavar="A,B",
+        help="the outputs of a frozen .pb file (what nothing reads)",
     )
 
 

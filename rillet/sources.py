@@ -14,43 +14,76 @@ from typing import Any
 import converter
 import runtime
 from converter.ir import Model
-from converter.sources import OnnxSource, SessionSource, Source, TfliteSource, TorchSource
+from converter.sources import (
+    GraphDefSource,
+    OnnxSource,
+    SessionSource,
+    Source,
+    TensorflowSource,
+    TfliteSource,
+    TorchSource,
+)
 from rillet.errors import MISTAKE, UNSUPPORTED, CommandError, require
 from rillet.files import read_bytes
 
 ACCEPTED = (
-    "a source is an .onnx or .tflite file, or script.py:function that gives a host_engine session"
-    " or a PyTorch module"
+    "a source is an .onnx, .pb (frozen), .keras or .tflite file, a SavedModel's folder, or"
+    " script.py:function that gives a host_engine session or a PyTorch module"
 )
+FROZEN = (".pb", ".pbtxt")
 
 
-def load_source(source: str, shapes: Sequence[str] = ()) -> tuple[Source, int | None]:
-    """The source with its size in bytes (None for a script). `shapes` are ``NAME=1,3,224,224``.
+def load_source(
+    source: str, shapes: Sequence[str] = (), outputs: str | None = None
+) -> tuple[Source, int | None]:
+    """The source with its size in bytes (None for a script or a folder). `shapes` are
+    ``NAME=1,3,224,224``; `outputs` the names of a frozen graph's outputs, with commas between.
 
     CommandError where there is no such file, or nothing that reads it.
     """
     given = dict(_shape(text) for text in shapes)
+    suffix = Path(source).suffix.lower()
+    if outputs is not None and suffix not in FROZEN:
+        raise CommandError(f"--outputs names outputs of a frozen .pb file; {source} has its own")
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
         return _from_script(script, function), None
     if source.endswith(".py"):
         raise CommandError(f"which function? {ACCEPTED}: {source}:NAME")
+    if os.path.isdir(source):
+        if not os.path.isfile(os.path.join(source, "saved_model.pb")):
+            raise CommandError(f"the folder {source} holds no saved_model.pb; {ACCEPTED}")
+        require("tensorflow", "tensorflow", "reading SavedModels")
+        return TensorflowSource(source, given), None
     content = read_bytes(source)
-    suffix = Path(source).suffix.lower()
+    if suffix in FROZEN:
+        return _frozen(source, given, outputs), len(content)
+    if suffix in (".h5", ".keras"):
+        require("tensorflow", "tensorflow", "reading Keras models")
+        return TensorflowSource(source, given), len(content)
     if suffix == ".onnx":
         require("onnx", "onnx", "reading ONNX models")
         return OnnxSource(source, given), len(content)
-    if suffix in (".pb", ".h5", ".keras", ".pt", ".pth", ".safetensors", ".meta"):
+    if suffix in (".pt", ".pth", ".safetensors", ".meta"):
         raise CommandError(f"{source}: {suffix} files cannot be read; {ACCEPTED}", UNSUPPORTED)
     _refuse_shapes(given, "a .tflite file has its own")
     read_model(source, content)  # so that what is wrong with the file is said with its name
     return TfliteSource(source), len(content)
 
 
+def _frozen(source: str, given: dict[str, Any], outputs: str | None) -> Source:
+    if Path(source).name == "saved_model.pb":
+        raise CommandError(f"{source} is part of a SavedModel: give the folder that it is in")
+    names = [n.strip() for n in outputs.split(",") if n.strip()] if outputs is not None else None
+    if names == []:
+        raise CommandError("--outputs names no output; write --outputs scores,boxes")
+    return GraphDefSource(source, given, names)
+
+
 def _refuse_shapes(given: dict[str, Any], why: str) -> None:
     if given:
-        raise CommandError(f"--input gives the shapes of an ONNX model's inputs; {why}")
+        raise CommandError(f"--input gives the shapes of an imported model's inputs; {why}")
 
 
 def _shape(text: str) -> tuple[str, list[int | None]]:

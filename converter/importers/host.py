@@ -104,6 +104,40 @@ def open_graphdef(source: str | os.PathLike[str] | bytes) -> tuple[Any, list[str
     return host_engine.Session(graph=graph), inputs, outputs
 
 
+def graph_def_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """The binary GraphDef of a source, which may be text."""
+    from host_engine.graphdef.importing import read_graph_def
+
+    return bytes(read_graph_def(source).SerializeToString())
+
+
+def unknown_ops(graph: Any, names: Iterable[str]) -> list[str]:
+    """Types of the ops that `names` need and that the host engine cannot compute."""
+    from host_engine.framework.registry import OPS
+
+    ops = _needed_ops(graph, names)
+    return sorted({op.type for op in ops if op.definition is not OPS.get(op.type)})
+
+
+def computed_tensors(graph: Any, names: Iterable[str]) -> list[Any]:
+    """What is computed on the way to `names`, in the order of the graph."""
+    needed = _needed_ops(graph, names)
+    plain = ("Identity", "NoOp", "Const", "Placeholder")
+    ops = [op for op in graph.get_operations() if op in needed and op.type not in plain]
+    return [op.outputs[0] for op in ops if op.outputs]
+
+
+def _needed_ops(graph: Any, names: Iterable[str]) -> set[Any]:
+    seen: set[Any] = set()
+    stack = [graph.get_tensor_by_name(_tensor_name(name)).op for name in names]
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack += [*(t.op for t in op.inputs), *op.control_inputs]
+    return seen
+
+
 def _tensor_name(name: str) -> str:
     return name if ":" in name else f"{name}:0"
 

@@ -72,6 +72,16 @@ define(
 )
 
 
+define(
+    "IdentityN",
+    "input:any*",
+    shape=lambda op: [t.shape for t in op.inputs],
+    compute=lambda xp, *arrays, **_: arrays if len(arrays) != 1 else arrays[0],
+    dtype=lambda op: [t.dtype for t in op.inputs],
+    samples=(sample([(2, 3), (4,)]), sample([(2,)])),
+)
+
+
 def _erf(xp: Any, x: Any, **_: Any) -> Any:
     return xp.asarray(np.vectorize(math.erf, otypes=[x.dtype])(x))
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keras models, SavedModels and concrete functions, read by the package tensorflow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+import converter
+import runtime
+from converter import ConversionError
+from converter.sources import GraphDefSource, TensorflowSource
+
+tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")
+layers = tf.keras.layers
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    tf.keras.utils.set_random_seed(0)
+
+
+def two_ends():
+    first, second = layers.Input([4], name="first"), layers.Input([3], name="second")
+    ends = {
+        "zed": layers.Dense(2, name="zed")(first),
+        "alpha": layers.Concatenate(name="alpha")([second, layers.Dense(3)(first)]),
+    }
+    return tf.keras.Model({"second": second, "first": first}, ends)
+
+
+def recurrent(layer):
+    x = layers.Input([9, 5], name="x")
+    return tf.keras.Model(x, layers.Dense(3, name="y")(layer(x)))
+
+
+def images():
+    return tf.keras.Sequential(
+        [
+            layers.Input([16, 16, 3], name="image"),
+            layers.Conv2D(4, 3, 2, activation="relu"),
+            layers.SeparableConv2D(6, 3, dilation_rate=2),
+            layers.Flatten(),
+            layers.Dense(2, name="scores"),
+        ]
+    )
+
+
+MODELS = {
+    "two ends": two_ends,
+    "images": images,
+    "LSTM": lambda: recurrent(layers.LSTM(4)),
+    "GRU": lambda: recurrent(layers.GRU(4, return_sequences=True)),
+    "stacked": lambda: recurrent(
+        layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)], return_sequences=True)
+    ),
+    "both ways": lambda: recurrent(layers.Bidirectional(layers.LSTM(3, return_sequences=True))),
+}
+
+
+def check(source, wanted_names):
+    made = converter.convert(TensorflowSource(source), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+    assert "TensorFlow" in made.proof.engine
+    (signature,) = made.model.signatures
+    assert set(signature.inputs) == wanted_names[0] and set(signature.outputs) == wanted_names[1]
+    ops = {node.op for graph in made.model.graphs for node in graph.nodes}
+    assert "CUSTOM" not in ops and not any("LSTM" in op for op in ops)
+    ours = runtime.Interpreter(model_content=made.content).get_signature_runner()(
+        **made.proof.feeds
+    )
+    again = Interpreter(model_content=made.content).get_signature_runner()(**made.proof.feeds)
+    for name, numbers in ours.items():
+        np.testing.assert_allclose(again[name], numbers, atol=1e-5)
+
+
+NAMES = {
+    "two ends": ({"first", "second"}, {"zed", "alpha"}),
+    "images": ({"image"}, {"scores"}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keras_models(name):
+    check(MODELS[name](), NAMES.get(name, ({"x"}, {"y"})))
+
+
+@pytest.mark.parametrize("name", ["two ends", "LSTM"])
+def test_files_and_folders(name, tmp_path):
+    model = MODELS[name]()
+    names = NAMES.get(name, ({"x"}, {"y"}))
+    model.save(tmp_path / "m.keras")
+    check(str(tmp_path / "m.keras"), names)
+    model.export(tmp_path / "saved", verbose=False)
+    source = TensorflowSource(tmp_path / "saved")
+    made = converter.convert(source, tolerance=1e-5)
+    assert set(made.model.signatures[0].inputs) == names[0]
+    assert made.proof.passed
+
+
+def test_a_concrete_function_and_its_shapes():
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def function(x):
+        return tf.einsum("ab,cb->ac", x, tf.ones([2, 3])) + tf.reduce_sum(x)
+
+    concrete = function.get_concrete_function()
+    model = converter.from_tensorflow(concrete, {"x": [4, 3]})
+    assert model.main.inputs[0].shape == (4, 3)
+    with pytest.raises(ConversionError, match="no input 'nope'"):
+        converter.from_tensorflow(concrete, {"nope": [4, 3]})
+
+
+def test_what_is_no_model(tmp_path):
+    with pytest.raises(ConversionError, match="int is no Keras model"):
+        converter.from_tensorflow(3)
+    with pytest.raises(ConversionError, match="is no SavedModel"):
+        converter.from_tensorflow(tmp_path)
+    with pytest.raises(ConversionError, match="Keras cannot read"):
+        converter.from_tensorflow(tmp_path / "gone.keras")
+
+
+def test_graphs_that_the_host_engine_cannot_run_are_proved_by_tensorflow(tmp_path):
+    from pathlib import Path
+
+    path = Path(__file__).parent / "graphdefs" / "classic_dynamic_rnn_lengths.pb"
+    source = GraphDefSource(path)
+    made = converter.convert(source)
+    assert made.proof.passed and source.engine.startswith("TensorFlow")
