@@ -19,8 +19,9 @@ def described(value: Value) -> dict[str, Any]:
         "scales": 0,
     }
     if quant is not None and quant.scale.size:
+        zero_point = int(quant.zero_point[0]) if quant.zero_point.size else 0
         found |= {"scales": int(quant.scale.size), "scale": float(quant.scale[0])}
-        found |= {"zero_point": int(quant.zero_point[0]), "axis": quant.axis}
+        found |= {"zero_point": zero_point, "axis": quant.axis}
     return found
 
 

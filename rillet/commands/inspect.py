@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         check_writable(args.html)
     content = read_bytes(args.model)
     model, metadata = read_model(args.model, content), read_metadata(content)
-    interpreter, needs = _needs(args)
+    interpreter, needs = _needs(args, model)
     runs = _profile(interpreter, model, needs) if args.profile else 0
     result: dict[str, Any] = {
         "model": args.model,
@@ -121,7 +121,9 @@ def _ops(model: Model) -> list[dict[str, Any]]:
     return [{"op": op, "nodes": counts[op], "constant_bytes": sizes[op]} for op in order]
 
 
-def _needs(args: argparse.Namespace) -> tuple[runtime.Interpreter | None, dict[str, Any]]:
+def _needs(
+    args: argparse.Namespace, model: Model
+) -> tuple[runtime.Interpreter | None, dict[str, Any]]:
     """The model planned, and the bytes of every block for the ISA and threads asked for; nothing of
     it is allocated. None where it does not run, with the reason.
     """
@@ -134,12 +136,24 @@ def _needs(args: argparse.Namespace) -> tuple[runtime.Interpreter | None, dict[s
         if error.status == "BAD_ARGUMENT":  # not the model's fault
             raise
         return None, {"runs": False, "why": f"{error.status}: {error}"}
+    if not _reads_alike(model, interpreter):
+        return None, {"runs": False, "why": "the file is damaged, it can be read in two ways"}
     isa = args.isa or os.environ.get("RILLET_ISA") or runtime.best_isa()
     needs: dict[str, Any] = {"runs": True, "isa": isa, "threads": args.threads, **memory}
     needs["extent"] = interpreter.extent()
     needs["scratch"] = args.threads * max((node["scratch"] for node in nodes), default=0)
     needs["macs"] = sum(node["macs"] for node in nodes)
     return interpreter, needs
+
+
+def _reads_alike(model: Model, interpreter: runtime.Interpreter) -> bool:
+    """Whether the runtime finds the nodes that the reader found; in a damaged file it may not."""
+    ours = [[(len(n.inputs), len(n.outputs)) for n in graph.nodes] for graph in model.graphs]
+    theirs = [
+        [(len(n["inputs"]), len(n["outputs"])) for n in interpreter.nodes(i)]
+        for i in range(interpreter.num_subgraphs())
+    ]
+    return ours == theirs
 
 
 def _profile(interpreter: runtime.Interpreter | None, model: Model, needs: dict[str, Any]) -> int:

@@ -22,9 +22,10 @@ from zoo import zoo_files
 
 import converter
 import runtime
-from converter.ir import Graph, Model, Value
+from converter.ir import Graph, Model, Quantization, Value
 from converter.metadata import ImageInput
 from rillet import errors
+from rillet.commands.inspect import _reads_alike
 from rillet.page.describe import graphs_of, memory_of
 
 pytest_plugins = ("cli_fixtures",)
@@ -274,6 +275,35 @@ def test_a_model_that_does_not_run_is_drawn_and_not_measured(drawn, rillet, tmp_
     )
     outcome = rillet("inspect", tmp_path / "drawn.tflite", "--profile")
     assert outcome.code == errors.MISTAKE and "which does not run here" in outcome.err
+
+
+def test_damaged_models_are_drawn_or_refused(rillet, tmp_path: Path) -> None:
+    """Bytes changed anywhere: a page, or a sentence and no page, and never an internal error."""
+    pick = np.random.default_rng(8)
+    seeds = [control_models.growing_loop(), control_models.twice_called(), control_models.counter()]
+    path, out, codes = tmp_path / "m.tflite", tmp_path / "m.html", set()
+    for content in (seeds[i % 3] for i in range(300)):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        damaged[pick.integers(len(damaged), size=2)] = pick.choice([0, 1, 127, 128, 255], 2)
+        path.write_bytes(damaged.tobytes())
+        out.unlink(missing_ok=True)
+        outcome = rillet("inspect", path, "--html", out)
+        codes.add(outcome.code)
+        assert out.exists() == (outcome.code == errors.OK)
+        assert "internal error" not in outcome.err
+    assert {errors.OK, errors.MISTAKE} <= codes
+
+
+def test_a_file_that_reads_in_two_ways_is_no_model_to_measure(image: str, dense: str) -> None:
+    assert _reads_alike(converter.read_tflite(image), runtime.Interpreter(image))
+    assert not _reads_alike(converter.read_tflite(image), runtime.Interpreter(dense))
+
+
+def test_scales_without_zero_points(drawn) -> None:
+    model = diamond()
+    model.main.inputs[0].quant = Quantization(np.float32([0.5]), np.zeros(0, np.int64))
+    (tensor,) = drawn(model).data["inputs"]
+    assert (tensor["scale"], tensor["zero_point"]) == (0.5, 0)
 
 
 def test_nothing_is_written_where_it_cannot_be(rillet, image: str, tmp_path: Path) -> None:
