@@ -128,6 +128,10 @@ def litert_is_wrong(op: str, args: Sequence[Arg | None]) -> bool:
     if op == "FULLY_CONNECTED" and first is not None and first.type == "FLOAT32":
         weights = args[1]  # of odd rows LiteRT takes the input to be symmetric
         return weights is not None and weights.type == "INT4" and weights.value.shape[1] % 2 == 1
+    if op == "EMBEDDING_LOOKUP":  # takes rows of packed elements to begin on whole bytes
+        table = args[1]
+        packed = {"INT4": 2, "UINT4": 2, "INT2": 4}.get(table.type, 1) if table is not None else 1
+        return table is not None and table.value[0].size % packed != 0
     if op == "DEPTHWISE_CONV_2D":  # rounds once
         weights = args[1]
         return weights is not None and weights.type == "UINT8" and not weights.const
