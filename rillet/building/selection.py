@@ -19,11 +19,14 @@ from runtime.core.build import RUNTIME, Selection
 
 
 class NodeKind(NamedTuple):
-    """An operator (for custom ones "CUSTOM" and its code) and the types of all tensors it has."""
+    """An operator (for custom ones "CUSTOM" and its code), the types of all tensors it has, and
+    whether one of them is stored sparsely.
+    """
 
     op: str
     custom: str | None
     types: frozenset[str]
+    is_sparse: bool = False
 
 
 # Records of ukernels.h, with the types that need them; without, scalar loops stand in.
@@ -56,7 +59,12 @@ C_TYPES = {
     "uint32_t": {"UINT32"},
     "int64_t": {"INT64"},
     "uint64_t": {"UINT64"},
+    "rlt_string": {"STRING"},
 }
+# Types that core/widen.c runs as wider ones for some operators.
+NARROW = {"FLOAT16", "BFLOAT16", "INT4", "UINT4", "INT2"}
+# Files with a table of rows of an operator and a type each, and the macro that makes a row.
+TABLES = {"binary": "ROW", "reduce_forms": "FORM"}
 
 
 def node_kinds(models: Iterable[str | Path]) -> set[NodeKind]:
@@ -66,7 +74,9 @@ def node_kinds(models: Iterable[str | Path]) -> set[NodeKind]:
         for graph in converter.read_tflite(str(path)).graphs:
             for node in graph.nodes:
                 values = [v for v in [*node.inputs, *node.outputs] if v is not None]
-                kinds.add(NodeKind(node.op, node.custom_code, frozenset(v.dtype for v in values)))
+                types = frozenset(v.dtype for v in values)
+                sparse = any(v.sparsity is not None for v in values)
+                kinds.add(NodeKind(node.op, node.custom_code, types, sparse))
     return kinds
 
 
@@ -86,7 +96,7 @@ def select(kinds: set[NodeKind], work: Path) -> Selection:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text)
-    return Selection(frozenset(kernels), folder, _needs_sums(symbols))
+    return Selection(frozenset(kernels), folder, _needs_sums(symbols), _lacking_core(kinds))
 
 
 # ---- what the sources say ----
@@ -182,6 +192,8 @@ def _entries(text: str, group: str, op: str) -> set[str]:
     """Functions of a group that a source names. One that serves several operators names the loops
     of all of them, and takes the one that is called as the operator."""
     named = set(re.findall(r"\bRLT_LOOP_(\w+)", text))
+    if "RLT_LOOP_##" in text:
+        named.add(op)
     if "rlt_kernel_##" in text:
         named -= set(_kernel_rows()) - {op}
     order = re.findall(r"\bRLT_LOOP_(\w+)", _loop_lists(group))
@@ -221,6 +233,16 @@ def _lacking(symbols: dict[NodeKind, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _lacking_core(kinds: set[NodeKind]) -> frozenset[str]:
+    """Files of the core that none of these kinds of nodes needs."""
+    lacks = set()
+    if not any(kind.is_sparse for kind in kinds):
+        lacks.add("sparse")
+    if not any(kind.types & NARROW for kind in kinds):
+        lacks.add("widen")
+    return frozenset(lacks)
+
+
 def _needs_sums(symbols: dict[NodeKind, str]) -> bool:
     """Whether any node takes the sums of int8 products."""
     for kind, symbol in symbols.items():
@@ -234,9 +256,10 @@ def _types(symbols: dict[NodeKind, str]) -> str:
     in_rows = [kind for kind, symbol in symbols.items() if owners().get(symbol) in ROW_FILES]
     types = {name for kind in in_rows for name in kind.types}
     lines = [f"#define RLT_HAS_{c} {int(bool(types & names))}" for c, names in C_TYPES.items()]
-    for op, name in re.findall(r"^ *FORM\((\w+), (\w+)", _sources()["reduce_forms"], re.M):
-        has = any(kind.op == op and name in kind.types for kind in symbols)
-        lines.append(f"#define RLT_HAS_{op}_{name} {int(has)}")
+    for stem, macro in TABLES.items():
+        for op, name in re.findall(rf"^ *{macro}\((\w+), (\w+)", _sources()[stem], re.M):
+            has = any(kind.op == op and name in kind.types for kind in symbols)
+            lines.append(f"#define RLT_HAS_{op}_{name} {int(has)}")
     return "\n".join(lines) + "\n"
 
 
@@ -250,7 +273,8 @@ def _definitions(kinds: set[NodeKind]) -> str:
 
 def _rows(kinds: set[NodeKind]) -> str:
     lines = []
-    for op, custom, types in sorted(kinds, key=lambda k: (k.op, k.custom or "", sorted(k.types))):
+    plain = {kind[:3] for kind in kinds}
+    for op, custom, types in sorted(plain, key=lambda k: (k[0], k[1] or "", sorted(k[2]))):
         bits = " | ".join(f"(uint64_t)1 << RLT_TYPE_{name}" for name in sorted(types)) or "0"
         code = "NULL" if custom is None else '"' + re.sub(r'(["\\])', r"\\\1", custom) + '"'
         lines.append(f"RLT_SELECTED({op}, {code}, {bits})")

@@ -166,6 +166,17 @@ class Selection(NamedTuple):
     kernels: frozenset[str]
     folder: pathlib.Path
     needs_sums: bool = True  # whether int8 products are wanted as int32 too
+    lacks: frozenset[str] = frozenset()  # files of core/ that are left out
+
+    def takes(self, source: pathlib.Path) -> bool:
+        """Whether a source file is among those compiled."""
+        if source.parent.name == "core":
+            return source.stem not in self.lacks
+        return source.parent.name != "kernels" or source.stem in self.kernels
+
+
+# Who calls files of core/ that may be left out.
+CALL_OPTIONAL = {"interpreter", "model_node", "model_tensor"}
 
 
 SEE_SELECTION = {"table", "selected", "select"}
@@ -179,6 +190,8 @@ def selection_flags(source: pathlib.Path, selection: Selection | None) -> list[s
     flags = []
     if source.stem.startswith("s8_gemm") and not selection.needs_sums:
         flags += ["-DRLT_SUMS(run)=((void *)0)", "-Wno-unused-function"]
+    if source.parent.name == "core" and source.stem in CALL_OPTIONAL:
+        flags += [f"-DRLT_LACKS_{name.upper()}" for name in sorted(selection.lacks)]
     if source.stem not in SEE_SELECTION and not source.stem.startswith("loops_"):
         return flags
     names = ["-DRLT_SELECTION", '-DRLT_KERNELS_DEF="selected_kernels.def"']
@@ -295,7 +308,7 @@ def build_all(
     ]
     files = sources(target)
     if selection:
-        files = [f for f in files if f.parent.name != "kernels" or f.stem in selection.kernels]
+        files = [f for f in files if selection.takes(f)]
     files += [pathlib.Path(program)] if program else []
     objects = compile_objects(
         files,

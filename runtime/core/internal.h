@@ -142,8 +142,16 @@ rlt_status rlt_read_buffer(rlt_reading *r, uint32_t index, const uint8_t **data,
 /* Bytes a misaligned or sparse constant needs in the block; 0 where it can be used in place. */
 uint64_t rlt_constant_copy_bytes(rlt_reading *r, const rlt_table *tensor);
 /* sparse.c: writes the values of a sparse constant into t->bytes zeros. */
+#ifdef RLT_LACKS_SPARSE /* a build for models without them */
+static inline rlt_status rlt_densify(rlt_reading *r, const rlt_table *sparsity, const uint8_t *values, uint64_t bytes,
+                                     const rlt_tensor_def *t, uint8_t *to) {
+  (void)sparsity, (void)values, (void)bytes, (void)t, (void)to;
+  return rlt_fail(r->err, RLT_UNSUPPORTED, "this build lacks sparse constants; rebuild with --ops and this model");
+}
+#else
 rlt_status rlt_densify(rlt_reading *r, const rlt_table *sparsity, const uint8_t *values, uint64_t bytes,
                        const rlt_tensor_def *t, uint8_t *to);
+#endif
 /* Whether a tensor's constant is sparse, and dense bytes of its shape. */
 bool rlt_is_sparse(const rlt_table *tensor);
 

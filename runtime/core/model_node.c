@@ -138,7 +138,7 @@ static rlt_status find_kernel(rlt_reading *r, rlt_node_def *n) {
   RLT_REQUIRE(r->err, n->version <= n->kernel->max_version, RLT_UNSUPPORTED,
               "it needs version %d of %s, this runtime knows up to %d; update the runtime, or convert for an older one",
               n->version, n->op_name, n->kernel->max_version);
-  if (rlt_is_widened(n)) n->kernel = &rlt_kernel_widen;
+  n->kernel = rlt_widened(n);
   return RLT_OK;
 }
 

@@ -82,7 +82,7 @@ static bool is_int4_embedding(const rlt_node_def *n) {
          n->tensors[n->inputs[1]].type == RLT_TYPE_INT4 && n->tensors[n->outputs[0]].type == RLT_TYPE_FLOAT32;
 }
 
-bool rlt_is_widened(const rlt_node_def *n) {
+static bool has_widened(const rlt_node_def *n) {
   const widen_row *row = row_of(n->op);
   bool found = false;
   if (is_int4_embedding(n)) return false;
@@ -144,6 +144,8 @@ static void narrow_down(const void *from, const rlt_tensor *narrow) {
 
 /* ---- the kernel ---- */
 
+static const rlt_kernel KERNEL;
+
 static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
 static uint64_t align16(uint64_t x) { return (x + 15) & ~(uint64_t)15; }
 static uint64_t tensors_of(const rlt_node_def *n) { return (uint64_t)n->n_inputs + (uint64_t)n->n_outputs; }
@@ -154,7 +156,7 @@ static uint64_t at_links(const rlt_node_def *n) { return at_tensors() + tensors_
 static uint64_t at_own(const rlt_node_def *n) { return align16(at_links(n) + tensors_of(n) * sizeof(rlt_tensor *)); }
 
 uint64_t rlt_data_bytes(const rlt_node_def *n) {
-  return n->kernel == &rlt_kernel_widen ? at_own(n) + rlt_find_kernel(n->op)->data_size : n->kernel->data_size;
+  return n->kernel == &KERNEL ? at_own(n) + rlt_find_kernel(n->op)->data_size : n->kernel->data_size;
 }
 
 /* Puts tensor t, input or output, before the kernel as it is or widened. */
@@ -256,5 +258,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   return RLT_OK;
 }
 
-const rlt_kernel rlt_kernel_widen = {
+static const rlt_kernel KERNEL = {
     .name = "widen", .max_version = INT32_MAX, .prepare = prepare, .pack = pack, .run = run};
+
+const rlt_kernel *rlt_widened(const rlt_node_def *n) { return has_widened(n) ? &KERNEL : n->kernel; }

@@ -5,9 +5,13 @@
 
 #include "graph.h"
 
-/* Runs a node's own kernel on tensors of wider types. Whether that is wanted, the types of the node's tensors tell. */
-extern const rlt_kernel rlt_kernel_widen;
-bool rlt_is_widened(const rlt_node_def *n);
+#ifdef RLT_LACKS_WIDEN /* a build for models without such types */
+static inline const rlt_kernel *rlt_widened(const rlt_node_def *n) { return n->kernel; }
+static inline uint64_t rlt_data_bytes(const rlt_node_def *n) { return n->kernel->data_size; }
+#else
+/* The kernel of a node: its operator's, or the one that runs that on tensors of wider types. */
+const rlt_kernel *rlt_widened(const rlt_node_def *n);
 uint64_t rlt_data_bytes(const rlt_node_def *n); /* of rlt_node.data */
+#endif
 
 #endif

@@ -190,60 +190,72 @@ typedef struct binary_row {
   rlt_row row, clamped; /* clamped: for integers with a fused activation; NULL: refused */
 } binary_row;
 
+#define ROW_1(op, type, ...) {RLT_OP_##op, RLT_TYPE_##type, __VA_ARGS__},
+#ifdef RLT_SELECTION /* selected_types.h defines RLT_HAS_ of every operator and type as 0 or 1 */
+#define ROW_0(op, type, ...)
+#define ROW_OF(has, ...) ROW_PASTED(has, __VA_ARGS__)
+#define ROW_PASTED(has, ...) ROW_##has(__VA_ARGS__)
+#define ROW(op, type, ...) ROW_OF(RLT_HAS_##op##_##type, op, type, __VA_ARGS__)
+#else
+#define ROW ROW_1
+#endif
+/* clang-format off */
 static const binary_row ROWS[] = {
-    {RLT_OP_ADD, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_ADD, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_ADD, RLT_TYPE_INT32, 4, add_i32, add_clamped_i32},
-    {RLT_OP_ADD, RLT_TYPE_INT64, 8, add_i64, add_clamped_i64},
-    {RLT_OP_ADD, RLT_TYPE_INT16, 2, add_i16, NULL},
-    {RLT_OP_SUB, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_SUB, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_SUB, RLT_TYPE_INT32, 4, sub_i32, sub_clamped_i32},
-    {RLT_OP_SUB, RLT_TYPE_INT64, 8, sub_i64, sub_clamped_i64},
-    {RLT_OP_MUL, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_MUL, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_MUL, RLT_TYPE_INT32, 4, mul_i32, mul_clamped_i32},
-    {RLT_OP_MUL, RLT_TYPE_INT64, 8, mul_i64, mul_clamped_i64},
-    {RLT_OP_MUL, RLT_TYPE_COMPLEX64, 8, mul_c64, NULL},
-    {RLT_OP_MUL, RLT_TYPE_UINT32, 4, mul_u32, NULL},
-    {RLT_OP_MUL, RLT_TYPE_INT16, 2, mul_i16, NULL},
-    {RLT_OP_DIV, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_DIV, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_DIV, RLT_TYPE_INT32, 4, div_i32, div_clamped_i32},
-    {RLT_OP_DIV, RLT_TYPE_INT64, 8, div_i64, div_clamped_i64},
-    {RLT_OP_FLOOR_DIV, RLT_TYPE_FLOAT32, 4, floor_div_f32, NULL},
-    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT32, 4, floor_div_i32, NULL},
-    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT16, 2, floor_div_i16, NULL},
-    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT8, 1, floor_div_i8, NULL},
-    {RLT_OP_FLOOR_DIV, RLT_TYPE_INT64, 8, floor_div_i64, NULL},
-    {RLT_OP_FLOOR_MOD, RLT_TYPE_FLOAT32, 4, floor_mod_f32, NULL},
-    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT32, 4, floor_mod_i32, NULL},
-    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT16, 2, floor_mod_i16, NULL},
-    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT8, 1, floor_mod_i8, NULL},
-    {RLT_OP_FLOOR_MOD, RLT_TYPE_INT64, 8, floor_mod_i64, NULL},
-    {RLT_OP_POW, RLT_TYPE_FLOAT32, 4, pow_f32, NULL},
-    {RLT_OP_POW, RLT_TYPE_INT32, 4, pow_i32, NULL},
-    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT32, 4, squared_difference_i32, NULL},
-    {RLT_OP_SQUARED_DIFFERENCE, RLT_TYPE_INT64, 8, squared_difference_i64, NULL},
-    {RLT_OP_PRELU, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_PRELU, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_INT8, 1, maximum_i8, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_UINT8, 1, maximum_u8, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_INT16, 2, maximum_i16, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_INT32, 4, maximum_i32, NULL},
-    {RLT_OP_MAXIMUM, RLT_TYPE_INT64, 8, maximum_i64, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT32, 4, real_row, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_FLOAT16, 2, half_row, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_INT8, 1, minimum_i8, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_UINT8, 1, minimum_u8, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_INT16, 2, minimum_i16, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_INT32, 4, minimum_i32, NULL},
-    {RLT_OP_MINIMUM, RLT_TYPE_INT64, 8, minimum_i64, NULL},
+    ROW(ADD, FLOAT32, 4, real_row, NULL)
+    ROW(ADD, FLOAT16, 2, half_row, NULL)
+    ROW(ADD, INT32, 4, add_i32, add_clamped_i32)
+    ROW(ADD, INT64, 8, add_i64, add_clamped_i64)
+    ROW(ADD, INT16, 2, add_i16, NULL)
+    ROW(SUB, FLOAT32, 4, real_row, NULL)
+    ROW(SUB, FLOAT16, 2, half_row, NULL)
+    ROW(SUB, INT32, 4, sub_i32, sub_clamped_i32)
+    ROW(SUB, INT64, 8, sub_i64, sub_clamped_i64)
+    ROW(MUL, FLOAT32, 4, real_row, NULL)
+    ROW(MUL, FLOAT16, 2, half_row, NULL)
+    ROW(MUL, INT32, 4, mul_i32, mul_clamped_i32)
+    ROW(MUL, INT64, 8, mul_i64, mul_clamped_i64)
+    ROW(MUL, COMPLEX64, 8, mul_c64, NULL)
+    ROW(MUL, UINT32, 4, mul_u32, NULL)
+    ROW(MUL, INT16, 2, mul_i16, NULL)
+    ROW(DIV, FLOAT32, 4, real_row, NULL)
+    ROW(DIV, FLOAT16, 2, half_row, NULL)
+    ROW(DIV, INT32, 4, div_i32, div_clamped_i32)
+    ROW(DIV, INT64, 8, div_i64, div_clamped_i64)
+    ROW(FLOOR_DIV, FLOAT32, 4, floor_div_f32, NULL)
+    ROW(FLOOR_DIV, INT32, 4, floor_div_i32, NULL)
+    ROW(FLOOR_DIV, INT16, 2, floor_div_i16, NULL)
+    ROW(FLOOR_DIV, INT8, 1, floor_div_i8, NULL)
+    ROW(FLOOR_DIV, INT64, 8, floor_div_i64, NULL)
+    ROW(FLOOR_MOD, FLOAT32, 4, floor_mod_f32, NULL)
+    ROW(FLOOR_MOD, INT32, 4, floor_mod_i32, NULL)
+    ROW(FLOOR_MOD, INT16, 2, floor_mod_i16, NULL)
+    ROW(FLOOR_MOD, INT8, 1, floor_mod_i8, NULL)
+    ROW(FLOOR_MOD, INT64, 8, floor_mod_i64, NULL)
+    ROW(POW, FLOAT32, 4, pow_f32, NULL)
+    ROW(POW, INT32, 4, pow_i32, NULL)
+    ROW(SQUARED_DIFFERENCE, FLOAT32, 4, real_row, NULL)
+    ROW(SQUARED_DIFFERENCE, FLOAT16, 2, half_row, NULL)
+    ROW(SQUARED_DIFFERENCE, INT32, 4, squared_difference_i32, NULL)
+    ROW(SQUARED_DIFFERENCE, INT64, 8, squared_difference_i64, NULL)
+    ROW(PRELU, FLOAT32, 4, real_row, NULL)
+    ROW(PRELU, FLOAT16, 2, half_row, NULL)
+    ROW(MAXIMUM, FLOAT32, 4, real_row, NULL)
+    ROW(MAXIMUM, FLOAT16, 2, half_row, NULL)
+    ROW(MAXIMUM, INT8, 1, maximum_i8, NULL)
+    ROW(MAXIMUM, UINT8, 1, maximum_u8, NULL)
+    ROW(MAXIMUM, INT16, 2, maximum_i16, NULL)
+    ROW(MAXIMUM, INT32, 4, maximum_i32, NULL)
+    ROW(MAXIMUM, INT64, 8, maximum_i64, NULL)
+    ROW(MINIMUM, FLOAT32, 4, real_row, NULL)
+    ROW(MINIMUM, FLOAT16, 2, half_row, NULL)
+    ROW(MINIMUM, INT8, 1, minimum_i8, NULL)
+    ROW(MINIMUM, UINT8, 1, minimum_u8, NULL)
+    ROW(MINIMUM, INT16, 2, minimum_i16, NULL)
+    ROW(MINIMUM, INT32, 4, minimum_i32, NULL)
+    ROW(MINIMUM, INT64, 8, minimum_i64, NULL)
+    {.op = -1}, /* not empty, whatever is left out */
 };
+/* clang-format on */
 
 static int32_t activation_of(const rlt_node_def *def) {
   const rlt_table *o = &def->options;

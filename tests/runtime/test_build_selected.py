@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conformance.op_types import builders
-from single_op import OpModel
+from single_op import ISAS, OpModel
 from targets import find_emulator
 from test_targets import compare, zoo_case
 from zoo import ROOT, zoo_files
@@ -27,29 +29,49 @@ WORK = ROOT / "build"
 MOBILENET = zoo_files("models/tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite")
 
 
+PACKED = {"INT4", "UINT4", "INT2"}  # which Python unpacks, and the driver does not
+
+
 def kinds_of(content: bytes) -> set[selection.NodeKind]:
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         Path(file.name).write_bytes(content)
         return selection.node_kinds([file.name])
 
 
-def rows(fits) -> list[tuple[OpModel, list[np.ndarray]]]:
-    """Conformance rows whose nodes `fits` accepts and this machine runs, with its outputs."""
+@functools.cache
+def known() -> list[tuple[OpModel, frozenset[selection.NodeKind]]]:
+    """Conformance rows that can be read, and the kinds of their nodes."""
     found = []
     for make in builders().values():
         model = make()
-        try:
-            if not all(fits(kind) for kind in kinds_of(model.content)):
-                continue
-            interpreter = runtime.Interpreter(model_content=model.content)
-            interpreter.allocate_tensors()
-            for detail, value in zip(interpreter.get_input_details(), model.feeds, strict=True):
-                interpreter.set_tensor(detail["index"], value)
-            interpreter.invoke()
-        except (runtime.RilletError, converter.ConversionError):
+        with contextlib.suppress(converter.ConversionError):
+            found.append((model, frozenset(kinds_of(model.content))))
+    return found
+
+
+def outputs_of(model: OpModel) -> list[np.ndarray] | None:
+    """What this machine computes; None where it refuses the model or NumPy has not its types."""
+    try:
+        interpreter = runtime.Interpreter(model_content=model.content)
+        interpreter.allocate_tensors()
+        for detail, value in zip(interpreter.get_input_details(), model.feeds, strict=True):
+            interpreter.set_tensor(detail["index"], value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+    except runtime.RilletError:
+        return None
+
+
+def rows(fits) -> list[tuple[OpModel, list[np.ndarray]]]:
+    """Conformance rows whose nodes `fits` accepts and this machine runs, with its outputs."""
+    found = []
+    for model, kinds in known():
+        graph = converter.read_tflite(model.content).main if all(map(fits, kinds)) else None
+        if graph is None or any(value.dtype in PACKED for value in graph.inputs + graph.outputs):
             continue
-        outputs = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
-        if all(array.dtype.kind in "biufc" for array in [*model.feeds, *outputs]):
+        plain = all(array.dtype.kind in "biufc" for array in model.feeds)
+        outputs = outputs_of(model) if plain else None
+        if outputs is not None and all(array.dtype.kind in "biufc" for array in outputs):
             found.append((model, outputs))
     return found
 
@@ -100,7 +122,7 @@ def test_a_build_for_mobilenet_is_small_and_runs_its_operators_on_arm(tmp_path):
     chosen = selection.select(kinds, WORK)
     library = tmp_path / "librillet.so"
     built = build_all("aarch64", library, archive=tmp_path / "librillet.a", selection=chosen)
-    assert library.stat().st_size < 150 * 1024
+    assert library.stat().st_size < 150_000
     assert any("neon_dot" in path.name for path in built.objects)
     qemu = find_emulator("qemu-aarch64")
     if qemu is None:
@@ -120,17 +142,91 @@ def test_a_build_for_mobilenet_is_small_and_runs_its_operators_on_arm(tmp_path):
         check([qemu, str(program)], [(other, [np.zeros(1)])], tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("type_", ["INT8", "UINT8", "INT16", "FLOAT32"])
-def test_what_a_type_does_not_need_is_not_called(type_, tmp_path):
-    """All operators on one type, in one build for these alone: a loop left out wrongly would be a
-    call of nothing."""
-    helpers = {type_, "INT32", "INT64", "BOOL"} | ({"INT8"} if type_ == "INT16" else set())
-    cases = rows(lambda kind: type_ in kind.types and kind.types <= helpers)
+# A type, and those that its operators' nodes have besides.
+FAMILIES = {
+    "INT8": {"INT32", "INT64", "BOOL"},
+    "UINT8": {"INT32", "INT64", "BOOL"},
+    "INT16": {"INT8", "INT32", "INT64", "BOOL"},
+    "FLOAT32": {"INT32", "INT64", "BOOL"},
+    "FLOAT16": {"FLOAT32", "INT32", "INT64", "BOOL"},
+    "INT4": {"INT8", "FLOAT32", "INT32", "INT64"},
+    "INT32": {"INT64", "BOOL"},
+    "UINT32": {"INT32", "UINT64", "INT64"},
+    "FLOAT64": {"INT32", "INT64", "BOOL"},
+    "BOOL": {"INT32"},
+}
+
+
+def run_alone(fits, folder: Path) -> int:
+    """Runs the rows that `fits` takes in one build for these alone, where a loop left out wrongly
+    would be a call of nothing; returns how many."""
+    cases = rows(fits)
     kinds = {kind for model, _ in cases for kind in kinds_of(model.content)}
-    assert len(kinds) > 20
-    program = driver("x86_64", kinds, tmp_path / "driver")
-    check([str(program)], cases, tmp_path)
+    check([str(driver("x86_64", kinds, folder / "driver"))], cases, folder)
+    return len(cases)
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [pytest.param(name, marks=() if name == "INT8" else pytest.mark.slow) for name in FAMILIES],
+)
+def test_what_a_type_does_not_need_is_not_called(type_, tmp_path):
+    """All operators on one type."""
+    types = {type_, *FAMILIES[type_]}
+    assert run_alone(lambda kind: type_ in kind.types and kind.types <= types, tmp_path) > 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(16))
+def test_what_an_operator_does_not_need_is_not_called(first, tmp_path):
+    """All types of every 16th operator: ten that have little to do with each other."""
+    ops = set(sorted({case[0] for case in builders()})[first::16])
+    assert run_alone(lambda kind: (kind.custom or kind.op) in ops, tmp_path) > 50
+
+
+@pytest.mark.slow
+def test_all_rows_run_in_a_build_for_them(tmp_path):
+    assert run_alone(lambda kind: True, tmp_path) > 1000
+
+
+RUN = """
+import sys, numpy as np, runtime
+interpreter = runtime.Interpreter(sys.argv[1])
+interpreter.allocate_tensors()
+rng = np.random.default_rng(5)
+for detail in interpreter.get_input_details():
+    x = rng.standard_normal(detail["shape"]).astype(np.float32)
+    if detail["dtype"] != np.float32:
+        info = np.iinfo(detail["dtype"])
+        x = rng.integers(info.min, info.max, detail["shape"], endpoint=True)
+    interpreter.set_tensor(detail["index"], x.astype(detail["dtype"]))
+interpreter.invoke()
+outputs = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+np.savez(sys.argv[2], *outputs)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", zoo_files("models/tflite/*.tflite"), ids=lambda path: path.stem)
+def test_a_public_model_runs_on_its_own_build_as_on_the_whole(model, tmp_path):
+    """On every instruction set of this machine, to the bit."""
+    host = runtime.core.build.host_target()
+    chosen = selection.select(selection.node_kinds([model]), WORK)
+    library = build(host, tmp_path / "librillet.so", selection=chosen)
+    whole = build(host, tmp_path / "whole" / "librillet.so")
+    assert library.stat().st_size < whole.stat().st_size / 1.5
+    for isa in ISAS:
+        found = []
+        for path in (whole, library):
+            out = path.with_suffix(".npz")
+            env = {**os.environ, "RILLET_LIBRARY": str(path), "RILLET_ISA": isa}
+            command = [sys.executable, "-c", RUN, str(model), str(out)]
+            done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, (path, isa, done.stderr)
+            with np.load(out) as arrays:
+                found.append([arrays[name] for name in arrays.files])
+        for wanted, own in zip(*found, strict=True):
+            np.testing.assert_array_equal(own, wanted)
 
 
 @pytest.mark.skipif(not MOBILENET, reason="got empty parameter set: no public models here")
