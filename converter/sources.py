@@ -54,8 +54,9 @@ class OnnxSource(Source):
         self,
         path: str | os.PathLike[str] | bytes | Any,
         input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+        nhwc_io: bool = False,
     ) -> None:
-        self.path = path
+        self.path, self.nhwc_io = path, nhwc_io
         self.input_shapes = dict(input_shapes or {})
         self._use("onnxruntime" if importlib.util.find_spec("onnxruntime") else "onnx")
 
@@ -68,13 +69,30 @@ class OnnxSource(Source):
     def convert(self) -> ir.Model:
         from converter.importers.onnx.model import from_onnx
 
-        return from_onnx(self.path, input_shapes=self.input_shapes)
+        return from_onnx(self.path, input_shapes=self.input_shapes, nhwc_io=self.nhwc_io)
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
-        return self.input_shapes
+        if not self.nhwc_io:
+            return self.input_shapes
+        return {
+            name: [dims[i] for i in (0, 2, 3, 1)] if len(dims) == 4 else dims
+            for name, dims in self.input_shapes.items()
+        }
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        return self._run(self._content(), feeds)
+        found = self._run(self._content(), self._as_source(feeds))
+        if not self.nhwc_io:
+            return found
+        return {name: x.transpose(0, 2, 3, 1) if x.ndim == 4 else x for name, x in found.items()}
+
+    def _as_source(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The result's inputs as the source's, channels first."""
+        if not self.nhwc_io:
+            return feeds
+        return {
+            name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
+            for name, x in feeds.items()
+        }
 
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         import onnx
@@ -83,7 +101,7 @@ class OnnxSource(Source):
         names = [name for node in model.graph.node for name in node.output if name]
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        yield from self._run(model.SerializeToString(), feeds).items()
+        yield from self._run(model.SerializeToString(), self._as_source(feeds)).items()
 
     def _content(self) -> bytes:
         if isinstance(self.path, bytes):

@@ -104,6 +104,11 @@ examples:
     )
     command.add_argument("--gray", action="store_true", help="photos are grayscale")
     command.add_argument(
+        "--nhwc-io",
+        action="store_true",
+        help="inputs and outputs of an ONNX model that have four axes become channels last",
+    )
+    command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
     )
     command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")

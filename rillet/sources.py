@@ -34,10 +34,14 @@ FROZEN = (".pb", ".pbtxt")
 
 
 def load_source(
-    source: str, shapes: Sequence[str] = (), outputs: str | None = None
+    source: str,
+    shapes: Sequence[str] = (),
+    outputs: str | None = None,
+    nhwc_io: bool = False,
 ) -> tuple[Source, int | None]:
     """The source with its size in bytes (None for a script or a folder). `shapes` are
-    ``NAME=1,3,224,224``; `outputs` the names of a frozen graph's outputs, with commas between.
+    ``NAME=1,3,224,224``; `outputs` the names of a frozen graph's outputs, with commas between;
+    `nhwc_io` makes an ONNX model's images channels last.
 
     CommandError where there is no such file, or nothing that reads it.
     """
@@ -45,6 +49,8 @@ def load_source(
     suffix = Path(source).suffix.lower()
     if outputs is not None and suffix not in FROZEN:
         raise CommandError(f"--outputs names outputs of a frozen .pb file; {source} has its own")
+    if nhwc_io and suffix != ".onnx":
+        raise CommandError(f"--nhwc-io is for .onnx files; {source} keeps its layout")
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
@@ -64,7 +70,7 @@ def load_source(
         return TensorflowSource(source, given), len(content)
     if suffix == ".onnx":
         require("onnx", "onnx", "reading ONNX models")
-        return OnnxSource(source, given), len(content)
+        return OnnxSource(source, given, nhwc_io), len(content)
     if suffix in (".pt", ".pth", ".safetensors", ".meta"):
         raise CommandError(f"{source}: {suffix} files cannot be read; {ACCEPTED}", UNSUPPORTED)
     _refuse_shapes(given, "a .tflite file has its own")

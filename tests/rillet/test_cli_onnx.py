@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_models import model_of, small_network
 
+import converter
 from rillet import errors
 
 pytest_plugins = ("cli_fixtures",)
@@ -41,6 +42,15 @@ def test_shapes_can_be_given(rillet, network, tmp_path):
         outcome = rillet("convert", network, "-o", tmp_path / "o.tflite", "--input", text)
         assert outcome.code != errors.OK and words in outcome.err
         assert not (tmp_path / "o.tflite").exists()
+
+
+def test_images_can_become_channels_last(rillet, network, tmp_path):
+    out = tmp_path / "net.tflite"
+    argv = ["convert", network, "-o", out, "--nhwc-io", "--input", "x=2,3,8,8"]
+    assert "ok  y" in rillet(*argv, "--check", "layers").out
+    assert [v.shape for v in converter.read_tflite(out).main.inputs] == [(2, 8, 8, 3)]
+    again = rillet("convert", out, "-o", tmp_path / "again.tflite", "--nhwc-io")
+    assert again.code != errors.OK and "is for .onnx files" in again.err
 
 
 def test_the_proof_can_use_given_inputs(rillet, network, tmp_path):
