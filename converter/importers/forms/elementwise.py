@@ -52,12 +52,18 @@ def carried(
 
 
 def arithmetic(b: Builder, op: str, x: ir.Value, y: ir.Value) -> ir.Value:
-    """ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, POW... of any number type."""
+    """ADD, SUB, MUL, DIV, MAXIMUM, POW... of any number type. INT64 is divided as INT32."""
+    if op == "DIV" and x.dtype in ("INT64", "UINT32", "UINT64"):
+        if x.dtype != "INT64":
+            raise NoForm(f"divides {x.dtype}, which LiteRT does not: cast to int32 or float")
+        return cast(b, binary(b, op, cast(b, x, "INT32"), cast(b, y, "INT32")), x.dtype)
     return carried(b, functools.partial(binary, b, op), [x, y])
 
 
 def compare(b: Builder, op: str, x: ir.Value, y: ir.Value) -> ir.Value:
-    """EQUAL, LESS... of any type; BOOL."""
+    """EQUAL, LESS... of any type; BOOL. LiteRT takes bytes for quantized numbers, with scales."""
+    if x.dtype in ("INT8", "UINT8") and x.quant is None:
+        x, y = cast(b, x, "INT32"), cast(b, y, "INT32")
     return carried(b, lambda p, q: binary(b, op, p, q, "BOOL"), [x, y], "BOOL")
 
 

@@ -37,6 +37,9 @@ class Sizes:
 
     def of(self, info: Any) -> list[Size]:
         """One size per axis of an input; for a dynamic one, its two samples."""
+        if info.type.WhichOneof("value") != "tensor_type":
+            kind = (info.type.WhichOneof("value") or "unknown").replace("_type", "")
+            raise NoForm(f"is of kind {kind}, which TFLite lacks: make it a tensor")
         tensor, given = info.type.tensor_type, self.given.get(info.name)
         if given is None and not tensor.HasField("shape"):
             raise NoForm("has no known rank: give its shape (--input NAME=SIZES)")
@@ -65,9 +68,6 @@ def add_input(b: Builder, info: Any, sizes: Sequence[Size], nhwc: bool) -> ir.Va
     """An input of the graph, and what the nodes see of it: in the type that the device computes in,
     channels first.
     """
-    if info.type.WhichOneof("value") != "tensor_type":
-        kind = (info.type.WhichOneof("value") or "no type").replace("_type", "")
-        raise NoForm(f"is of kind {kind}, which TFLite lacks: make it a tensor")
     element = info.type.tensor_type.elem_type
     border, inner = types.border_type(element), types.inner_type(element)
     last = nhwc and len(sizes) == 4

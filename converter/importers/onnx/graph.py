@@ -82,7 +82,12 @@ class GraphImport:
             return self.values[name]
         if name in self.held:
             array = types.settled(self.held[name])
-            self.values[name] = ir.Value.constant(self.builder.unique(self.prefix + name), array)
+            if not (array.flags.writeable and array.flags.c_contiguous):
+                array = np.array(array, order="C")
+            if array.dtype == self.held[name].dtype:
+                self.held[name] = array  # large models fit into memory once
+            label, kind = self.builder.unique(self.prefix + name), ir.dtype_name(array.dtype)
+            self.values[name] = ir.Value(label, kind, array.shape, data=array)
             return self.values[name]
         if name in self.lost:
             raise _Lost

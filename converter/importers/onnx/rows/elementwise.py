@@ -173,14 +173,8 @@ def _is_inf(c: Context) -> ir.Value:
 
 
 def _shift(c: Context) -> ir.Value:
-    x, y = c.inputs()
-    if c.attr("direction") == "LEFT":
-        shifted = lambda p, q: c.b.emit("STABLEHLO_SHIFT_LEFT", [p, q])  # noqa: E731
-        return elementwise.carried(c.b, shifted, [x, y])
-    if not x.dtype.startswith("U"):  # shifts below 0 give what shifting all bits out gives
-        most = scalar(c.b, np.iinfo(ir.numpy_dtype(x.dtype)).bits - 1, y)
-        y = elementwise.select(c.b, compare(c.b, "LESS", y, scalar(c.b, 0, y)), most, y)
-    return elementwise.carried(c.b, lambda p, q: c.b.emit("RIGHT_SHIFT", [p, q]), [x, y])
+    form = bitwise.shifted_left if c.attr("direction") == "LEFT" else bitwise.shifted_right
+    return form(c.b, c.input(0), c.input(1))
 
 
 def _bitwise(op: str) -> Row:
