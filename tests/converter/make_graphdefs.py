@@ -211,6 +211,32 @@ def classic_nets():
         )
         return {"x": normal(3)}, [tf.identity(y, "y").op.name, tf.identity(i, "steps").op.name]
 
+    def bidirectional():
+        x = tf.placeholder(tf.float32, [None, 12, 4], name="x")
+        lengths = tf.placeholder(tf.int32, [None], name="lengths")
+        forward = tf.nn.rnn_cell.LSTMCell(5, use_peepholes=True, num_proj=3)
+        both, _ = tf.nn.bidirectional_dynamic_rnn(
+            forward, tf.nn.rnn_cell.GRUCell(4), x, lengths, dtype=tf.float32
+        )
+        given = {"x": normal(3, 12, 4), "lengths": np.array([12, 3, 7], np.int32)}
+        return given, [tf.concat(both, 2, name="both").op.name]
+
+    def map_and_scan():
+        x = tf.placeholder(tf.float32, [2, None, 4], name="x")
+        mapped = tf.map_fn(lambda row: tf.tanh(row) * 2.0, x)
+        scanned = tf.scan(lambda a, row: a * 0.5 + row, tf.transpose(x, [1, 0, 2]))
+        mapped, scanned = tf.identity(mapped, "mapped"), tf.identity(scanned, "scanned")
+        return {"x": normal(2, 7, 4)}, [mapped.op.name, scanned.op.name]
+
+    def boxes():
+        ends = tf.placeholder(tf.float32, [20, 4], name="ends")
+        scores = tf.placeholder(tf.float32, [20], name="scores")
+        size = tf.exp(ends[:, 2:])
+        corners = tf.concat([ends[:, :2] - size, ends[:, :2] + size], 1)
+        chosen = tf.image.non_max_suppression(corners, scores, 8, 0.5, 0.1)
+        given = {"ends": normal(20, 4), "scores": RNG.rand(20).astype(np.float32)}
+        return given, [tf.gather(corners, chosen, name="chosen").op.name]
+
     nets = {
         "classic_mobilenet": mobilenet,
         "classic_channels_first": channels_first,
@@ -218,6 +244,9 @@ def classic_nets():
         "classic_dynamic_rnn_lengths": dynamic_rnn(True),
         "classic_static_rnn": static_rnn,
         "classic_loops": loops,
+        "classic_bidirectional": bidirectional,
+        "classic_map_and_scan": map_and_scan,
+        "classic_boxes": boxes,
     }
     for name, build in nets.items():
         tf.reset_default_graph()

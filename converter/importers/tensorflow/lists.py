@@ -7,12 +7,12 @@ is a :class:`Listed`: nothing says what its elements look like until one is writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from converter import ir
-from converter.importers.builder import Builder
+from converter.importers.builder import Builder, Dims
 from converter.importers.forms import basic
 from converter.importers.forms.basic import int32s
 from converter.importers.no_form import NoForm
@@ -20,7 +20,8 @@ from converter.importers.no_form import NoForm
 
 class Listed:
     """A list of `length` (INT32, rank 0) elements of type `dtype`; `parts` are those written at
-    places that were known. A `carried` one goes through a loop as one tensor.
+    places that were known. A `carried` one goes through a loop; the trial step of the loop finds
+    the shape of its elements (at both samples), `element`, by what it writes.
     """
 
     def __init__(
@@ -29,14 +30,15 @@ class Listed:
         dtype: str,
         parts: Mapping[int, ir.Value] | None = None,
         carried: bool = False,
+        element: Dims | None = None,
     ) -> None:
-        self.length, self.dtype, self.carried = length, dtype, carried
+        self.length, self.dtype, self.carried, self.element = length, dtype, carried, element
         self.parts = dict(parts or {})
 
     def into(self, b: Builder) -> Listed:
         """The same list, seen in a body."""
         parts = {place: b.captured(v) for place, v in self.parts.items()}
-        return Listed(b.captured(self.length), self.dtype, parts, self.carried)
+        return Listed(b.captured(self.length), self.dtype, parts, self.carried, self.element)
 
 
 def reserve(b: Builder, length: ir.Value, dtype: str) -> Listed:
@@ -49,11 +51,13 @@ def write(
     b: Builder, items: Listed | ir.Value, place: ir.Value, item: ir.Value
 ) -> Listed | ir.Value:
     """The list with `item` at `place`."""
-    known = b.known(place)
     if isinstance(items, Listed):
-        if known is not None and not items.carried:
+        if items.carried:
+            return Listed(items.length, items.dtype, items.parts, True, b.pair(item))
+        known = b.known(place)
+        if known is not None:
             return Listed(items.length, items.dtype, {**items.parts, int(known): item})
-        items = zeros(b, items, *b.pair(item))
+        items = zeros(b, items, b.pair(item), [item])
     rank = basic.rank(b, items)
     at = basic.reshape(b, basic.ints(b, place), [1])
     if rank > 1:
@@ -61,27 +65,37 @@ def write(
     return b.emit("DYNAMIC_UPDATE_SLICE", [items, basic.unsqueeze(b, item, [0]), at])
 
 
-def zeros(b: Builder, items: Listed, *dims: tuple[int, ...]) -> ir.Value:
-    """[length, *dims] of zeros, with the parts that were written; `dims` at both samples."""
-    first, second = dims
+def zeros(b: Builder, items: Listed, element: Dims, around: Sequence[ir.Value]) -> ir.Value:
+    """[length, *element] of zeros, with the parts that were written. Dynamic sizes of an element
+    are those of a value `around` that has the same.
+    """
     sizes = [basic.reshape(b, items.length, [1])]
-    if first == second:
-        sizes.append(int32s(b, first, "dims"))
-    elif items.parts:
-        sizes.append(basic.shape_of(b, next(iter(items.parts.values()))))
-    else:
-        raise NoForm(
-            "gathers elements of dynamic sizes in a loop: give the model's inputs fixed sizes"
-            " (--input NAME=SIZES)"
-        )
+    sizes += [_size(b, pair, around) for pair in zip(*element, strict=True)]
     zero = b.constant(0, "zero", ir.numpy_dtype(items.dtype))
-    shape = basic.concat(b, sizes, 0) if len(sizes[-1].shape) and sizes[-1].size else sizes[0]
-    whole: ir.Value = b.emit("FILL", [shape, zero], dtype=items.dtype)
+    known = b.known(items.length)
+    dims = [None if known is None else int(known)]
+    dims += [p if p == q else None for p, q in zip(*element, strict=True)]
+    shape = basic.concat(b, sizes, 0)
+    whole: ir.Value = b.emit("FILL", [shape, zero], dtype=items.dtype, dims=dims)
     for place, item in items.parts.items():
         found = write(b, whole, b.constant(place, "place", np.int32), item)
         assert isinstance(found, ir.Value)
         whole = found
     return whole
+
+
+def _size(b: Builder, pair: tuple[int, int], around: Sequence[ir.Value]) -> ir.Value:
+    """A size as a vector of one number."""
+    if pair[0] == pair[1]:
+        return int32s(b, [pair[0]], "size")
+    for value in around:
+        for axis, other in enumerate(zip(*b.pair(value), strict=True)):
+            if other == pair:
+                return basic.slice_axis(b, basic.shape_of(b, value), 0, axis, axis + 1)
+    raise NoForm(
+        "gathers elements of dynamic sizes in a loop: give the model's inputs fixed sizes"
+        " (--input NAME=SIZES)"
+    )
 
 
 def read(b: Builder, items: Listed | ir.Value, place: ir.Value) -> ir.Value:

@@ -16,6 +16,7 @@ from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.lists import Listed, zeros
 
 _MOST_WRITTEN_OUT = control.MOST_UNROLLED
+_MOST_NODES = 3000  # of a loop that is written out
 # Ops whose results are arrays or lists, of whatever element type.
 LISTS = frozenset({"TensorArrayV3", "Enter", "RefEnter"})
 
@@ -57,6 +58,8 @@ def _written_out(
         if not on.reshape(()):
             return states
         states = step(b, states)
+        if len(b.graph.nodes) - nodes > _MOST_NODES:
+            break
     _forget(b, nodes, bodies)
     return None
 
@@ -73,14 +76,16 @@ def _while(b: Builder, states: list[Any], condition: Condition, step: Step) -> l
     results, trial, own = _tried(b, given, step)
     moving: list[int] = []  # the states that a step changes
     start: list[ir.Value] = []
+    around = [state for state in given if isinstance(state, ir.Value)]
     for i, (before, inner, after) in enumerate(zip(given, own, results, strict=True)):
         if after is inner:
             continue
-        if not isinstance(after, ir.Value):
-            raise NoForm("carries a list through the loop that is not written at every step")
         if isinstance(before, Listed):
-            first, second = trial.pair(after)
-            before = zeros(b, before, first[1:], second[1:])
+            if not isinstance(after, Listed) or after.element is None:
+                raise NoForm("carries a list through the loop that is not written at every step")
+            before = zeros(b, before, after.element, [*around, *b.graph.inputs])
+        elif not isinstance(after, ir.Value):
+            raise NoForm("carries a list where the loop began with a tensor")
         elif trial.pair(after) != b.pair(before):
             raise NoForm("changes the shape of what it carries: pad it to one size")
         moving.append(i)
