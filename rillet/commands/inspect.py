@@ -262,8 +262,8 @@ def _said(tensor: dict[str, Any]) -> list[str]:
         lines.append("        " + ", ".join(parts))
     if "labels" in tensor:
         count, first = tensor["labels"]["count"], tensor["labels"]["first"]
-        more = ", ..." if count > len(first) else ""
-        lines.append(f"        {count:,} labels: {', '.join(first)}{more}")
+        more = "; ..." if count > len(first) else ""
+        lines.append(f"        {count:,} labels: {'; '.join(first)}{more}")
     return lines
 
 

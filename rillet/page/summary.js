@@ -15,8 +15,8 @@ function border(kind) {
 }
 
 function labelWords(labels) {
-  const more = labels.count > labels.first.length ? ", ..." : "";
-  return `${exact(labels.count)} labels: ${labels.first.join(", ")}${more}`;
+  const more = labels.count > labels.first.length ? "; ..." : "";
+  return `${exact(labels.count)} labels: ${labels.first.join("; ")}${more}`;
 }
 
 function imageWords(image) {

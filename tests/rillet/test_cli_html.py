@@ -252,8 +252,8 @@ def test_metadata_is_shown(drawn, rillet, tmp_path: Path) -> None:
     path = written(model, tmp_path / "m.tflite")
     page, text = drawn(path), rillet("inspect", path).out
     seen = browse(page, tmp_path)["summary"]
-    assert "RGB image, (pixel - [1, 2, 3]) / 4" in seen and "5 labels: ant, bee, cat, ..." in seen
-    assert "RGB photo, (pixel - [1, 2, 3]) / 4" in text and "5 labels: ant, bee, cat, ..." in text
+    assert "RGB image, (pixel - [1, 2, 3]) / 4" in seen and "5 labels: ant; bee; cat; ..." in seen
+    assert "RGB photo, (pixel - [1, 2, 3]) / 4" in text and "5 labels: ant; bee; cat; ..." in text
     assert "Insects" in seen and re.search(r"name +Insects\n", text) and "MIT" in text
 
 
