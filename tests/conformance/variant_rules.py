@@ -4,7 +4,8 @@ draws, and where LiteRT's numbers are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,10 @@ FITTING: dict[str, Callable[[Draw, list[Arg], dict[str, Any]], None]] = {
 }
 
 
-def litert_is_wrong(op: str, args: Sequence[Arg | None]) -> bool:
+_PER_BYTE = {"INT4": 2, "UINT4": 2, "INT2": 4}
+
+
+def litert_is_wrong(op: str, args: Sequence[Arg | None], options: Mapping[str, Any]) -> bool:
     """Where this runtime does otherwise on purpose; docs/numerics.md says why."""
     first = args[0]
     quantized = first is not None and first.scale is not None
@@ -130,8 +134,10 @@ def litert_is_wrong(op: str, args: Sequence[Arg | None]) -> bool:
         return weights is not None and weights.type == "INT4" and weights.value.shape[1] % 2 == 1
     if op == "EMBEDDING_LOOKUP":  # takes rows of packed elements to begin on whole bytes
         table = args[1]
-        packed = {"INT4": 2, "UINT4": 2, "INT2": 4}.get(table.type, 1) if table is not None else 1
-        return table is not None and table.value[0].size % packed != 0
+        return table is not None and table.value[0].size % _PER_BYTE.get(table.type, 1) != 0
+    if op == "GATHER" and first is not None:  # the same of what it moves
+        beyond = first.value.shape[options.get("axis", 0) :][1:]
+        return math.prod(beyond) % _PER_BYTE.get(first.type, 1) != 0
     if op == "DEPTHWISE_CONV_2D":  # rounds once
         weights = args[1]
         return weights is not None and weights.type == "UINT8" and not weights.const

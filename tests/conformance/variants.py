@@ -138,7 +138,7 @@ class Variant:
         model = single_op(op, args, outs, **options)
         if not shapes_of(model.content):
             raise Rejected
-        self.is_wrong = variant_rules.litert_is_wrong(op, args)
+        self.is_wrong = variant_rules.litert_is_wrong(op, args, options)
         self.shapes = f"{[told(arg) for arg in args if isinstance(arg, Arg)]}"
         self.chosen = f"{options}"
         return model
