@@ -309,7 +309,9 @@ ziglang, which builds for all targets: pip install 'rillet[build]'.""",
     )
     command.add_argument("--out", metavar="DIR", help="where the files go (rillet-TARGET)")
     command.add_argument(
-        "--wheel", action="store_true", help="make the Python wheel of rillet-runtime instead"
+        "--wheel",
+        action="store_true",
+        help="make the wheel of rillet-runtime instead (in a checkout)",
     )
 
 

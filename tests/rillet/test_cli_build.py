@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rillet import errors
+from rillet.building import wheel
 from rillet.building.objects import by_family, loaded_bytes
 from runtime.core import build
 
@@ -29,6 +30,14 @@ def test_without_a_compiler_it_says_how_to_get_one(rillet, tmp_path, monkeypatch
     )
     outcome = rillet("build", "--target", "pi-arm64", "--out", tmp_path)
     assert outcome.code == errors.MISTAKE and "pip install ziglang" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wheels_are_made_from_a_checkout_only(rillet, tmp_path, monkeypatch) -> None:
+    """An installed rillet has not what hatchling reads."""
+    monkeypatch.setattr(wheel, "RUNTIME", tmp_path)
+    outcome = rillet("build", "--target", "pi-zero", "--wheel", "--out", tmp_path / "out")
+    assert outcome.code == errors.MISTAKE and "run this from a checkout" in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
