@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX's own backend suite, case by case: converted, run on the runtime, compared.
 
-    python tests/conformance/onnx_backend.py [PATTERN] [--kind node|simple|real] [--list passed]
+    python tests/conformance/onnx_backend.py [PATTERN] [--kind node|simple|real] [--engine litert]
 
 Prints one line per case that did not pass, and the counts by reason. A case passes, or is "fixed"
 (it passes once small inputs that TFLite's ops want as constants, such as axes or sizes, are given
@@ -51,18 +51,18 @@ def cases(kind: str) -> list[Any]:
         return sorted(load_model_tests(kind=kind), key=lambda case: case.name)
 
 
-def outcome(case: Any) -> Outcome:
-    """Convert and run one case with all its data sets."""
+def outcome(case: Any, engine: str = "rillet") -> Outcome:
+    """Convert one case and run it with all its data sets, on this runtime or on "litert"."""
     try:
         model = model_of(case)
         data_sets = list(_data_sets(case, model))
     except Exception as error:  # the suite's own file, which the installed onnx cannot read
         return Outcome(case.name, "unsupported", f"onnx cannot read the case: {error}")
-    found = _outcome(case, model, data_sets, {})
+    found = _outcome(case, model, data_sets, {}, engine)
     constants = _small_inputs(model, data_sets)
     if found.status != "unsupported" or not constants or "a constant" not in found.reason:
         return found
-    again = _outcome(case, model, data_sets, constants)
+    again = _outcome(case, model, data_sets, constants, engine)
     return again._replace(status="fixed") if again.status == "passed" else again
 
 
@@ -80,8 +80,24 @@ def _small_inputs(model: onnx.ModelProto, data_sets: list[Any]) -> dict[str, np.
     }
 
 
+def _litert(content: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(model_content=content)
+
+
+_ENGINES: dict[str, Any] = {
+    "rillet": lambda content: runtime.Interpreter(model_content=content),
+    "litert": _litert,
+}
+
+
 def _outcome(
-    case: Any, model: onnx.ModelProto, data_sets: list[Any], constants: dict[str, np.ndarray]
+    case: Any,
+    model: onnx.ModelProto,
+    data_sets: list[Any],
+    constants: dict[str, np.ndarray],
+    engine: str,
 ) -> Outcome:
     try:
         with warnings.catch_warnings():
@@ -89,7 +105,7 @@ def _outcome(
             converted = converter.from_onnx(model, constants=constants)
             converter.optimize(converted)
             content = converter.write_tflite(converted)
-        interpreter = runtime.Interpreter(model_content=content)
+        interpreter = _ENGINES[engine](content)
         for inputs, outputs in data_sets:
             found = _run(interpreter, model, inputs, set(constants))
             wrong = _compare(case, model, found, outputs)
@@ -210,6 +226,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pattern", nargs="?", default="*", help="such as 'test_reduce_*'")
     parser.add_argument("--kind", choices=KINDS, help="default: all")
+    parser.add_argument("--engine", choices=[*_ENGINES], default="rillet")
+    parser.add_argument("--name", action="store_true", help="name each case before it runs")
     parser.add_argument("--quiet", action="store_true", help="the counts alone")
     args = parser.parse_args()
     counts: collections.Counter[str] = collections.Counter()
@@ -218,7 +236,9 @@ def main() -> int:
         for case in cases(kind):
             if not fnmatch.fnmatch(case.name, args.pattern):
                 continue
-            found = outcome(case)
+            if args.name:
+                print(f"case {case.name}", flush=True)
+            found = outcome(case, args.engine)
             counts[found.status] += 1
             if found.status not in ("passed", "fixed"):
                 reasons[family(found.reason)] += 1

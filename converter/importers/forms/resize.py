@@ -26,6 +26,7 @@ COORDINATES = (
     "asymmetric",
     "tf_crop_and_resize",
 )
+_CLOSE = 1e-4  # between weights: TFLite computes places in float32
 _LARGEST_MATRIX = 1 << 22  # elements
 
 
@@ -94,7 +95,7 @@ def as_image(
         return None
     for option in ("half", "align", "plain"):
         if all(
-            np.allclose(rows[axis][0], _tflite(along, how.mode, option), atol=1e-6)
+            np.allclose(rows[axis][0], _tflite(along, how.mode, option), atol=_CLOSE)
             for axis, along in axes.items()
         ):
             return option
