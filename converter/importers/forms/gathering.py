@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,9 @@ def _grids(
 def scatter_nd(
     b: Builder, x: ir.Value, indices: ir.Value, updates: ir.Value, reduction: str
 ) -> ir.Value:
-    """`x` with `updates` written at (or, for "add", added at) indices[..., :]."""
+    """`x` with `updates` written at indices[..., :] ("none"), or taken in by `reduction`: "add",
+    "mul", "min", "max".
+    """
     (*_, depth) = b.fixed_dims(indices, "its indices")
     sizes = basic.slice_axis(b, basic.shape_of(b, x), 0, 0, depth)
     at = from_front(b, indices, sizes)
@@ -86,13 +89,46 @@ def scatter_nd(
 
     if reduction == "add":
         return carried(b, lambda v, u: arithmetic(b, "ADD", v, spread(u)), [x, updates])
+    if reduction in _SEGMENTS:
+        return carried(
+            b, lambda v, u: _by_segments(b, v, at, u, *_SEGMENTS[reduction]), [x, updates]
+        )
     if reduction != "none":
-        raise NoForm(f"reduces by {reduction!r}, which TFLite's SCATTER_ND lacks: use add or none")
+        raise NoForm(
+            f"reduces by {reduction!r}, which TFLite lacks: use add, mul, min, max or none"
+        )
     ones = b.emit(
         "FILL", [basic.shape_of(b, updates), b.constant(1, "one", np.int32)], dtype="INT32"
     )
     written = compare(b, "GREATER", spread(ones), b.constant(0, "zero", np.int32))
     return carried(b, lambda v, u: select(b, written, spread(u), v), [x, updates])
+
+
+# How elements of one place are reduced, and then go into what was there.
+_SEGMENTS = {
+    "mul": ("UNSORTED_SEGMENT_PROD", "MUL"),
+    "min": ("UNSORTED_SEGMENT_MIN", "MINIMUM"),
+    "max": ("UNSORTED_SEGMENT_MAX", "MAXIMUM"),
+}
+
+
+def _by_segments(
+    b: Builder, x: ir.Value, at: ir.Value, updates: ir.Value, segment: str, op: str
+) -> ir.Value:
+    """Updates of one place reduced among themselves, then with `x`; places without any keep it."""
+    dims = b.fixed_dims(x, "its input")
+    *places, depth = b.fixed_dims(at, "its indices")
+    steps = [math.prod(dims[i + 1 : depth]) for i in range(depth)]
+    weighted = basic.binary(b, "MUL", at, int32s(b, steps, "steps"))
+    flat = b.emit("SUM", [weighted, int32s(b, [len(places)], "axis")], keep_dims=False)
+    rows, rest = math.prod(places), list(dims[depth:])
+    count = math.prod(dims[:depth])
+    ids = basic.reshape(b, flat, [rows])
+    parts = basic.reshape(b, updates, [rows, *rest])
+    number = b.constant(count, "segments", np.int32)
+    reduced = b.emit(segment, [parts, ids, number], dtype=x.dtype)
+    whole = basic.reshape(b, x, [count, *rest])
+    return basic.reshape(b, basic.binary(b, op, whole, reduced), dims)
 
 
 def scatter_elements(
