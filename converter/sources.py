@@ -55,8 +55,9 @@ class OnnxSource(Source):
         path: str | os.PathLike[str] | bytes | Any,
         input_shapes: Mapping[str, Sequence[int | None]] | None = None,
         nhwc_io: bool = False,
+        constants: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path, self.nhwc_io = path, nhwc_io
+        self.path, self.nhwc_io, self.constants = path, nhwc_io, dict(constants or {})
         self.input_shapes = dict(input_shapes or {})
         self._use("onnxruntime" if importlib.util.find_spec("onnxruntime") else "onnx")
 
@@ -69,7 +70,8 @@ class OnnxSource(Source):
     def convert(self) -> ir.Model:
         from converter.importers.onnx.model import from_onnx
 
-        return from_onnx(self.path, input_shapes=self.input_shapes, nhwc_io=self.nhwc_io)
+        options = {"input_shapes": self.input_shapes, "constants": self.constants}
+        return from_onnx(self.path, nhwc_io=self.nhwc_io, **options)
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
         if not self.nhwc_io:
@@ -86,13 +88,19 @@ class OnnxSource(Source):
         return {name: x.transpose(0, 2, 3, 1) if x.ndim == 4 else x for name, x in found.items()}
 
     def _as_source(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """The result's inputs as the source's, channels first."""
-        if not self.nhwc_io:
+        """The result's inputs as the source's: channels first, and those that became constants."""
+        if not self.nhwc_io and not self.constants:
             return feeds
-        return {
-            name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
+        from converter.importers.onnx.loading import fixed_inputs, load
+
+        fixed = fixed_inputs(load(self.path)[0], self.constants) if self.constants else {}
+        given = {
+            name: np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+            if x.ndim == 4 and self.nhwc_io
+            else x
             for name, x in feeds.items()
         }
+        return given | fixed
 
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         import onnx

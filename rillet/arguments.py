@@ -104,6 +104,13 @@ examples:
     )
     command.add_argument("--gray", action="store_true", help="photos are grayscale")
     command.add_argument(
+        "--constant",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBERS",
+        help="a value that an ONNX model's input keeps, such as axes=1 (a vector, or one number)",
+    )
+    command.add_argument(
         "--nhwc-io",
         action="store_true",
         help="inputs and outputs of an ONNX model that have four axes become channels last",

@@ -38,10 +38,12 @@ def load_source(
     shapes: Sequence[str] = (),
     outputs: str | None = None,
     nhwc_io: bool = False,
+    constants: Sequence[str] = (),
 ) -> tuple[Source, int | None]:
     """The source with its size in bytes (None for a script or a folder). `shapes` are
     ``NAME=1,3,224,224``; `outputs` the names of a frozen graph's outputs, with commas between;
-    `nhwc_io` makes an ONNX model's images channels last.
+    `nhwc_io` makes an ONNX model's images channels last, `constants` (``NAME=1,2``) its settings
+    that are inputs constants.
 
     CommandError where there is no such file, or nothing that reads it.
     """
@@ -51,6 +53,8 @@ def load_source(
         raise CommandError(f"--outputs names outputs of a frozen .pb file; {source} has its own")
     if nhwc_io and suffix != ".onnx":
         raise CommandError(f"--nhwc-io is for .onnx files; {source} keeps its layout")
+    if constants and suffix != ".onnx":
+        raise CommandError(f"--constant is for inputs of .onnx files; {source} is none")
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
@@ -70,7 +74,8 @@ def load_source(
         return TensorflowSource(source, given), len(content)
     if suffix == ".onnx":
         require("onnx", "onnx", "reading ONNX models")
-        return OnnxSource(source, given, nhwc_io), len(content)
+        values = dict(_numbers(text) for text in constants)
+        return OnnxSource(source, given, nhwc_io, values), len(content)
     if suffix in (".pt", ".pth", ".safetensors", ".meta"):
         raise CommandError(f"{source}: {suffix} files cannot be read; {ACCEPTED}", UNSUPPORTED)
     _refuse_shapes(given, "a .tflite file has its own")
@@ -90,6 +95,17 @@ def _frozen(source: str, given: dict[str, Any], outputs: str | None) -> Source:
 def _refuse_shapes(given: dict[str, Any], why: str) -> None:
     if given:
         raise CommandError(f"--input gives the shapes of an imported model's inputs; {why}")
+
+
+def _numbers(text: str) -> tuple[str, list[float]]:
+    """NAME=0.5,2"""
+    name, mark, numbers = text.rpartition("=")
+    try:
+        if not mark or not name:
+            raise ValueError
+        return name, [float(n) if "." in n else int(n) for n in numbers.split(",")]
+    except ValueError:
+        raise CommandError(f"--constant {text}: write NAME=NUMBERS, such as axes=1,2") from None
 
 
 def _shape(text: str) -> tuple[str, list[int | None]]:

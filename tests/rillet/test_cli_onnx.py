@@ -44,6 +44,18 @@ def test_shapes_can_be_given(rillet, network, tmp_path):
         assert not (tmp_path / "o.tflite").exists()
 
 
+def test_inputs_can_become_constants(rillet, tmp_path):
+    source = model_of([helper.make_node("ReduceSum", ["x", "a"], ["y"])], [("x", [2, 3])],
+                      [("y", None)])  # fmt: skip
+    source.graph.input.append(helper.make_tensor_value_info("a", TensorProto.INT64, [1]))
+    path, out = tmp_path / "sum.onnx", tmp_path / "sum.tflite"
+    onnx.save(source, path)
+    assert "ok  y (2x1)" in rillet("convert", path, "-o", out, "--constant", "a=1").out
+    assert list(converter.read_tflite(out).signatures[0].inputs) == ["x"]
+    wrong = rillet("convert", path, "-o", out, "--constant", "a=x")
+    assert wrong.code != errors.OK and "write NAME=NUMBERS" in wrong.err
+
+
 def test_images_can_become_channels_last(rillet, network, tmp_path):
     out = tmp_path / "net.tflite"
     argv = ["convert", network, "-o", out, "--nhwc-io", "--input", "x=2,3,8,8"]

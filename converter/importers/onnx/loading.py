@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,29 @@ def defects(graph: onnx.GraphProto) -> Iterator[str]:
                     " computed behind it or from it: put the nodes in order"
                 )
         known |= set(node.output)
+
+
+def fixed_inputs(proto: onnx.ModelProto, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values that were given for inputs, in the inputs' own types; a single number is a scalar
+    where the input is one.
+    """
+    from onnx import helper
+
+    found = {}
+    for info in proto.graph.input:
+        if info.name not in values:
+            continue
+        tensor = info.type.tensor_type
+        try:
+            kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+            array = np.asarray(values[info.name]).astype(kind)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConversionError(
+                f"the value for input '{info.name}' does not fit its type: {error}"
+            ) from error
+        is_scalar = tensor.HasField("shape") and not tensor.shape.dim and array.size == 1
+        found[info.name] = array.reshape(()) if is_scalar else array
+    return found
 
 
 def unreadable(graph: onnx.GraphProto) -> str:

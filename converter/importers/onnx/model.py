@@ -12,8 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from converter import ir
 from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
@@ -79,7 +77,7 @@ class _Import:
         self.graph.hold(proto.initializer, proto.sparse_initializer)
         inputs = [i for i in proto.input if i.name not in self.graph.held]
         self._check_names(inputs)
-        self._fix(inputs)
+        self.graph.held |= loading.fixed_inputs(self.proto, self.constants)
         inputs = [i for i in inputs if i.name not in self.constants]
         sizes = border.Sizes(inputs, self.shapes)
         for info in inputs:
@@ -116,22 +114,6 @@ class _Import:
                         f"{self.name} has no input '{name}' to give a {what}; it has"
                         f" {', '.join(names)}"
                     )
-
-    def _fix(self, inputs: Sequence[Any]) -> None:
-        """Hold the values of inputs that are given as constants, in the inputs' own types."""
-        from onnx import helper
-
-        for info in inputs:
-            if info.name not in self.constants:
-                continue
-            element = info.type.tensor_type.elem_type
-            try:
-                kind = helper.tensor_dtype_to_np_dtype(element)
-                self.graph.held[info.name] = np.asarray(self.constants[info.name]).astype(kind)
-            except (KeyError, TypeError, ValueError) as error:
-                raise ConversionError(
-                    f"{self.name}: the value for input '{info.name}' does not fit its type: {error}"
-                ) from error
 
     def _add_input(self, info: Any, sizes: Any) -> None:
         from converter.importers.onnx import border, types
