@@ -58,6 +58,13 @@ POOLING = {
 
 SAME = {"align_corners": True}
 RESIZING = {
+    "affine_grid": (lambda t: F.affine_grid(t, [2, 1, 4, 5]), floats(2, 2, 3)),
+    "grid_sample": (lambda x, g: F.grid_sample(x, g, align_corners=False), X, floats(2, 4, 5, 2)),
+    "grid_sample nearest": (
+        lambda x, g: F.grid_sample(x, g, "nearest", "border", True),
+        X,
+        floats(2, 4, 5, 2),
+    ),
     "area": (lambda x: F.interpolate(x, size=4, mode="area"), X),
     "bicubic": (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), X),
     "bicubic aligned": (lambda x: F.interpolate(x, (5, 11), mode="bicubic", **SAME), X),

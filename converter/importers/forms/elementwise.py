@@ -25,6 +25,8 @@ _CARRIERS = {
     "UINT64": ("INT64",),
 }
 
+_BYTES = ("INT8", "UINT8")
+
 
 def carried(
     b: Builder,
@@ -250,6 +252,8 @@ def power(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
             return x
     if x.dtype == "FLOAT32" or y.dtype == x.dtype == "INT32":
         return binary(b, "POW", x, cast(b, y, x.dtype))
+    if y.dtype == x.dtype and x.dtype in (*_BYTES, "INT16"):
+        return cast(b, binary(b, "POW", cast(b, x, "INT32"), cast(b, y, "INT32")), x.dtype)
     wide = binary(b, "POW", cast(b, x, "FLOAT32"), cast(b, y, "FLOAT32"))
     return cast(b, wide, x.dtype)
 

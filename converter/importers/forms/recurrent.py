@@ -17,6 +17,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control, products
 from converter.importers.forms.basic import binary, unary
+from converter.importers.no_form import NoForm
 
 Activation = Callable[[Builder, ir.Value], ir.Value]
 Stepped = tuple[list[ir.Value], list[ir.Value]]
@@ -182,7 +183,10 @@ def _over(
 
 def _parts(b: Builder, x: ir.Value, count: int) -> list[ir.Value]:
     """`count` equal parts along the last axis."""
-    size = b.fixed_dims(x, "its gates")[-1] // count
+    whole = b.dims(x)[-1]
+    if whole is None:
+        raise NoForm("has a dynamic number of features: give the weights fixed sizes")
+    size = whole // count
     return [basic.slice_axis(b, x, -1, k * size, (k + 1) * size) for k in range(count)]
 
 

@@ -102,6 +102,8 @@ def _reason(error: Exception) -> str:
     """The sentence of an error of PyTorch's, and what to do where that is known."""
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and lines[1].strip().startswith("- "):
+        reason = f"{reason} {lines[1].strip()[2:]}"
     if "data-dependent" in str(error):
         reason += "; write branches on values as torch.where or torch.cond"
     return reason

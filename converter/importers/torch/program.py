@@ -172,7 +172,9 @@ class ProgramImport:
             if not isinstance(given, bool | int | float):
                 raise NoForm(f"is a {type(given).__name__}: give tensors and numbers back")
             given = self.builder.constant(given, "number", _number_type(given))
-        border = types.border_type(made.dtype) if isinstance(made, torch.Tensor) else given.dtype
+        border = "INT64" if given.dtype == "INT32" else given.dtype  # of sizes
+        if isinstance(made, torch.Tensor):
+            border = types.border_type(made.dtype)
         if border != given.dtype:
             options = {"in_data_type": given.dtype, "out_data_type": border}
             return self._made("CAST", given, border, options)

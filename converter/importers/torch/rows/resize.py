@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for upsampling (torch.nn.functional.interpolate)."""
+"""Rows for upsampling (torch.nn.functional.interpolate) and sampling at a grid."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from converter import ir
 from converter.importers.forms import basic
 from converter.importers.forms import resize as forms
 from converter.importers.forms.resize import Along, Method
+from converter.importers.forms.sampling import grid_sample
 from converter.importers.no_form import NoForm
 from converter.importers.torch import sizes
 from converter.importers.torch.context import Context, Row, Rows
@@ -96,7 +97,21 @@ def _dynamic(
     return forms.image(c.b, x, sizes.vector(c.b, wanted), how.mode, str(options.pop()))
 
 
+def _sampled(c: Context) -> ir.Value:
+    """Images sampled at the places of a grid (torch.nn.functional.grid_sample)."""
+    return grid_sample(
+        c.b,
+        c.value("input"),
+        c.value("grid"),
+        ("linear", "nearest", "cubic")[c.arg("interpolation_mode")],
+        ("zeros", "border", "reflection")[c.arg("padding_mode")],
+        bool(c.arg("align_corners")),
+    )
+
+
 ROWS: Rows = {
+    "grid_sampler_2d": _sampled,
+    "grid_sampler_3d": _sampled,
     **{f"upsample_nearest{n}d": _resize(_NEAREST) for n in (1, 2, 3)},
     **{f"_upsample_nearest_exact{n}d": _resize(_EXACT) for n in (1, 2, 3)},
     "_upsample_bicubic2d_aa": _resize(_CUBIC, True),
