@@ -57,6 +57,13 @@ def _scatter(draw: Draw, args: list[Arg], options: dict[str, Any]) -> None:
     _put(args[2], [total, width])
 
 
+def _unpack(draw: Draw, args: list[Arg], options: dict[str, Any]) -> None:
+    """As many parts as the row has outputs, along any axis."""
+    value = args[0].value
+    axis = options["axis"] = draw(st.integers(0, value.ndim - 1))
+    _put(args[0], np.take(value, np.arange(options["num"]) % value.shape[axis], axis))
+
+
 def _grown(draw: Draw, args: list[Arg], options: dict[str, Any]) -> None:
     """Output shapes of transposed convolutions (shape, weights, x)."""
     weights, x = args[1].value.shape, args[2].value.shape
@@ -111,6 +118,7 @@ FITTING: dict[str, Callable[[Draw, list[Arg], dict[str, Any]], None]] = {
     "BROADCAST_ARGS": _broadcast_args,
     "SCATTER_ND": _scatter,
     "TRANSPOSE_CONV": _grown,
+    "UNPACK": _unpack,
     "CONV_3D_TRANSPOSE": _grown,
     "BITCAST": _bitcast,
     "LSTM": _lstm,
