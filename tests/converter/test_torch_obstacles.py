@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot be converted is refused in a sentence: where, what shapes, why, what to do."""
+
+from __future__ import annotations
+
+import pytest
+from torch_checks import Function, floats, torch
+
+import converter
+from converter.importers.torch.rows import ROWS
+
+nn = torch.nn
+
+# Core ops that rows of other names cover, or that no exported program for inference has.
+WITHOUT_A_ROW = {
+    "col2im",  # is taken apart, into index_put
+}
+
+
+def core_ops() -> set[str]:
+    names = set()
+    for name in dir(torch.ops.aten):
+        packet = getattr(torch.ops.aten, name)
+        overloads = packet.overloads() if hasattr(packet, "overloads") else []
+        if any(torch.Tag.core in getattr(packet, o).tags for o in overloads):
+            names.add(name)
+    return names
+
+
+def test_every_core_op_has_a_row():
+    assert core_ops() - set(ROWS) == WITHOUT_A_ROW
+
+
+class Inner(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Outer(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.inner = Inner(function)
+
+    def forward(self, x):
+        return self.inner(x) * 2
+
+
+REFUSED = {
+    "cumprod": (lambda x: torch.cumprod(x, 1), "exp\\(cumsum"),
+    "fft": (lambda x: torch.fft.rfft(x).abs(), "cosines"),
+    "median": (lambda x: x.median(1).values, "sort along the axis"),
+    "unknown": (lambda x: torch.linalg.qr(x)[0], "has no form in TFLite"),
+    "places of adaptive pooling": (
+        lambda x: nn.functional.adaptive_max_pool1d(x[None], 2, return_indices=True)[1],
+        "max_pool with a fixed kernel",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_the_module_the_shapes_and_the_way_out(name):
+    function, words = REFUSED[name]
+    with pytest.raises(converter.ConversionError, match=words) as raised:
+        converter.from_torch(Outer(function), (floats(4, 6),))
+    assert "at 'inner/" in str(raised.value) and "6]" in str(raised.value)
+
+
+def test_an_error_in_a_row_is_an_obstacle(monkeypatch):
+    def broken(c):
+        raise KeyError("surprise")
+
+    monkeypatch.setitem(ROWS, "tanh", broken)
+    with pytest.raises(converter.ConversionError, match=r"tanh at 'tanh' .*KeyError: 'surprise'"):
+        converter.from_torch(Function(lambda x: x.tanh() + 1), (floats(3),))
+
+
+def test_projected_states_are_refused():
+    with pytest.raises(converter.ConversionError, match="proj_size"):
+        converter.from_torch(nn.LSTM(4, 5, proj_size=3), (floats(3, 1, 4),))
+
+
+def test_functions_are_put_into_modules():
+    with pytest.raises(converter.ConversionError, match="module's forward"):
+        converter.from_torch(torch.relu, (floats(3),))
+
+
+def test_data_dependent_branches_say_what_to_write():
+    with pytest.raises(converter.ConversionError, match=r"torch\.where or torch\.cond"):
+        converter.from_torch(Function(lambda x: x if x.sum() > 0 else -x), (floats(3),))
