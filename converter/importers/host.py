@@ -26,6 +26,7 @@ from converter.verifier import verify
 
 _VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
+_LARGEST = 1 << 31  # bytes of a constant
 _BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
 _NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
 
@@ -247,6 +248,7 @@ class _Import:
         for op in fixed:
             if op.type == "Const" and op.control_inputs:  # which a frozen graph cannot always run
                 self.feeds.setdefault(op.outputs[0], op.get_attr("value"))
+        self._check_sizes(fixed)
         tensors = list(wanted)
         if not tensors:
             return
@@ -259,6 +261,17 @@ class _Import:
                 "variables first"
             ) from error
         self.arrays = {t: np.asarray(a) for t, a in zip(tensors, arrays, strict=True)}
+
+    def _check_sizes(self, fixed: set[Any]) -> None:
+        """No constant is so large that only a damaged file can mean it."""
+        for op in fixed:
+            for tensor in op.outputs:
+                count = tensor.shape.num_elements() if tensor.shape.ndims is not None else None
+                if count is not None and count * tensor.dtype.base_dtype.size > _LARGEST:
+                    raise ConversionError(
+                        f"the constant '{tensor.name}' has the shape {_dims(tensor)}, more than"
+                        f" {_LARGEST} bytes: the file is damaged, or the model too large"
+                    )
 
     def _settled(self, tensor: Any) -> np.ndarray | None:
         return settled(tensor, self.arrays)

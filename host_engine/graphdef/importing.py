@@ -20,6 +20,8 @@ from host_engine.graphdef.signatures import output_index, output_types, signatur
 from host_engine.graphdef.tensors import array_of, dtype_of, shape_of
 from host_engine.graphdef.text import from_text
 
+# What shape rules meet in a damaged file.
+_MISFITS = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 _BACK_EDGES = ("NextIteration", "RefNextIteration")
 _MERGES = ("Merge", "RefMerge")
 
@@ -203,7 +205,7 @@ class _Nodes:
             self.graph.unique_name(name)
         except OpError as error:
             raise type(error)(None, None, f"node '{node.name}': {error.message}") from None
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except _MISFITS as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"node '{node.name}' ({node.op}): {what}") from None
         if late:

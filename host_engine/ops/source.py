@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def _range_shape(op: Any) -> list[Any]:
     if any(p is None for p in parts):
         return [[None]]
     start, limit, delta = (p.item() for p in parts if p is not None)
-    return [[len(np.arange(start, limit, delta))]]
+    return [[max(0, math.ceil((limit - start) / delta))]]
 
 
 define(

@@ -176,8 +176,20 @@ def test_wrong_names_get_a_sentence(tmp_path):
         converter.from_graphdef(b"\x0a\xff\xff")
 
 
-def test_every_damaged_graph_gives_a_model_or_a_sentence():
-    path, _, _ = load("classic_loops")
+def test_constants_that_only_damage_can_mean():
+    number = """node { name: "%s" op: "Const" attr { key: "dtype" value { type: %s } }
+      attr { key: "value" value { tensor { dtype: %s tensor_shape { %s } %s } } } }
+    """
+    nodes = number % ("d", "DT_INT32", "DT_INT32", "dim { size: 2 }", "int_val: 1000000")
+    nodes += number % ("v", "DT_FLOAT", "DT_FLOAT", "", "float_val: 1")
+    nodes += 'node { name: "f" op: "Fill" input: "d" input: "v" }'
+    with pytest.raises(ConversionError, match=r"'f:0' has the shape \[1000000, 1000000\]"):
+        text_graph(nodes)
+
+
+@pytest.mark.parametrize("name", ["classic_loops", "classic_channels_first"])
+def test_every_damaged_graph_gives_a_model_or_a_sentence(name):
+    path, _, _ = load(name)
     data = path.read_bytes()
     rng = np.random.default_rng(3)
     converted = 0

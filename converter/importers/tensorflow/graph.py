@@ -16,7 +16,7 @@ from converter.importers.tensorflow import loops
 from converter.importers.tensorflow.context import Context, Rows
 
 # What rows meet in a damaged file: attributes that are absent or of another kind.
-_MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+_MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
 _NO_DEVICE_TYPES = (np.float64, np.complex128)
 
 
