@@ -122,7 +122,7 @@ def _while(c: Context, graph: onnx.GraphProto, states: list[ir.Value]) -> list[i
 def _scan(c: Context) -> list[ir.Value]:
     graph, count = c.attr("body"), c.attr("num_scan_inputs")
     if c.opset < 9:
-        raise NoForm("is of opset 8, with batches: export with opset 9 or newer")
+        return _scan_of_batches(c, graph, count)
     states = [c.input(i) for i in range(c.n_inputs - count)]
     sequences = [c.input(i) for i in range(c.n_inputs - count, c.n_inputs)]
     axes = c.attr("scan_input_axes") or [0] * count
@@ -144,6 +144,33 @@ def _scan(c: Context) -> list[ir.Value]:
         raise NoForm("writes its results in another direction than it reads: reverse them outside")
     found = [_from_front(c.b, v, axis) for v, axis in zip(results, out_axes, strict=True)]
     return [*last, *found]
+
+
+def _scan_of_batches(c: Context, graph: onnx.GraphProto, count: int) -> list[ir.Value]:
+    """Opset 8: the first axis is the batch, the second the sequence; one scan per batch."""
+    if c.has(0):
+        raise NoForm("has sequences of different lengths: export with opset 9 or newer")
+    ways = c.attr("directions") or [0] * count
+    if len(set(ways)) > 1:
+        raise NoForm("reads its sequences in different directions: reverse some of them outside")
+    values = [c.input(i) for i in range(1, c.n_inputs)]
+    held = len(values) - count
+    batch = c.b.dims(values[0])[0]
+    if batch is None or batch > _MOST_UNROLLED:
+        raise NoForm("has a batch that is dynamic or large: give it a fixed size, or use opset 9")
+
+    def step(
+        b: Builder, slices: list[ir.Value], before: list[ir.Value]
+    ) -> tuple[list[ir.Value], list[ir.Value]]:
+        found = body_values(c, b, graph, [*before, *slices], "step")
+        return found[:held], found[held:]
+
+    rows = []
+    for i in range(batch):
+        own = [basic.squeeze(c.b, basic.slice_axis(c.b, v, 0, i, i + 1), [0]) for v in values]
+        last, results = control.scan(c.b, own[held:], own[:held], step, bool(ways[0]))
+        rows.append([basic.unsqueeze(c.b, v, [0]) for v in (*last, *results)])
+    return [basic.concat(c.b, list(parts), 0) for parts in zip(*rows, strict=True)]
 
 
 def _to_front(b: Builder, x: ir.Value, axis: int) -> ir.Value:
