@@ -9,7 +9,7 @@ C_FILES = $(shell git ls-files 'runtime/*.c' 'runtime/*.h' 'benchmarks/*.c' 'tes
 BUILD_TOOLS := hatchling editables $(if $(RILLET_CC),,ziglang==0.17.0)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup build demo test test-slow conformance operators fuzz fuzz-corpus tools bench lint format clean
+.PHONY: help setup build demo test test-slow test-torch conformance operators fuzz fuzz-corpus tools bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,20 @@ test: build ## the test suite
 
 test-slow: build ## the slow tests too
 	@$(BIN)/python -m pytest -m 'slow or not slow'
+
+# A venv of its own: PyTorch's CPU build is 200 MB to fetch, and nothing else here needs it.
+TORCH_VENV := build/venv-torch
+TORCH_STAMP := $(TORCH_VENV)/.rillet-ready
+
+$(TORCH_STAMP): pyproject.toml
+	@echo "== set-up: PyTorch (once, about two minutes)"
+	@mkdir -p build && test -x $(TORCH_VENV)/bin/python || $(PYTHON) -m venv $(TORCH_VENV)
+	@$(TORCH_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  torch==2.13.0 'numpy>=2.0' 'flatbuffers>=23.5.26' 'pytest>=7.4' 'ai-edge-litert>=2.1'
+	@touch $@
+
+test-torch: build $(TORCH_STAMP) ## convert PyTorch modules and compare with PyTorch, in a venv of its own
+	@$(TORCH_VENV)/bin/python -m pytest tests/converter/test_torch_*.py
 
 conformance: build ## everything that is compared with another runtime: operators x types, public models
 	@$(BIN)/python -m pytest -m conformance
