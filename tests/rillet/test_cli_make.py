@@ -100,11 +100,11 @@ def test_scripts_that_do_not_deliver(rillet, script, tmp_path, function, sentenc
 
 
 def test_sources_of_other_kinds(rillet, script: Path, tmp_path: Path) -> None:
-    (tmp_path / "m.h5").write_bytes(b"\x08\x07")
+    (tmp_path / "m.safetensors").write_bytes(b"\x08\x07")
     out = tmp_path / "o.tflite"
-    outcome = rillet("convert", tmp_path / "m.h5", "-o", out)
+    outcome = rillet("convert", tmp_path / "m.safetensors", "-o", out)
     assert outcome.code == errors.UNSUPPORTED
-    assert ".h5 files cannot be read; a source is an .onnx or .tflite file" in outcome.err
+    assert ".safetensors files cannot be read; a source is an .onnx, .pb" in outcome.err
     assert "which function?" in rillet("convert", script, "-o", out).err
     gone = rillet("convert", f"{tmp_path}/gone.py:f", "-o", out)
     assert gone.code == errors.MISTAKE and "there is no file" in gone.err

@@ -124,6 +124,8 @@ def _of_keras(tf: Any, model: Any) -> Any:
         given = model.inputs[0]
     specs = [tf.TensorSpec(i.shape, i.dtype, name=i.name) for i in tf.nest.flatten(given)]
     names = list(getattr(model, "output_names", None) or [])
+    if not names and getattr(model, "layers", None):  # a Sequential model gives one
+        names = [model.layers[-1].name]
 
     def call(*values: Any) -> dict[str, Any]:
         found = tf.nest.flatten(model(tf.nest.pack_sequence_as(given, values), training=False))
