@@ -12,11 +12,12 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError, ProofError
+from converter.example_feeds import example_feeds
 from converter.importers.host import from_session
 from converter.metadata import describe
 from converter.passes import optimize
 from converter.proof import TOLERANCE, Proof, find_departure, prove
-from converter.sources import Source, example_feeds
+from converter.sources import Source
 from converter.writer import write_tflite
 
 

@@ -22,7 +22,6 @@ from converter import ir
 from converter.errors import ConversionError, ProofError
 
 Arrays = dict[str, np.ndarray]
-_EXAMPLE_BATCH, _EXAMPLE_SIZE = 2, 64  # of dynamic dimensions, in what is generated
 
 
 class Source:
@@ -343,71 +342,6 @@ def run_tflite(content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
         return dict(runtime.Interpreter(model_content=content).get_signature_runner()(**feeds))
     except runtime.RilletError as error:
         raise ConversionError(f"the runtime refuses the converted model: {error}") from error
-
-
-def example_feeds(model: ir.Model, source: Source, seed: int = 0) -> Arrays:
-    """Random values for every input: normal floats; integers over what they index, where the model
-    shows it, else 0 and 1. A dynamic dimension is of 2 along the first axis, else of 64.
-    """
-    rng = np.random.default_rng(seed)
-    feeds: Arrays = {}
-    for name, position in model.signatures[0].inputs.items():
-        value = model.main.inputs[position]
-        given = source.shapes().get(name, value.shape_signature or value.shape)
-        dims = [
-            int(d) if d is not None and d >= 0 else _EXAMPLE_SIZE if axis else _EXAMPLE_BATCH
-            for axis, d in enumerate(given)
-        ]
-        feeds[name] = _random(rng, value, dims)
-    return feeds
-
-
-def _random(rng: np.random.Generator, value: ir.Value, dims: Sequence[int]) -> np.ndarray:
-    kind = ir.numpy_dtype(value.dtype)
-    if kind.kind == "f":
-        return rng.standard_normal(dims).astype(kind)
-    if kind.kind in "iub":
-        high = 2 if kind.kind == "b" else min(_count_of(value), np.iinfo(kind).max)
-        return rng.integers(0, high, dims).astype(kind)
-    if kind.kind == "c":
-        return (rng.standard_normal(dims) + 1j * rng.standard_normal(dims)).astype(kind)
-    return np.full(dims, b"text", object)
-
-
-_MOVING = {"RESHAPE", "CAST", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "TILE", "BROADCAST_TO"}
-
-
-def _count_of(value: ir.Value) -> int:
-    """How many values integers have: rows of the table they are looked up in, the depth of their
-    one-hot form, the numbers they are compared with; 2 where none of this is found.
-    """
-    for node in value.users:
-        first, second = (*node.inputs, None, None)[:2]
-        if node.op in _MOVING and first is value:
-            found = _count_of(node.outputs[0])
-        elif node.op == "FLOOR_MOD" and first is value and _is_number(second):
-            found = int(second.data)  # type: ignore[union-attr, arg-type]
-        elif node.op == "GATHER" and second is value and first is not None:
-            found = first.shape[node.options.get("axis", 0)]
-        elif node.op == "EMBEDDING_LOOKUP" and second is not None:
-            found = second.shape[0]
-        elif node.op == "ONE_HOT" and first is value and _is_number(second):
-            found = int(second.data)  # type: ignore[union-attr, arg-type]
-        elif node.op == "EQUAL" and (numbers := _constant(first, second)) is not None:
-            found = int(numbers.max(initial=0)) + 1
-        else:
-            continue
-        if found > 2:
-            return found
-    return 2
-
-
-def _is_number(value: ir.Value | None) -> bool:
-    return value is not None and value.data is not None and value.data.size == 1
-
-
-def _constant(*values: ir.Value | None) -> np.ndarray | None:
-    return next((v.data for v in values if v is not None and v.data is not None), None)
 
 
 def _cannot_run(engine: str, error: Exception) -> ConversionError:

@@ -10,8 +10,9 @@ from onnx_models import model_of, small_network
 
 import converter
 from converter.conversion import convert
+from converter.example_feeds import example_feeds
 from converter.proof import compare, find_departure, prove
-from converter.sources import OnnxSource, TfliteSource, example_feeds
+from converter.sources import OnnxSource, TfliteSource
 
 
 @pytest.fixture
