@@ -6,10 +6,8 @@ out views that keep them alive, and lets one thread in at a time.
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import signal
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -18,51 +16,11 @@ import numpy as np
 
 from . import _binding as c
 from . import _strings
+from ._guards import ASK_EVERY_NS, Memory, OneAtATime, interrupted
 from ._model import DTYPES, Model, aligned_block
 from ._packed import PACKED, pack, unpack
 from ._region import Region
 from .errors import RilletError
-
-
-class _Memory:
-    """What a view's `base` is: the bytes' address, and what keeps them alive."""
-
-    def __init__(self, interface: dict[str, Any], owners: tuple[Any, ...]) -> None:
-        self.__array_interface__ = interface
-        self.owners = owners
-
-
-class _OneAtATime:
-    """A lock that refuses instead of waiting."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise RilletError(
-                "another thread is using this interpreter; give each thread an interpreter of"
-                " its own",
-                "BUSY",
-            )
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
-
-
-ASK_EVERY_NS = 50_000_000  # whether Ctrl-C was pressed
-
-
-@functools.cache
-def interrupted() -> Any:
-    """An rlt_options.cancel: whether Ctrl-C was pressed, asked on the main thread.
-
-    It is C on both sides: an exception of a signal handler could not pass through a callback.
-    """
-    try:
-        return c.Cancel(ctypes.pythonapi.PyOS_InterruptOccurred)
-    except AttributeError:  # not CPython: Ctrl-C waits for the end of the invoke
-        return c.Cancel()
 
 
 class Session:
@@ -84,10 +42,10 @@ class Session:
         self.node_ns = [np.zeros(model.node_count(i), np.uint64) for i in range(model.subgraphs)]
         self.invokes = 0
         self._it = ctypes.c_void_p()
-        self._guard = _OneAtATime()
+        self._guard = OneAtATime()
         self._is_cancelled = False
         self._arrays: dict[int, np.ndarray] = {}  # over tensors' own memory, never handed out
-        self._views: list[weakref.ref[_Memory]] = []
+        self._views: list[weakref.ref[Memory]] = []
         self._strings: dict[int, np.ndarray] = {}  # bytes of what was set
         self._former_strings: list[np.ndarray] = []  # those that the last run's outputs may show
         self._has_run = False
@@ -300,7 +258,7 @@ class Session:
             )
             raise RilletError(f"tensor {tensor} {name!r} is unallocated: {why}", "BAD_STATE")
         packed = info.type in PACKED
-        memory = _Memory(
+        memory = Memory(
             {
                 "version": 3,
                 "shape": (info.bytes,) if packed else shape,
@@ -321,7 +279,7 @@ class Session:
                 )
                 raise RilletError(f"tensor {tensor} {what}: use get_tensor", "UNSUPPORTED")
             array = self._new_view(tensor)
-            assert isinstance(array.base, _Memory)
+            assert isinstance(array.base, Memory)
             self._views.append(weakref.ref(array.base))
             return array
 
