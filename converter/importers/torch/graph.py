@@ -15,7 +15,7 @@ import torch
 from converter import ir
 from converter.importers.builder import Builder, show_dims
 from converter.importers.no_form import NoForm
-from converter.importers.torch import sizes, types
+from converter.importers.torch import control, sizes, types
 from converter.importers.torch.context import Context, Rows
 
 _MOST_MADE = 1 << 26  # elements of a constant that comes from nothing: zeros, ranges
@@ -85,11 +85,18 @@ class GraphImport:
         name = _name(node)
         if any(name.startswith(word) for word in _NOTHING):
             return
+        if node.op == "get_attr":
+            body = getattr(node.graph.owning_module, str(node.target))
+            kind = "results" if isinstance(body, torch.fx.GraphModule) else "held"
+            getattr(self, kind)[node.name] = body
+            return
         if self._fold(node):
             return
         if node.target is operator.getitem:
             source, index = (self.resolved(a) for a in node.args)
             self.results[node.name] = source[index]
+        elif name in control.ROWS and not hasattr(node.target, "_schema"):
+            self.results[node.name] = control.ROWS[name](self, node)
         elif node.target in sizes.ROWS:
             given = [self.resolved(a) for a in node.args]
             self.results[node.name] = sizes.compute(self.builder, node.target, given)
@@ -119,9 +126,7 @@ class GraphImport:
 
     def _fold(self, node: torch.fx.Node) -> bool:
         """Compute a call on constants with PyTorch; False where an input is not constant."""
-        if node.op == "get_attr" or torch.Tag.nondeterministic_seeded in getattr(
-            node.target, "tags", ()
-        ):
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             return False
         inputs = node.all_input_nodes
         target: Any = node.target
