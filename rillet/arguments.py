@@ -40,7 +40,7 @@ def _convert(commands: argparse._SubParsersAction) -> None:
     command = _command(
         commands,
         "convert",
-        "optimize a model and write it as .tflite",
+        "import a model, optimize it, prove it and write it as .tflite",
         """SOURCE is one of
   model.onnx          opset 7 and newer
   model.pb            a frozen graph of TensorFlow (.pbtxt too)
