@@ -3,21 +3,29 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from converter import ir
+from converter.passes.quantized import MOVING
 from converter.sources import Arrays, Source, run_tflite
 
 TOLERANCE = 1e-4  # of the largest magnitude of an output
+# Steps of 8-bit numbers that an output of few layers may be off: kernels round elsewhere.
+QUANTIZED_STEPS = 2.0
+_OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8")
 
 
 @dataclass(frozen=True)
 class Difference:
     """One value on both sides: `error` is the largest difference, `scale` the largest magnitude
-    that the source computed, both of finite elements. `remark` says what else is wrong.
+    that the source computed, both of finite elements. `remark` says what else is wrong. `allowed`
+    is an error that is no departure: `steps` of the 8-bit numbers that the value comes from.
     """
 
     name: str
@@ -25,21 +33,26 @@ class Difference:
     error: float
     scale: float
     remark: str = ""
+    allowed: float = 0.0
+    steps: float = 0.0
 
     @property
     def relative(self) -> float:
         return self.error / self.scale if self.scale else self.error
 
     def agrees(self, tolerance: float = TOLERANCE) -> bool:
-        return not self.remark and self.relative <= tolerance
+        most = self.allowed + tolerance * self.scale if self.allowed else 0.0
+        return not self.remark and (self.relative <= tolerance or self.error <= most)
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape)) or "scalar"
         if self.remark:
             return f"{self.name} ({shape}): {self.remark}"
+        steps = f"; {self.steps:.2g} 8-bit steps ({self.allowed:.3g}) are allowed"
         return (
             f"{self.name} ({shape}): largest error {self.error:.3g}, "
             f"{self.relative:.2g} of the largest magnitude {self.scale:.3g}"
+            f"{steps if self.allowed else ''}"
         )
 
 
@@ -110,10 +123,58 @@ def prove(
 
     Raises ConversionError where one of them cannot run.
     """
+    from converter.reader import read_tflite
+
     wanted = source.run(feeds)
     found = run_tflite(content, feeds)
-    outputs = [compare(name, found[name], wanted[name]) for name in wanted]
+    steps = _steps_of_outputs(read_tflite(content))
+    outputs = [_within(compare(n, found[n], wanted[n]), steps.get(n)) for n in wanted]
     return Proof(source.engine, outputs, tolerance, feeds=dict(feeds))
+
+
+def _within(difference: Difference, steps: tuple[float, float] | None) -> Difference:
+    """`difference` with what 8-bit numbers allow; see :func:`_steps`."""
+    if steps is None or difference.remark:
+        return difference
+    count, size = steps
+    return replace(difference, allowed=count * (size or difference.scale / 255), steps=count)
+
+
+def _steps_of_outputs(model: ir.Model) -> dict[str, tuple[float, float]]:
+    """See :func:`_steps`; by the names of the signature."""
+    steps = _steps(model.main)
+    return {
+        name: steps[model.main.outputs[at]]
+        for signature in model.signatures[:1]
+        for name, at in signature.outputs.items()
+        if model.main.outputs[at] in steps
+    }
+
+
+def _steps(graph: ir.Graph) -> dict[ir.Value, tuple[float, float]]:
+    """How many steps the values computed from 8-bit numbers of a QUANTIZE may be off, and how large
+    a step is: 0, for a 255th of the magnitude, where no DEQUANTIZE made the value.
+
+    A value may be QUANTIZED_STEPS off, or the root of the number of roundings before it, each of
+    which may fall to the other side.
+    """
+    roundings: dict[ir.Value, int] = {}  # bit i: node i rounds on the way here
+    found: dict[ir.Value, tuple[float, float]] = {}
+    for i, node in enumerate(graph.nodes):
+        before = [roundings[v] for v in node.inputs if v is not None and v in roundings]
+        if not before and node.op != "QUANTIZE":
+            continue
+        rounds = node.outputs[0].dtype == "INT8" and node.op not in MOVING
+        here = functools.reduce(operator.or_, before, 1 << i if rounds else 0)
+        x = node.inputs[0]
+        size = 0.0
+        if node.op == "DEQUANTIZE" and x is not None and x.quant is not None:
+            size = float(x.quant.scale.max(initial=0))
+        for value in node.outputs:
+            roundings[value] = here
+            if value.dtype in _OF_STEPS:  # others are right or wrong: positions, conditions
+                found[value] = max(QUANTIZED_STEPS, math.sqrt(here.bit_count())), size
+    return found
 
 
 def find_departure(proof: Proof, source: Source, model: ir.Model) -> Proof:
@@ -127,12 +188,13 @@ def find_departure(proof: Proof, source: Source, model: ir.Model) -> Proof:
 
     content = write_tflite(model)
     computed = {value.name for value in model.main.values() if value.producer is not None}
+    steps = {value.name: step for value, step in _steps(model.main).items()}
     plain = {n: x for n, x in _intermediate(content, proof.feeds) if n in computed}
     for name, wanted in source.values(proof.feeds):
         if name not in plain:
             continue
         proof.compared_layers += 1
-        difference = compare(name, plain[name], wanted)
+        difference = _within(compare(name, plain[name], wanted), steps.get(name))
         if not difference.agrees(proof.tolerance):
             proof.first_departure = difference
             return proof
@@ -147,6 +209,7 @@ def _guilty_pass(model: ir.Model, wanted: Arrays, proof: Proof) -> str:
     from converter.writer import write_tflite
 
     work = model.copy()
+    steps = _steps_of_outputs(model)
     fired = True
     while fired:
         fired = False
@@ -155,7 +218,8 @@ def _guilty_pass(model: ir.Model, wanted: Arrays, proof: Proof) -> str:
                 continue
             fired = True
             found = run_tflite(write_tflite(work), proof.feeds)
-            if not all(compare(n, found[n], x).agrees(proof.tolerance) for n, x in wanted.items()):
+            pairs = [_within(compare(n, found[n], x), steps.get(n)) for n, x in wanted.items()]
+            if not all(pair.agrees(proof.tolerance) for pair in pairs):
                 return run.__name__
     return ""
 

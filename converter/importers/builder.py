@@ -40,6 +40,9 @@ class Builder:
         self.outer = outer
         self.captures: dict[ir.Value, ir.Value] = {}  # a value of `outer`: what stands for it here
         self.bodies: list[ir.Graph] = outer.bodies if outer else []
+        # A quantized number of the source: its int8 twin here, and the scale and zero point.
+        self.twins: dict[ir.Value, tuple[ir.Value, float, int]] = {}
+        self.dequantizes = False  # whether something here computes with what int8 numbers mean
         self._dims: dict[ir.Value, Dims] = {}
         self._twins: dict[ir.Value, ir.Value] = {}  # of constants of graphs around this one
         self._known: dict[ir.Value, tuple[np.ndarray, np.ndarray]] = {}
@@ -194,6 +197,17 @@ class Builder:
             values.append(value)
         self.graph.add_node(op, inputs, values, options, name=self.scope, **kwargs)
         return values
+
+    def quantize(self, x: ir.Value, scale: float, zero_point: int) -> ir.Value:
+        """float32 `x` as int8 numbers of this meaning."""
+        (y,) = self.append("QUANTIZE", [x], [("INT8", self._pair(x))], {})
+        y.quant = ir.Quantization(np.array([scale]), np.array([zero_point]))
+        return y
+
+    def dequantize(self, x: ir.Value) -> ir.Value:
+        """What the int8 numbers `x` mean, in float32."""
+        self.dequantizes = True
+        return self.append("DEQUANTIZE", [x], [("FLOAT32", self._pair(x))], {})[0]
 
     def pair(self, value: ir.Value) -> Dims:
         """The shape of `value` at both samples."""

@@ -19,6 +19,7 @@ from converter.passes.fusion import fuse_activations, fuse_padding, recognize_ac
 from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
 from converter.passes.products import absorb_transposes, make_fully_connected
+from converter.passes.quantized import compute_in_int8
 from converter.passes.units import sink_squeezes
 from converter.verifier import verify
 
@@ -41,6 +42,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     fuse_activations,
     fuse_padding,
     merge_equal_nodes,
+    compute_in_int8,
 )
 _MOST_ROUNDS = 200
 CHECK_VARIABLE = "RILLET_CHECK_PASSES"

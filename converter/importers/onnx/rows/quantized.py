@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows for numbers with scales: QuantizeLinear, QLinearConv, MatMulInteger and their like.
 
-They are written as arithmetic of the same numbers, which is what ONNX defines.
+They are written as arithmetic of the same numbers, which is what ONNX defines. Where one reads with
+DequantizeLinear what QuantizeLinear made with constants (QDQ models), int8 numbers stand between
+the two, and :func:`converter.passes.quantized.compute_in_int8` lets ops compute on those.
 """
 
 from __future__ import annotations
@@ -84,12 +86,41 @@ def _quantize(c: Context) -> ir.Value:
         raise NoForm(f"quantizes to {kind}, which devices lack: use int8, uint8 or int16")
     axis, block = c.attr("axis", 1), c.attr("block_size", 0)
     x = basic.cast(c.b, x, "FLOAT32")
-    return quantized(c.b, x, scale, zero, kind, axis, block)
+    meaning = _meaning(c, kind)
+    if meaning is None or c.b.samples(x) is not None:
+        return quantized(c.b, x, scale, zero, kind, axis, block)
+    twin = c.b.quantize(x, meaning[0], meaning[1] - _SHIFT[kind])
+    if x.producer is not None and c.b.dequantizes:
+        x = c.b.dequantize(twin)  # what computes it can then do so in int8, whoever reads y
+    y = quantized(c.b, x, scale, zero, kind, axis, block)
+    c.b.twins[y] = (twin, *meaning)
+    return y
+
+
+_SHIFT = {"INT8": 0, "UINT8": 128}
+
+
+def _meaning(c: Context, kind: str) -> tuple[float, int] | None:
+    """The constant scale and zero point of an 8-bit tensor, one for all of it."""
+    scale, zero = c.b.known(c.input(1)), c.optional(2)
+    point = np.zeros(1) if zero is None else c.b.known(zero)
+    if kind not in _SHIFT or scale is None or point is None or scale.size != 1 or point.size != 1:
+        return None
+    step = float(scale.reshape(-1)[0])
+    usable = np.isfinite(step) and step > np.finfo(np.float32).tiny
+    return (step, int(point.reshape(-1)[0])) if usable else None
 
 
 def _dequantize(c: Context) -> ir.Value:
     x, scale, zero = c.input(0), c.input(1), c.optional(2)
-    return dequantized(c.b, x, scale, zero, c.attr("axis", 1), c.attr("block_size", 0))
+    meaning, twin = _meaning(c, x.dtype), c.b.twins.get(x)
+    if twin is not None and twin[1:] == meaning:
+        return c.b.dequantize(twin[0])
+    y = dequantized(c.b, x, scale, zero, c.attr("axis", 1), c.attr("block_size", 0))
+    if meaning is None or x.producer is not None or c.b.samples(x) is not None:
+        return y
+    # An input of the model: the same numbers as int8.
+    return c.b.dequantize(c.b.quantize(y, meaning[0], meaning[1] - _SHIFT[x.dtype]))
 
 
 def _dynamic_quantize(c: Context) -> list[ir.Value]:
