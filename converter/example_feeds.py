@@ -14,13 +14,13 @@ _EXAMPLE_BATCH, _EXAMPLE_SIZE = 2, 64  # of dynamic dimensions
 
 
 def example_feeds(model: ir.Model, source: Source, seed: int = 0) -> Arrays:
-    """Random values for every input: normal floats; integers over what they index, where the model
-    shows it, else 0 and 1. A dynamic dimension is of 2 along the first axis, else of 64.
+    """Random values for every input: normal floats; quantized integers over their whole range,
+    others over what they index, where the model shows it, else 0 and 1. A dynamic dimension is of 2
+    along the first axis, else of 64.
     """
     rng = np.random.default_rng(seed)
     feeds: Arrays = {}
-    for name, position in model.signatures[0].inputs.items():
-        value = model.main.inputs[position]
+    for name, value in zip(model.end_names()[0], model.main.inputs, strict=True):
         given = source.shapes().get(name, value.shape_signature or value.shape)
         dims = [
             int(d) if d is not None and d >= 0 else _EXAMPLE_SIZE if axis else _EXAMPLE_BATCH
@@ -35,6 +35,9 @@ def _random(rng: np.random.Generator, value: ir.Value, dims: Sequence[int]) -> n
     if kind.kind == "f":
         return rng.standard_normal(dims).astype(kind)
     if kind.kind in "iub":
+        if value.is_quantized:
+            limits = np.iinfo(kind)
+            return rng.integers(limits.min, limits.max, dims, kind, endpoint=True)
         high = 2 if kind.kind == "b" else min(_count_of(value), np.iinfo(kind).max)
         return rng.integers(0, high, dims).astype(kind)
     if kind.kind == "c":

@@ -336,6 +336,20 @@ class Model:
     def main(self) -> Graph:
         return self.graphs[0]
 
+    def end_names(self) -> tuple[list[str], list[str]]:
+        """Names of the main graph's inputs and outputs: as its first signature has them, else the
+        tensors' own (with ``#position`` behind, where these are not unique).
+        """
+        ends = [[value.name for value in side] for side in (self.main.inputs, self.main.outputs)]
+        signature = next((s for s in self.signatures if s.graph == 0), None)
+        if signature is None and any(len(set(names)) < len(names) for names in ends):
+            ends = [[f"{name}#{i}" for i, name in enumerate(names)] for names in ends]
+        if signature is not None:
+            for names, places in zip(ends, (signature.inputs, signature.outputs), strict=True):
+                for key, position in places.items():
+                    names[position] = key
+        return ends[0], ends[1]
+
     def copy(self) -> Model:
         """A model of its own: new graphs, nodes and values; constant arrays are shared."""
         twin = Model(description=self.description)

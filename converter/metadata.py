@@ -49,7 +49,7 @@ def describe(
     input. `labels` are the classes of the first output. ConversionError where a name is not an
     input's, a number of channels or classes does not fit, or a divisor is 0.
     """
-    names = _names(model)
+    names = model.end_names()
     given = {
         (_only(names[0]) if key == "" else key): image for key, image in (images or {}).items()
     }
@@ -75,17 +75,6 @@ def describe(
     }
     content = {key: value for key, value in root.items() if value != ""}
     model.metadata[METADATA_NAME] = bytes(encode("ModelMetadata", content, FILE_IDENTIFIER))
-
-
-def _names(model: ir.Model) -> tuple[list[str], list[str]]:
-    """Names of inputs and outputs as the first signature has them, else the tensors' own."""
-    inputs = [value.name for value in model.main.inputs]
-    outputs = [value.name for value in model.main.outputs]
-    for signature in model.signatures[:1]:
-        for names, places in ((inputs, signature.inputs), (outputs, signature.outputs)):
-            for key, position in places.items() if signature.graph == 0 else ():
-                names[position] = key
-    return inputs, outputs
 
 
 def _only(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from converter import ir
 from converter.passes.quantized import MOVING
+from converter.reader import read_tflite
 from converter.sources import Arrays, Source, run_tflite
 
 TOLERANCE = 1e-4  # of the largest magnitude of an output
@@ -123,11 +124,9 @@ def prove(
 
     Raises ConversionError where one of them cannot run.
     """
-    from converter.reader import read_tflite
-
     wanted = source.run(feeds)
     found = run_tflite(content, feeds)
-    steps = _steps_of_outputs(read_tflite(content))
+    steps = _steps_of_outputs(read_tflite(content)) if source.rounds_to_8_bits else {}
     outputs = [_within(compare(n, found[n], wanted[n]), steps.get(n)) for n in wanted]
     return Proof(source.engine, outputs, tolerance, feeds=dict(feeds))
 
@@ -143,12 +142,8 @@ def _within(difference: Difference, steps: tuple[float, float] | None) -> Differ
 def _steps_of_outputs(model: ir.Model) -> dict[str, tuple[float, float]]:
     """See :func:`_steps`; by the names of the signature."""
     steps = _steps(model.main)
-    return {
-        name: steps[model.main.outputs[at]]
-        for signature in model.signatures[:1]
-        for name, at in signature.outputs.items()
-        if model.main.outputs[at] in steps
-    }
+    ends = zip(model.end_names()[1], model.main.outputs, strict=True)
+    return {name: steps[value] for name, value in ends if value in steps}
 
 
 def _steps(graph: ir.Graph) -> dict[ir.Value, tuple[float, float]]:
@@ -188,7 +183,8 @@ def find_departure(proof: Proof, source: Source, model: ir.Model) -> Proof:
 
     content = write_tflite(model)
     computed = {value.name for value in model.main.values() if value.producer is not None}
-    steps = {value.name: step for value, step in _steps(model.main).items()}
+    rounds = source.rounds_to_8_bits
+    steps = {v.name: step for v, step in _steps(model.main).items()} if rounds else {}
     plain = {n: x for n, x in _intermediate(content, proof.feeds) if n in computed}
     for name, wanted in source.values(proof.feeds):
         if name not in plain:
@@ -199,17 +195,19 @@ def find_departure(proof: Proof, source: Source, model: ir.Model) -> Proof:
             proof.first_departure = difference
             return proof
     if not proof.passed:
-        proof.guilty_pass = _guilty_pass(model, run_tflite(content, proof.feeds), proof)
+        outputs = _steps_of_outputs(model) if rounds else {}
+        proof.guilty_pass = _guilty_pass(model, run_tflite(content, proof.feeds), proof, outputs)
     return proof
 
 
-def _guilty_pass(model: ir.Model, wanted: Arrays, proof: Proof) -> str:
+def _guilty_pass(
+    model: ir.Model, wanted: Arrays, proof: Proof, steps: Mapping[str, tuple[float, float]]
+) -> str:
     """Name of the first pass after which an output departs; empty where none does."""
     from converter.passes import DEFAULT_PASSES
     from converter.writer import write_tflite
 
     work = model.copy()
-    steps = _steps_of_outputs(model)
     fired = True
     while fired:
         fired = False
@@ -231,7 +229,7 @@ def _intermediate(
     import runtime
 
     interpreter = runtime.Interpreter(model_content=content, experimental_preserve_all_tensors=True)
-    interpreter.get_signature_runner()(**feeds)
+    interpreter(**feeds)
     for details in interpreter.get_tensor_details():
         try:
             yield details["name"], interpreter.get_tensor(details["index"])

@@ -20,6 +20,7 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError, ProofError
+from converter.reader import read_tflite
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,6 +29,11 @@ class Source:
     """A model in its own form. `engine` says what runs it, for reports."""
 
     engine = ""
+
+    @property
+    def rounds_to_8_bits(self) -> bool:
+        """Whether its own engine may round otherwise at each 8-bit step than the runtime does."""
+        return False
 
     def convert(self) -> ir.Model:
         """The model as an IR, without any pass."""
@@ -101,6 +107,10 @@ class OnnxSource(Source):
         }
         return given | fixed
 
+    @property
+    def rounds_to_8_bits(self) -> bool:
+        return b"QuantizeLinear" in self._content()
+
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         import onnx
 
@@ -161,8 +171,6 @@ class TfliteSource(Source):
         self.path = path
 
     def convert(self) -> ir.Model:
-        from converter.reader import read_tflite
-
         return read_tflite(self.path)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -339,11 +347,15 @@ def _full_name(name: str) -> str:
 
 
 def run_tflite(content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
-    """Outputs by name of a .tflite file on the runtime."""
+    """Outputs by name of a .tflite file on the runtime, names as :meth:`ir.Model.end_names`."""
     import runtime
 
     try:
-        return dict(runtime.Interpreter(model_content=content).get_signature_runner()(**feeds))
+        found = runtime.Interpreter(model_content=content)(**feeds)
+        if isinstance(found, dict):
+            return found
+        values = found if isinstance(found, tuple) else (found,)
+        return dict(zip(read_tflite(content).end_names()[1], values, strict=True))
     except runtime.RilletError as error:
         raise ConversionError(f"the runtime refuses the converted model: {error}") from error
 

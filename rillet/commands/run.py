@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import runtime
-from converter.ir import Model, Value
+from converter.ir import Value
 from quantize.affine import dequantize
 from rillet.errors import CommandError
 from rillet.files import check_writable, read_bytes, write_arrays
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     pixels = Pixels(args.mean, args.std, metadata)
     arrays = input_arrays(model, args.input, args.seed, pixels)
     outputs = infer(args.model, arrays, args.threads)
-    names = output_names(model)
+    names = model.end_names()[1]
     labels = [given or own for own in own_labels(metadata, outputs)]
     if args.output:
         write_arrays(args.output, dict(zip(names, outputs, strict=True)))
@@ -70,15 +70,6 @@ def own_labels(
         labels if labels and array.ndim and len(labels) == array.shape[-1] else None
         for labels, array in zip(described, outputs, strict=False)
     ]
-
-
-def output_names(model: Model) -> list[str]:
-    """The signature's names of the outputs, else the tensors' own."""
-    names = [value.name for value in model.main.outputs]
-    for signature in model.signatures[:1]:
-        for name, position in signature.outputs.items() if signature.graph == 0 else ():
-            names[position] = name
-    return names
 
 
 def _described(

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from onnx_models import model_of, small_network
+from zoo import zoo_files
 
 import converter
+import quantize
 from converter.conversion import convert
 from converter.example_feeds import example_feeds
 from converter.proof import compare, find_departure, prove
@@ -115,3 +117,29 @@ def test_integers_are_drawn_from_what_they_index():
     feeds = example_feeds(source.convert(), source)
     assert 40 <= feeds["ids"].max() < 50 and feeds["ids"].min() >= 0
     assert convert(source).proof.passed
+
+
+def test_an_int8_file_must_keep_its_bits(tmp_path):
+    """What 8-bit models of other engines are allowed, the passes of a .tflite file are not."""
+    (path,) = zoo_files("models/tflite/pretrainedResnet_quant.tflite") or [None]
+    if path is None:
+        model = OnnxSource(small_network().SerializeToString()).convert()
+        samples = [np.ones((1, 3, 8, 8), np.float32)]
+        path = tmp_path / "int8.tflite"
+        converter.write_tflite(quantize.static_int8(model, samples), path)
+    source = TfliteSource(path)
+    made = convert(source)
+    assert all(output.error == 0 and output.allowed == 0 for output in made.proof.outputs)
+
+
+def test_a_file_without_signatures_is_proved_by_the_tensors_names(source, tmp_path):
+    model = source.convert()
+    model.signatures.clear()
+    converter.write_tflite(model, tmp_path / "bare.tflite")
+    made = convert(TfliteSource(tmp_path / "bare.tflite"))
+    assert made.proof.passed and [o.name for o in made.proof.outputs] == ["y"]
+    model.main.outputs[0].name = model.main.inputs[0].name = "same"
+    model.main.outputs.append(model.main.nodes[0].outputs[0])
+    model.main.outputs[1].name = "same"
+    assert model.end_names() == (["same#0"], ["same#0", "same#1"])
+    assert convert(TfliteSource(converter.write_tflite(model))).proof.passed
