@@ -18,7 +18,7 @@ from converter.metadata import describe
 from converter.passes import optimize
 from converter.proof import TOLERANCE, Proof, find_departure, prove
 from converter.sources import Source
-from converter.writer import write_tflite
+from converter.writer import write_atomically, write_tflite
 
 
 @dataclass
@@ -62,7 +62,7 @@ def convert(
         optimize(model, verbose=verbose)
     if metadata:
         describe(model, **metadata)
-    content = write_tflite(model)
+    content = write_tflite(model, offline_plan=path is not None)
     proof: Proof | None = None
     if check != "none":
         given = dict(feeds) if feeds is not None else example_feeds(model, source)
@@ -79,7 +79,7 @@ def convert(
                 f" written; {proof}"
             )
     if path is not None:
-        content = write_tflite(model, path)
+        write_atomically(path, content)
     return Conversion(model, content, proof, imported)
 
 

@@ -143,3 +143,16 @@ def test_a_file_without_signatures_is_proved_by_the_tensors_names(source, tmp_pa
     model.main.outputs[1].name = "same"
     assert model.end_names() == (["same#0"], ["same#0", "same#1"])
     assert convert(TfliteSource(converter.write_tflite(model))).proof.passed
+
+
+def test_the_bytes_that_are_proved_are_those_that_are_written(source, tmp_path, monkeypatch):
+    proved = []
+
+    def recorded(source, content, *rest):
+        proved.append(content)
+        return prove(source, content, *rest)
+
+    monkeypatch.setattr("converter.conversion.prove", recorded)
+    made = convert(source, tmp_path / "net.tflite")
+    assert proved == [made.content] == [(tmp_path / "net.tflite").read_bytes()]
+    assert b"OfflineMemoryAllocation" in made.content
