@@ -18,6 +18,7 @@ from converter import ir
 from converter.errors import ConversionError
 from converter.importers.no_form import NoForm
 from converter.importers.single_node import Given, Shapes, compute, infer
+from converter.verifier import verify
 
 _MOST_KNOWN = 1024  # elements of a value that is followed at both samples
 _SHAPE_TYPES = ("INT32", "INT64", "BOOL", "FLOAT32")
@@ -124,6 +125,18 @@ class Builder:
             assert self.outer is not None, f"{value!r} is of another graph"
             self.captures[value] = self.input_like(self.outer.captured(value))
         return self.captures[value]
+
+    def model(self, inputs: Sequence[str], outputs: Sequence[tuple[str, ir.Value]]) -> ir.Model:
+        """The finished model: this graph with its bodies, verified, and the signature
+        ``serving_default`` with these names, `inputs` in the graph's order.
+        """
+        self.graph.outputs = [value for _, value in outputs]
+        model = ir.Model([self.graph, *self.bodies])
+        starts = {name: i for i, name in enumerate(inputs)}
+        ends = {name: i for i, (name, _) in enumerate(outputs)}
+        model.signatures.append(ir.Signature("serving_default", starts, ends))
+        verify(model)
+        return model
 
     def input_like(self, value: ir.Value, dims: Dims | None = None) -> ir.Value:
         """An input of this body for a value of the graph around it (of another shape: `dims`)."""

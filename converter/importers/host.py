@@ -22,7 +22,6 @@ from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.graph import GraphImport, short_name
 from converter.importers.tensorflow.random_draws import settled
 from converter.importers.tensorflow.rows import ROWS
-from converter.verifier import verify
 
 _VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
@@ -190,18 +189,11 @@ class _Import:
         obstacles = [*self.obstacles, *graph.obstacles]
         if obstacles:
             raise ObstacleError("the graph", obstacles)
+        outputs = [short_name(t) for t in self.outputs]
         self.builder.graph.outputs = self._output_values(graph)
         _remove_unread(self.builder.graph)
-        model = ir.Model([self.builder.graph, *self.builder.bodies])
-        model.signatures.append(
-            ir.Signature(
-                "serving_default",
-                {short_name(t): i for i, t in enumerate(self.inputs)},
-                {short_name(t): i for i, t in enumerate(self.outputs)},
-            )
-        )
-        verify(model)
-        return model
+        named = list(zip(outputs, self.builder.graph.outputs, strict=True))
+        return self.builder.model([short_name(t) for t in self.inputs], named)
 
     # -- freezing -----------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import loading
-from converter.verifier import verify
 
 if TYPE_CHECKING:
     import onnx
@@ -86,18 +85,9 @@ class _Import:
         outputs = self._outputs()
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)
-        self.builder.graph.outputs = [value for _, value in outputs]
-        model = ir.Model([self.builder.graph, *self.builder.bodies])
-        model.signatures.append(
-            ir.Signature(
-                "serving_default",
-                {info.name: i for i, info in enumerate(inputs)},
-                {name: i for i, (name, _) in enumerate(outputs)},
-            )
-        )
+        model = self.builder.model([info.name for info in inputs], outputs)
         if self.nhwc:
             border.tell_layout(model)
-        verify(model)
         return model
 
     def _refuse_defects(self, proto: onnx.GraphProto) -> None:

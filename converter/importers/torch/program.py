@@ -18,7 +18,6 @@ from converter.importers.torch.graph import GraphImport
 from converter.importers.torch.names import output_names
 from converter.importers.torch.rows import ROWS
 from converter.importers.torch.state import State
-from converter.verifier import verify
 
 _BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
 _MOST_SAMPLED = 1 << 20
@@ -48,17 +47,7 @@ class ProgramImport:
         self._assign(state, signature, by_name)
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)
-        self.builder.graph.outputs = [value for _, value in outputs]
-        model = ir.Model([self.builder.graph, *self.builder.bodies])
-        model.signatures.append(
-            ir.Signature(
-                "serving_default",
-                {name: i for i, name in enumerate(self.inputs)},
-                {name: i for i, (name, _) in enumerate(outputs)},
-            )
-        )
-        verify(model)
-        return model
+        return self.builder.model(self.inputs, outputs)
 
     # -- parameters, buffers and state ----------------------------------------------------------
 
