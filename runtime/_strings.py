@@ -14,7 +14,6 @@ import numpy as np
 from .errors import RilletError
 
 TYPE = 5  # of TensorType
-ELEMENT = np.dtype((np.uint64, (2,)))
 
 
 def as_array(value: Any) -> np.ndarray:

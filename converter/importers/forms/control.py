@@ -140,7 +140,6 @@ def _looped(
     zero, one = b.constant(0, "zero", np.int32), b.constant(1, "one", np.int32)
     start, way = (binary(b, "SUB", length, one), -1) if reverse else (zero, 1)
     results = [_zeros(b, length, dtype, dims) for dtype, dims in shapes]
-    # A computed constant would be folded away; WHILE's inputs may be constants.
     count = len(states)
 
     def going(inner: Builder, values: list[ir.Value]) -> ir.Value:

@@ -14,8 +14,6 @@ from converter.importers.forms.basic import binary, int32s, rank, scalar, unary
 from converter.importers.forms.elementwise import absolute, apply, arithmetic, carried
 from converter.importers.no_form import NoForm
 
-Axes = "Sequence[int] | ir.Value | None"
-
 
 def reduce(
     b: Builder, op: str, x: ir.Value, axes: Sequence[int] | ir.Value | None, keep_dims: bool

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, bitwise, elementwise
+from converter.importers.forms import activations, basic, bitwise, elementwise
 from converter.importers.forms.basic import binary, scalar, unary
 from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
 from converter.importers.no_form import NoForm
@@ -92,31 +92,17 @@ def _leaky_relu(c: Context) -> ir.Value:
 
 
 def _elu(c: Context) -> ir.Value:
-    x, alpha = c.input(0), c.attr("alpha", 1.0)
-    return _elu_of(c, x, alpha, 1.0)
+    return activations.elu(c.b, c.input(0), c.attr("alpha", 1.0))
 
 
 def _selu(c: Context) -> ir.Value:
-    gamma = c.attr("gamma", 1.0507009873554805)
-    return _elu_of(c, c.input(0), c.attr("alpha", 1.6732632423543772) * gamma, gamma)
+    alpha, gamma = c.attr("alpha", 1.6732632423543772), c.attr("gamma", 1.0507009873554805)
+    return activations.elu(c.b, c.input(0), alpha * gamma, gamma)
 
 
 def _celu(c: Context) -> ir.Value:
-    """max(0, x) + alpha min(0, exp(x / alpha) - 1)"""
-    x, alpha = c.input(0), c.attr("alpha", 1.0)
-    if alpha == 1:
-        return unary(c.b, "ELU", x)
-    scaled = unary(c.b, "ELU", affine(c.b, x, 1 / alpha, 0))
-    return affine(c.b, scaled, alpha, 0)
-
-
-def _elu_of(c: Context, x: ir.Value, below: float, above: float) -> ir.Value:
-    """`above` * x for x > 0, else `below` * (exp(x) - 1)"""
-    if below == above == 1:
-        return unary(c.b, "ELU", x)
-    high = affine(c.b, unary(c.b, "RELU", x), above, 0)
-    low = binary(c.b, "MINIMUM", x, scalar(c.b, 0, x))
-    return binary(c.b, "ADD", high, affine(c.b, unary(c.b, "ELU", low), below, 0))
+    alpha = c.attr("alpha", 1.0)
+    return activations.elu(c.b, c.input(0), alpha, 1.0, 1 / alpha)
 
 
 def _hard_sigmoid(c: Context) -> ir.Value:
@@ -135,8 +121,7 @@ def _swish(c: Context) -> ir.Value:
 
 
 def _mish(c: Context) -> ir.Value:
-    x = c.input(0)
-    return binary(c.b, "MUL", x, unary(c.b, "TANH", elementwise.softplus(c.b, x)))
+    return activations.mish(c.b, c.input(0))
 
 
 def _thresholded_relu(c: Context) -> ir.Value:
@@ -146,10 +131,7 @@ def _thresholded_relu(c: Context) -> ir.Value:
 
 
 def _prelu(c: Context) -> ir.Value:
-    x, slope = c.input(0), c.input(1)
-    negative = arithmetic(c.b, "MINIMUM", x, scalar(c.b, 0, x))
-    positive = arithmetic(c.b, "MAXIMUM", x, scalar(c.b, 0, x))
-    return arithmetic(c.b, "ADD", positive, arithmetic(c.b, "MUL", negative, slope))
+    return activations.prelu(c.b, c.input(0), c.input(1))
 
 
 def _reciprocal(c: Context) -> ir.Value:
