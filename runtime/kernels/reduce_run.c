@@ -7,8 +7,11 @@
     a = (expression);               \
   }                                 \
   break
+/* Whether a number is something else than 0, as NaN is. Unsigned ones have nothing below 0 to compare with. */
+#define IS_SET(x) ((x) < 0 || (x) > 0 || !((x) >= (x)))
+#define IS_SET_UNSIGNED(x) ((x) > 0)
 /* Integers wrap around; NaN stays. */
-#define REDUCE(suffix, type, wide)                                                                     \
+#define REDUCE(suffix, type, wide, is_set)                                                             \
   static void reduce_##suffix(int32_t function, const void *from, int64_t step, int64_t n, void *to) { \
     const type *x = from;                                                                              \
     type a = *(type *)to, v;                                                                           \
@@ -22,44 +25,22 @@
       case RLT_REDUCE_WINDOW_FUNCTION_MAXIMUM:                                                         \
         LOOP(v > a || !(v >= v) ? v : a);                                                              \
       case RLT_REDUCE_WINDOW_FUNCTION_ALL:                                                             \
-        LOOP((type)((a < 0 || a > 0 || !(a >= a)) && (v < 0 || v > 0 || !(v >= v))));                  \
+        LOOP((type)(is_set(a) && is_set(v)));                                                          \
       default:                                                                                         \
-        LOOP((type)(a < 0 || a > 0 || !(a >= a) || v < 0 || v > 0 || !(v >= v)));                      \
+        LOOP((type)(is_set(a) || is_set(v)));                                                          \
     }                                                                                                  \
     *(type *)to = a;                                                                                   \
   }
-REDUCE(i8, int8_t, uint32_t)
-REDUCE(i16, int16_t, uint32_t)
-REDUCE(i32, int32_t, uint32_t)
-REDUCE(i64, int64_t, uint64_t)
-REDUCE(f32, float, float)
-REDUCE(f64, double, double)
-
-/* Unsigned types have nothing below 0 to compare with. */
-#define REDUCE_UNSIGNED(suffix, type, wide)                                                            \
-  static void reduce_##suffix(int32_t function, const void *from, int64_t step, int64_t n, void *to) { \
-    const type *x = from;                                                                              \
-    type a = *(type *)to, v;                                                                           \
-    switch (function) {                                                                                \
-      case RLT_REDUCE_WINDOW_FUNCTION_ADD:                                                             \
-        LOOP((type)((wide)a + (wide)v));                                                               \
-      case RLT_REDUCE_WINDOW_FUNCTION_MUL:                                                             \
-        LOOP((type)((wide)a * (wide)v));                                                               \
-      case RLT_REDUCE_WINDOW_FUNCTION_MINIMUM:                                                         \
-        LOOP(v < a ? v : a);                                                                           \
-      case RLT_REDUCE_WINDOW_FUNCTION_MAXIMUM:                                                         \
-        LOOP(v > a ? v : a);                                                                           \
-      case RLT_REDUCE_WINDOW_FUNCTION_ALL:                                                             \
-        LOOP((type)(a && v));                                                                          \
-      default:                                                                                         \
-        LOOP((type)(a || v));                                                                          \
-    }                                                                                                  \
-    *(type *)to = a;                                                                                   \
-  }
-REDUCE_UNSIGNED(u8, uint8_t, uint32_t)
-REDUCE_UNSIGNED(u16, uint16_t, uint32_t)
-REDUCE_UNSIGNED(u32, uint32_t, uint32_t)
-REDUCE_UNSIGNED(u64, uint64_t, uint64_t)
+REDUCE(i8, int8_t, uint32_t, IS_SET)
+REDUCE(i16, int16_t, uint32_t, IS_SET)
+REDUCE(i32, int32_t, uint32_t, IS_SET)
+REDUCE(i64, int64_t, uint64_t, IS_SET)
+REDUCE(f32, float, float, IS_SET)
+REDUCE(f64, double, double, IS_SET)
+REDUCE(u8, uint8_t, uint32_t, IS_SET_UNSIGNED)
+REDUCE(u16, uint16_t, uint32_t, IS_SET_UNSIGNED)
+REDUCE(u32, uint32_t, uint32_t, IS_SET_UNSIGNED)
+REDUCE(u64, uint64_t, uint64_t, IS_SET_UNSIGNED)
 
 static void reduce_f16(int32_t function, const void *from, int64_t step, int64_t n, void *to) {
   const uint16_t *x = from;
