@@ -45,6 +45,7 @@ def _convert(commands: argparse._SubParsersAction) -> None:
   model.onnx          opset 7 and newer
   model.pb            a frozen graph of TensorFlow (.pbtxt too)
   folder, model.keras a SavedModel, a Keras model: with the package tensorflow
+  model.pt2           a program that torch.export.save wrote
   model.tflite        read, optimized and written back
   script.py:function  the function returns (module, example_inputs) of PyTorch, or
                       (session, inputs, outputs) of host_engine:
@@ -140,7 +141,8 @@ def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source",
         metavar="SOURCE",
-        help="an .onnx, .pb, .keras or .tflite file, a SavedModel's folder, or script.py:function",
+        help="an .onnx, .pb, .pt2, .keras or .tflite file, a SavedModel's folder, or"
+        " script.py:function",
     )
     command.add_argument(
         "--input",

@@ -27,10 +27,20 @@ from rillet.errors import MISTAKE, UNSUPPORTED, CommandError, require
 from rillet.files import read_bytes
 
 ACCEPTED = (
-    "a source is an .onnx, .pb (frozen), .keras or .tflite file, a SavedModel's folder, or"
+    "a source is an .onnx, .pb (frozen), .pt2, .keras or .tflite file, a SavedModel's folder, or"
     " script.py:function that gives a host_engine session or a PyTorch module"
 )
 FROZEN = (".pb", ".pbtxt")
+_WEIGHTS = "holds weights, or a module of TorchScript, without a program that can be converted:"
+_WEIGHTS += (
+    " write a function that builds the module and loads them, or torch.export.save it as .pt2"
+)
+_OTHERS = {
+    ".pt": _WEIGHTS,
+    ".pth": _WEIGHTS,
+    ".safetensors": _WEIGHTS,
+    ".meta": ".meta files cannot be read",
+}
 
 
 def load_source(
@@ -76,8 +86,12 @@ def load_source(
         require("onnx", "onnx", "reading ONNX models")
         values = dict(_numbers(text) for text in constants)
         return OnnxSource(source, given, nhwc_io, values), len(content)
-    if suffix in (".pt", ".pth", ".safetensors", ".meta"):
-        raise CommandError(f"{source}: {suffix} files cannot be read; {ACCEPTED}", UNSUPPORTED)
+    if suffix == ".pt2":
+        require("torch", "torch", "reading exported programs of PyTorch")
+        _refuse_shapes(given, "an exported program has its own (torch.export's dynamic_shapes)")
+        return TorchSource(source), len(content)
+    if suffix in _OTHERS:
+        raise CommandError(f"{source}: {_OTHERS[suffix]}; {ACCEPTED}", UNSUPPORTED)
     _refuse_shapes(given, "a .tflite file has its own")
     read_model(source, content)  # so that what is wrong with the file is said with its name
     return TfliteSource(source), len(content)
@@ -156,9 +170,11 @@ def _from_script(path: str, function: str) -> Source:
         return SessionSource(session, inputs, outputs)
     if isinstance(given, tuple) and len(given) == 2 and hasattr(given[0], "state_dict"):
         return TorchSource(*given)
+    if hasattr(given, "graph_signature"):  # of torch.export, with inputs of its own
+        return TorchSource(given)
     raise CommandError(
         f"{path}:{function} returned {_described(given)}; it must return (session, inputs, outputs)"
-        " of host_engine, or (module, example inputs) of PyTorch"
+        " of host_engine, or (module, example inputs) or an exported program of PyTorch"
     )
 
 

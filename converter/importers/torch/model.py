@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,21 @@ def from_torch(
     from converter.importers.torch.program import ProgramImport
 
     return ProgramImport(program, name).model()
+
+
+def load_program(path: str | os.PathLike[str]) -> Any:
+    """The program in a .pt2 file of ``torch.export.save``. Raises ConversionError."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.load(path)
+    except Exception as error:  # whatever PyTorch finds in the archive
+        raise ConversionError(
+            f"{os.fspath(path)} is no program that PyTorch {torch.__version__} can load:"
+            f" {_reason(error)}; write it with torch.export.save"
+        ) from error
 
 
 def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Any) -> Any:

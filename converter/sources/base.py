@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every source is: a model in its own form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from converter import ir
+from converter.errors import ConversionError
+
+Arrays = dict[str, np.ndarray]
+
+
+class Source:
+    """A model in its own form. `engine` says what runs it, for reports."""
+
+    engine = ""
+
+    @property
+    def rounds_to_8_bits(self) -> bool:
+        """Whether its own engine may round otherwise at each 8-bit step than the runtime does."""
+        return False
+
+    def convert(self) -> ir.Model:
+        """The model as an IR, without any pass."""
+        raise NotImplementedError
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Outputs by name, from inputs by name."""
+        raise NotImplementedError
+
+    def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """Intermediate values by name, in the order of the model; empty where none can be had."""
+        return iter(())
+
+    def shapes(self) -> dict[str, Sequence[int | None]]:
+        """Shapes of inputs where the user gave them."""
+        return {}
+
+
+def cannot_run(engine: str, error: Exception) -> ConversionError:
+    """What is raised where a framework refuses to run its own model."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ConversionError(
+        f"{engine} cannot run the model on these inputs: {reason[:300]}; give inputs that it takes"
+        " (--check-input NAME=FILE.npy)"
+    )
