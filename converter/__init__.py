@@ -16,6 +16,7 @@ from converter.errors import ConversionError
 _LAZY = {
     "from_session": "converter.importers.host",
     "from_graphdef": "converter.importers.host",
+    "from_checkpoint": "converter.importers.host",
     "from_tensorflow": "converter.importers.tensorflow.saved",
     "from_torch": "converter.importers.torch.model",
     "from_onnx": "converter.importers.onnx.model",

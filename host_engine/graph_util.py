@@ -7,4 +7,5 @@ from host_engine.graphdef.exporting import (
     extract_sub_graph,
     remove_training_nodes,
 )
+from host_engine.graphdef.freezing import freeze_checkpoint
 from host_engine.graphdef.importing import import_graph_def

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from host_engine import bundle
 from host_engine.errors import InvalidArgumentError, NotFoundError
+from host_engine.framework.graph import get_default_graph
 from host_engine.variables import Variable, global_variables
 
 
@@ -54,6 +56,7 @@ class Saver:
         self._allow_empty = allow_empty
         self._given = var_list
         self._kept: list[str] = []
+        self._suffix = "meta"
         self._variables: dict[str, Variable] = {}
         if not defer_build:
             self.build()
@@ -90,6 +93,8 @@ class Saver:
     ) -> str:
         """Writes the variables' values and returns the prefix: save_path, or save_path-STEP.
 
+        The graph goes into PREFIX.meta, unless `write_meta_graph` is false.
+
         Raises ValueError if the directory does not exist, FailedPreconditionError if a variable
         has no value. A failure leaves no partial checkpoint.
         """
@@ -107,9 +112,32 @@ class Saver:
             prefix = f"{save_path}-{int(step)}"
         values = sess.run(list(self._variables.values()))
         bundle.write(prefix, dict(zip(self._variables, values, strict=True)))
+        if write_meta_graph:
+            self._suffix = meta_graph_suffix
+            self._write_meta_graph(f"{prefix}.{meta_graph_suffix}")
         if write_state:
             self._remember(prefix, folder, latest_filename)
         return prefix
+
+    def export_meta_graph(self, filename: str | None = None, **_: Any) -> Any:
+        """The MetaGraphDef of the variables' graph, also written to `filename` if given."""
+        from host_engine.graphdef import metagraph
+
+        graph = next(iter(self._variables.values())).graph if self._variables else None
+        made = metagraph.meta_graph_of(
+            graph or get_default_graph(), self._variables, self._max_to_keep or 0
+        )
+        if filename is not None:
+            metagraph.write_meta_graph(filename, made)
+        return made
+
+    def _write_meta_graph(self, path: str) -> None:
+        try:
+            self.export_meta_graph(path)
+        except (
+            ValueError
+        ) as error:  # an op that TensorFlow lacks: the variables are saved all the same
+            warnings.warn(f"{path} is not written: {error}", stacklevel=3)
 
     def _remember(self, prefix: str, folder: str, latest_filename: str | None) -> None:
         self._kept = [p for p in self._kept if p != prefix] + [prefix]
@@ -121,7 +149,9 @@ class Saver:
             )
         update_checkpoint_state(folder, prefix, self._kept, latest_filename)
         for old in dropped:
-            for path in [f"{old}.index", *glob.glob(f"{glob.escape(old)}.data-*")]:
+            escaped = glob.escape(old)
+            ends = [f"{old}.index", f"{old}.{self._suffix}"]
+            for path in [*ends, *glob.glob(f"{escaped}.data-*")]:
                 if os.path.exists(path):
                     os.remove(path)
 

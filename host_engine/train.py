@@ -3,6 +3,7 @@
 """The functions and classes of `tf.train`."""
 
 from host_engine.graphdef.exporting import write_graph
+from host_engine.graphdef.metagraph import export_meta_graph, import_meta_graph
 from host_engine.optimizers import (
     AdagradOptimizer,
     AdamOptimizer,

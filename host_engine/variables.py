@@ -68,6 +68,17 @@ class Variable(Operators):
             wanted.append(GraphKeys.TRAINABLE_VARIABLES)
         self.graph.add_to_collections(wanted, self)
 
+    @classmethod
+    def of_imported(
+        cls, variable: Tensor, initializer: Operation, snapshot: Tensor, trainable: bool
+    ) -> Variable:
+        """The variable of nodes that are in the graph already, as import_meta_graph finds them."""
+        made = cls.__new__(cls)
+        made.trainable, made.constraint = trainable, None
+        made._variable, made.initializer, made._snapshot = variable, initializer, snapshot
+        made._initial_value = initializer.inputs[1]
+        return made
+
     # How the engine sees a variable
 
     def _as_tensor(self) -> Tensor:

@@ -44,6 +44,7 @@ def _convert(commands: argparse._SubParsersAction) -> None:
         """SOURCE is one of
   model.onnx          opset 7 and newer
   model.pb            a frozen graph of TensorFlow (.pbtxt too)
+  model.ckpt.meta     a checkpoint of TensorFlow 1 or host_engine, with --outputs
   folder, model.keras a SavedModel, a Keras model: with the package tensorflow
   model.pt2           a program that torch.export.save wrote
   model.tflite        read, optimized and written back
@@ -67,6 +68,7 @@ examples:
   rillet convert net.onnx -o net.tflite
   rillet convert net.onnx -o net.tflite --input image=1,3,224,224 --check layers
   rillet convert frozen.pb -o net.tflite --outputs scores --input image=1,224,224,3
+  rillet convert model.ckpt.meta -o net.tflite --outputs scores --constant keep_prob=1.0
   rillet convert net.py:trained -o net.tflite
   rillet convert big.tflite -o optimized.tflite --verbose""",
     )
@@ -105,13 +107,6 @@ examples:
     )
     command.add_argument("--gray", action="store_true", help="photos are grayscale")
     command.add_argument(
-        "--constant",
-        action="append",
-        default=[],
-        metavar="NAME=NUMBERS",
-        help="a value that an ONNX model's input keeps, such as axes=1 (a vector, or one number)",
-    )
-    command.add_argument(
         "--nhwc-io",
         action="store_true",
         help="inputs and outputs of an ONNX model that have four axes become channels last",
@@ -141,8 +136,8 @@ def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source",
         metavar="SOURCE",
-        help="an .onnx, .pb, .pt2, .keras or .tflite file, a SavedModel's folder, or"
-        " script.py:function",
+        help="an .onnx, .pb, .pt2, .keras or .tflite file, a checkpoint's .meta, a SavedModel's"
+        " folder, or script.py:function",
     )
     command.add_argument(
         "--input",
@@ -154,7 +149,15 @@ def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--outputs",
         metavar="A,B",
-        help="the outputs of a frozen .pb file (what nothing reads)",
+        help="the outputs of a frozen .pb file (what nothing reads) or of a checkpoint",
+    )
+    command.add_argument(
+        "--constant",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBERS",
+        help="a value for good of an ONNX model's input or a checkpoint's placeholder, such as"
+        " axes=1 or keep_prob=1.0 (one number, or several)",
     )
 
 

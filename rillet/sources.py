@@ -15,6 +15,7 @@ import converter
 import runtime
 from converter.ir import Model
 from converter.sources import (
+    CheckpointSource,
     GraphDefSource,
     OnnxSource,
     SessionSource,
@@ -27,8 +28,9 @@ from rillet.errors import MISTAKE, UNSUPPORTED, CommandError, require
 from rillet.files import read_bytes
 
 ACCEPTED = (
-    "a source is an .onnx, .pb (frozen), .pt2, .keras or .tflite file, a SavedModel's folder, or"
-    " script.py:function that gives a host_engine session or a PyTorch module"
+    "a source is an .onnx, .pb (frozen), .pt2, .keras or .tflite file, a checkpoint's .meta, a"
+    " SavedModel's folder, or script.py:function that gives a host_engine session or a PyTorch"
+    " module"
 )
 FROZEN = (".pb", ".pbtxt")
 _WEIGHTS = "holds weights, or a module of TorchScript, without a program that can be converted:"
@@ -39,7 +41,6 @@ _OTHERS = {
     ".pt": _WEIGHTS,
     ".pth": _WEIGHTS,
     ".safetensors": _WEIGHTS,
-    ".meta": ".meta files cannot be read",
 }
 
 
@@ -59,12 +60,15 @@ def load_source(
     """
     given = dict(_shape(text) for text in shapes)
     suffix = Path(source).suffix.lower()
-    if outputs is not None and suffix not in FROZEN:
-        raise CommandError(f"--outputs names outputs of a frozen .pb file; {source} has its own")
+    prefix = _checkpoint(source)
+    if outputs is not None and suffix not in FROZEN and prefix is None:
+        raise CommandError(
+            f"--outputs names outputs of a frozen .pb file or a checkpoint; {source} has its own"
+        )
     if nhwc_io and suffix != ".onnx":
         raise CommandError(f"--nhwc-io is for .onnx files; {source} keeps its layout")
-    if constants and suffix != ".onnx":
-        raise CommandError(f"--constant is for inputs of .onnx files; {source} is none")
+    if constants and suffix != ".onnx" and prefix is None:
+        raise CommandError(f"--constant is for inputs of .onnx files and checkpoints, not {source}")
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
@@ -76,6 +80,10 @@ def load_source(
             raise CommandError(f"the folder {source} holds no saved_model.pb; {ACCEPTED}")
         require("tensorflow", "tensorflow", "reading SavedModels")
         return TensorflowSource(source, given), None
+    if prefix is not None:
+        values = dict(_numbers(text) for text in constants)
+        fixed = {name: n[0] if len(n) == 1 else n for name, n in values.items()}
+        return CheckpointSource(prefix, given, _names(outputs), fixed), None
     content = read_bytes(source)
     if suffix in FROZEN:
         return _frozen(source, given, outputs), len(content)
@@ -100,10 +108,23 @@ def load_source(
 def _frozen(source: str, given: dict[str, Any], outputs: str | None) -> Source:
     if Path(source).name == "saved_model.pb":
         raise CommandError(f"{source} is part of a SavedModel: give the folder that it is in")
+    return GraphDefSource(source, given, _names(outputs))
+
+
+def _names(outputs: str | None) -> list[str] | None:
     names = [n.strip() for n in outputs.split(",") if n.strip()] if outputs is not None else None
     if names == []:
         raise CommandError("--outputs names no output; write --outputs scores,boxes")
-    return GraphDefSource(source, given, names)
+    return names
+
+
+def _checkpoint(source: str) -> str | None:
+    """The prefix of a checkpoint, of which one file or the prefix itself is given."""
+    for end in (".meta", ".index"):
+        if source.endswith(end):
+            return source.removesuffix(end)
+    is_prefix = not os.path.exists(source) and os.path.isfile(f"{source}.index")
+    return source if is_prefix else None
 
 
 def _refuse_shapes(given: dict[str, Any], why: str) -> None:

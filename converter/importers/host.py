@@ -20,11 +20,10 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.graph import GraphImport, short_name
-from converter.importers.tensorflow.random_draws import settled
+from converter.importers.tensorflow.random_draws import RANDOM, settled
 from converter.importers.tensorflow.rows import ROWS
 
 _VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
-_RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
 _LARGEST = 1 << 31  # bytes of a constant
 _BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
 _NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
@@ -72,6 +71,53 @@ def from_graphdef(
     shapes = {_tensor_name(name): dims for name, dims in (input_shapes or {}).items()}
     named = [_tensor_name(name) for name in given]
     return from_session(session, named, map(_tensor_name, wanted), input_shapes=shapes)
+
+
+def from_checkpoint(
+    prefix: str | os.PathLike[str],
+    outputs: Iterable[str],
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    constants: Mapping[str, Any] | None = None,
+) -> ir.Model:
+    """Model of the graph in PREFIX.meta with the variables of the checkpoint PREFIX.
+
+    `outputs` are names of nodes or tensors; `constants` gives placeholders their values for good,
+    such as ``{"keep_prob": 1.0}``; the other placeholders that the outputs need are the inputs.
+    `input_shapes` is as in :func:`from_session`. No pass is run.
+
+    Raises ConversionError where files are missing or damaged, and as :func:`from_graphdef` does.
+    """
+    names = list(outputs)
+    content = frozen_checkpoint(prefix, names, constants or {})
+    return from_graphdef(content, None, names, input_shapes)
+
+
+def frozen_checkpoint(
+    prefix: str | os.PathLike[str], outputs: Sequence[str], constants: Mapping[str, Any]
+) -> bytes:
+    """The frozen GraphDef of a checkpoint with its PREFIX.meta. Raises ConversionError."""
+    import host_engine
+    from host_engine.bundle import Reader
+    from host_engine.graphdef.freezing import freeze_checkpoint, unread_nodes
+    from host_engine.graphdef.metagraph import read_meta_graph
+
+    name = os.fspath(prefix)
+    try:
+        meta_graph = read_meta_graph(f"{name}.meta")
+        if not outputs:
+            found = ", ".join(unread_nodes(meta_graph.graph_def)) or "none"
+            raise ConversionError(
+                f"{name}.meta holds all that trains: name the outputs to convert (--outputs);"
+                f" results that nothing else of the model reads: {found}"
+            )
+        return bytes(
+            freeze_checkpoint(meta_graph, Reader(name), outputs, constants).SerializeToString()
+        )
+    except OSError as error:
+        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, host_engine.OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
 
 
 def open_graphdef(source: str | os.PathLike[str] | bytes) -> tuple[Any, list[str], list[str]]:
@@ -218,7 +264,7 @@ class _Import:
         """Ops that the session can compute and whose value depends on no input and no draw."""
         fixed: set[Any] = set()
         for op in needed:
-            if op.type.startswith(_RANDOM) or (not op.inputs and op.type not in _VARIABLES):
+            if op.type.startswith(RANDOM) or (not op.inputs and op.type not in _VARIABLES):
                 continue
             computed = op.type in _VARIABLES or op.definition.compute is not None
             if op._imported and op.type != "Const":  # those of a session can be run

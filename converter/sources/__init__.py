@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from converter.sources.base import Arrays, Source
 from converter.sources.onnx import OnnxSource
-from converter.sources.tensorflow import GraphDefSource, SessionSource, TensorflowSource
+from converter.sources.tensorflow import (
+    CheckpointSource,
+    GraphDefSource,
+    SessionSource,
+    TensorflowSource,
+)
 from converter.sources.tflite import TfliteSource, run_tflite
 from converter.sources.torch import TorchSource
 
 __all__ = [
     "Arrays",
+    "CheckpointSource",
     "GraphDefSource",
     "OnnxSource",
     "SessionSource",

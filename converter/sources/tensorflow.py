@@ -114,6 +114,24 @@ class GraphDefSource(Source):
             yield tensor.name.removesuffix(":0"), np.asarray(value)
 
 
+class CheckpointSource(GraphDefSource):
+    """A checkpoint of TensorFlow 1 or of the host engine with its .meta, frozen and then run as a
+    GraphDef is. `constants` are values of placeholders.
+    """
+
+    def __init__(
+        self,
+        prefix: str | os.PathLike[str],
+        input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+        outputs: Sequence[str] | None = None,
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
+        from converter.importers.host import frozen_checkpoint
+
+        names = list(outputs or ())
+        super().__init__(frozen_checkpoint(prefix, names, constants or {}), input_shapes, names)
+
+
 class TensorflowSource(Source):
     """A Keras model, a SavedModel or a concrete function, run by the package tensorflow."""
 

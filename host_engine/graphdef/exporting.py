@@ -150,7 +150,7 @@ def extract_sub_graph(graph_def: GraphDef, dest_nodes: Sequence[str]) -> GraphDe
         if name in kept or name not in nodes:
             continue
         kept.add(name)
-        stack += [_node_name(text) for text in nodes[name].input]
+        stack += [node_name(text) for text in nodes[name].input]
     made = GraphDef()
     made.node.extend(copy.deepcopy(node) for node in graph_def.node if node.name in kept)
     made.library.CopyFrom(graph_def.library)
@@ -158,7 +158,8 @@ def extract_sub_graph(graph_def: GraphDef, dest_nodes: Sequence[str]) -> GraphDe
     return made
 
 
-def _node_name(text: str) -> str:
+def node_name(text: str) -> str:
+    """The name of the node that an input such as "x:1" or "^x" names."""
     return text.lstrip("^").partition(":")[0]
 
 
@@ -199,7 +200,7 @@ def remove_training_nodes(
 ) -> GraphDef:
     """The graph without Identity and CheckNumerics nodes that change nothing."""
     protected = set(protected_nodes or ())
-    waited = {_node_name(t) for n in input_graph.node for t in n.input if t.startswith("^")}
+    waited = {node_name(t) for n in input_graph.node for t in n.input if t.startswith("^")}
     gone: dict[str, str] = {}
     for node in input_graph.node:
         plain = node.op in ("Identity", "CheckNumerics") and len(node.input) == 1

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages of a GraphDef, from tensorflow/core/framework/{graph,node_def,attr_value,tensor,
-tensor_shape,function,op_def,versions}.proto. Fields that nothing here reads are kept as they are.
+tensor_shape,function,op_def,versions,variable}.proto, and of a MetaGraphDef, from
+tensorflow/core/protobuf/{meta_graph,saver}.proto. Fields that nothing here reads are kept as they
+are.
 """
 
 from __future__ import annotations
@@ -160,4 +162,59 @@ class GraphDef(Message):
         2: _one("library", FunctionDefLibrary),
         3: Field("version", "int32"),
         4: _one("versions", VersionDef),
+    }
+
+
+class VariableDef(Message):
+    """A variable in a collection: the names of its nodes."""
+
+    FIELDS = {  # noqa: RUF012
+        1: Field("variable_name", "string"),
+        2: Field("initializer_name", "string"),
+        3: Field("snapshot_name", "string"),
+        5: Field("is_resource", "bool"),
+        6: Field("initial_value_name", "string"),
+        7: Field("trainable", "bool"),
+    }
+
+
+class NodeList(Message):
+    FIELDS = {1: _many("value", "string")}  # noqa: RUF012
+
+
+class BytesList(Message):
+    FIELDS = {1: _many("value", "bytes")}  # noqa: RUF012
+
+
+class CollectionDef(Message):
+    """What a collection holds: names of nodes, or messages such as VariableDef."""
+
+    FIELDS = {1: _one("node_list", NodeList), 2: _one("bytes_list", BytesList)}  # noqa: RUF012
+
+
+class SaverDef(Message):
+    """Names of the nodes that save and restore variables."""
+
+    FIELDS = {  # noqa: RUF012
+        1: Field("filename_tensor_name", "string"),
+        2: Field("save_tensor_name", "string"),
+        3: Field("restore_op_name", "string"),
+        4: Field("max_to_keep", "int32"),
+        6: Field("keep_checkpoint_every_n_hours", "float"),
+        7: Field("version", "enum"),
+    }
+
+
+class MetaInfoDef(Message):
+    FIELDS = {5: Field("tensorflow_version", "string")}  # noqa: RUF012
+
+
+class MetaGraphDef(Message):
+    """A graph with its collections and how its variables are saved."""
+
+    FIELDS = {  # noqa: RUF012
+        1: _one("meta_info_def", MetaInfoDef),
+        2: _one("graph_def", GraphDef),
+        3: _one("saver_def", SaverDef),
+        4: _map("collection_def", "string", CollectionDef),
     }

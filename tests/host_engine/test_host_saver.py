@@ -52,6 +52,7 @@ def test_save_and_restore(tmp_path):
             assert np.asarray(old).dtype == np.asarray(new).dtype
     assert sorted(os.listdir(tmp_path)) == [
         "checkpoint", "model.ckpt.data-00000-of-00001", "model.ckpt.index",
+        "model.ckpt.meta",
     ]  # fmt: skip
     assert tf.train.list_variables(path)[2] == ("scope/w", [2, 3])
     assert tf.train.load_variable(str(tmp_path), "step:0") == 7
@@ -88,7 +89,7 @@ def test_steps_and_the_files_kept(tmp_path):
         saver.restore(session, f"{path}-2")
         assert session.run(v) == 2
     assert not tf.train.checkpoint_exists(f"{path}-1")
-    assert len(os.listdir(tmp_path)) == 5
+    assert len(os.listdir(tmp_path)) == 7
     state = tf.train.get_checkpoint_state(str(tmp_path))
     assert state.model_checkpoint_path == f"{path}-3"
     assert state.all_model_checkpoint_paths == [f"{path}-2", f"{path}-3"]

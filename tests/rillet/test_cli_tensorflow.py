@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import runtime
 from rillet import errors
 
 pytest_plugins = ("cli_fixtures",)
 GRAPHS = Path(__file__).parents[1] / "converter" / "graphdefs"
+CHECKPOINTS = Path(__file__).parents[1] / "converter" / "checkpoints"
 
 
 def test_convert_proves_with_the_host_engine(rillet, tmp_path):
@@ -60,6 +62,31 @@ def test_check_says_what_stands_in_the_way(rillet, tmp_path):
     path.write_bytes(b"\x0a\x80")
     outcome = rillet("check", path)
     assert outcome.code == errors.MISTAKE and "is no GraphDef that can be read" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["classic", "resources.meta", "resources.index"])
+def test_checkpoints_are_frozen_and_proved(rillet, tmp_path, name):
+    out, ends = tmp_path / "m.tflite", ["--outputs", "scores", "--constant", "keep_prob=1.0"]
+    outcome = rillet("convert", CHECKPOINTS / name, "-o", out, *ends)
+    assert outcome.code == errors.OK and "compared with the host engine" in outcome.out
+    given = np.load(CHECKPOINTS / f"{name.partition('.')[0]}.npz")
+    found = runtime.load(str(out))(image=given["image"], ids=given["ids"])
+    np.testing.assert_allclose(found, given["scores"], rtol=0, atol=1e-6)  # TensorFlow's numbers
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "words"),
+    [
+        ("classic", [], "name the outputs to convert (--outputs); results that nothing else"),
+        ("classic", ["--outputs", "scores"], "--constant keep_prob=1.0"),
+        ("classic", ["--outputs", "scors"], "the graph has no node 'scors'"),
+        ("classic", ["--outputs", "scores", "--constant", "a=1"], "'a' is no placeholder"),
+        ("none.meta", ["--outputs", "scores"], "none.meta cannot be read: No such file"),
+    ],
+)
+def test_what_a_checkpoint_lacks_is_said(rillet, source, more, words):
+    outcome = rillet("check", CHECKPOINTS / source, *more)
+    assert outcome.code in (errors.MISTAKE, errors.UNSUPPORTED) and words in outcome.err
 
 
 def test_what_is_no_source(rillet, tmp_path):

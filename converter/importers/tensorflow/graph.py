@@ -14,6 +14,7 @@ from converter.importers.builder import Builder, show_dims
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow import loops
 from converter.importers.tensorflow.context import Context, Rows
+from converter.importers.tensorflow.random_draws import RANDOM
 
 # What rows meet in a damaged file: attributes that are absent or of another kind.
 _MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -135,6 +136,12 @@ class GraphImport:
                 "constants={tensor: value}"
             )
         if op.type not in self.rows:
+            if op.type.startswith(RANDOM):
+                raise NoForm(
+                    "draws random numbers, which a model for inference does not: give the"
+                    " placeholder that switches them off its value (constants={'keep_prob': 1.0},"
+                    " --constant keep_prob=1.0), or choose outputs before it"
+                )
             raise NoForm(
                 "has no form in TFLite: build the inference graph without it, or cut the "
                 "model before it by choosing other outputs"

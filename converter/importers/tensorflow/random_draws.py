@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+RANDOM = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")  # begin so
 # Half-open interval [low, high) of a value; a known number is [number, number].
 _Interval = tuple[float, float]
 _PASS = ("Identity", "StopGradient")
