@@ -55,9 +55,7 @@ class Outer(nn.Module):
 
 
 REFUSED = {
-    "cumprod": (lambda x: torch.cumprod(x, 1), "exp\\(cumsum"),
     "fft": (lambda x: torch.fft.rfft(x).abs(), "cosines"),
-    "median": (lambda x: x.median(1).values, "sort along the axis"),
     "unknown": (lambda x: torch.linalg.qr(x)[0], "has no form in TFLite"),
     "places of adaptive pooling": (
         lambda x: nn.functional.adaptive_max_pool1d(x[None], 2, return_indices=True)[1],

@@ -102,6 +102,14 @@ def clamp(b: Builder, x: ir.Value, low: float | None, high: float | None) -> ir.
     return x
 
 
+def bounded(number: float, dtype: str) -> float:
+    """`number`, or the type's own extreme for an infinity that it lacks."""
+    kind = ir.numpy_dtype(dtype)
+    if kind.kind == "f" or np.isfinite(number):
+        return number
+    return int(np.iinfo(kind).max if number > 0 else np.iinfo(kind).min)
+
+
 def select(b: Builder, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
     """`x` where `condition` holds, else `y`; NumPy's broadcasting."""
     return b.emit("SELECT_V2", [condition, x, y], dtype=x.dtype)

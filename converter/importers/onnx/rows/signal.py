@@ -8,10 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, einsum, products
+from converter.importers.forms import basic, einsum, products, scan
 from converter.importers.forms.basic import binary, int32s
-from converter.importers.forms.convolution import pad_with
-from converter.importers.forms.elementwise import arithmetic, carried
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
 
@@ -101,26 +99,9 @@ def _einsum(c: Context) -> ir.Value:
 
 
 def _cumulative_product(c: Context) -> ir.Value:
-    """In log2(size) steps, each of which multiplies by what stood twice as far away."""
-    x = c.input(0)
-    axis = basic.axis_of(c.b, x, int(c.array(1, "axis").reshape(())))
-    size = c.b.dims(x)[axis]
-    if size is None:
-        raise NoForm("multiplies along an axis of dynamic size: give the inputs fixed sizes")
-    reverse = bool(c.attr("reverse", 0))
-
-    def shifted(value: ir.Value, by: int) -> ir.Value:
-        pads = [(0, 0)] * basic.rank(c.b, value)
-        pads[axis] = (-by, by) if reverse else (by, -by)
-        return carried(c.b, lambda v: pad_with(c.b, v, pads, 1.0), [value])
-
-    if c.attr("exclusive", 0):
-        x = shifted(x, 1)
-    by = 1
-    while by < size:
-        x = arithmetic(c.b, "MUL", x, shifted(x, by))
-        by *= 2
-    return x
+    axis = int(c.array(1, "axis").reshape(()))
+    exclusive, reverse = bool(c.attr("exclusive", 0)), bool(c.attr("reverse", 0))
+    return scan.cumulative_product(c.b, c.input(0), axis, exclusive, reverse)
 
 
 def _det(c: Context) -> ir.Value:

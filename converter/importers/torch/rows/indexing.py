@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, gathering, products, reduction
-from converter.importers.forms.elementwise import arithmetic, carried, select
+from converter.importers.forms import basic, elementwise, gathering, products, reduction
+from converter.importers.forms.elementwise import arithmetic, carried, compare, select
 from converter.importers.no_form import NoForm
 from converter.importers.torch import sizes
 from converter.importers.torch.context import Context, Rows
@@ -191,13 +191,17 @@ def _broadcast_values(
 # -- writing along an axis ----------------------------------------------------------------------
 
 
+# What PyTorch's rules are in ONNX's words, and what takes no part in each.
+_RULES = {None: "none", "add": "add", "sum": "add", "mean": "add", "multiply": "mul", "prod": "mul",
+          "amax": "max", "amin": "min"}  # fmt: skip
+_NEUTRAL = {"add": 0.0, "mul": 1.0, "max": -np.inf, "min": np.inf}
+
+
 def _scatter(c: Context) -> ir.Value:
     x, at = c.value("self"), c.value("index")
-    how = {None: "none", "add": "add", "sum": "add"}.get(c.arguments.get("reduce"))
+    how = _RULES[c.arguments.get("reduce")]
     if c.node.target._schema.name == "aten::scatter_add":
         how = "add"
-    if how is None or not c.arguments.get("include_self", True):
-        raise NoForm("reduces what it writes by another rule than adding: use scatter_add")
     dims = c.b.fixed_dims(at, "its indices")
     if "src" in c.arguments:
         source = c.value("src")
@@ -208,7 +212,47 @@ def _scatter(c: Context) -> ir.Value:
         number = basic.cast(c.b, c.tensor(c.arg("value")), x.dtype)
         source = basic.broadcast_to(c.b, number, basic.int32s(c.b, dims, "shape"))
     source = basic.cast(c.b, source, x.dtype)
-    return gathering.scatter_elements(c.b, x, at, source, c.arg("dim"), how)
+    axis, own = c.arg("dim"), bool(c.arguments.get("include_self", True))
+    counted = c.arguments.get("reduce") == "mean"
+    if own and not counted:
+        return gathering.scatter_elements(c.b, x, at, source, axis, how)
+    return _reduced(c, x, at, source, axis, how, own)
+
+
+def _index_reduce(c: Context) -> ir.Value:
+    """:func:`_scatter` of whole slices, one index for each."""
+    at, source = c.value("index"), c.value("source")
+    axis = basic.axis_of(c.b, source, c.arg("dim"))
+    dims = c.b.fixed_dims(source, "its source")
+    columns = basic.reshape(
+        c.b, basic.ints(c.b, at), [d if i == axis else 1 for i, d in enumerate(dims)]
+    )
+    spread = basic.broadcast_to(c.b, columns, basic.int32s(c.b, dims, "shape"))
+    arguments = {**c.arguments, "index": spread, "src": source}
+    return _scatter(type(c)(c.graph, c.node, arguments))
+
+
+def _reduced(
+    c: Context, x: ir.Value, at: ir.Value, source: ir.Value, axis: int, how: str, own: bool
+) -> ir.Value:
+    """A mean, or what leaves out (unless `own`) what was where something is written."""
+    zeros, ones = (
+        c.b.emit("FILL", [basic.shape_of(c.b, v), basic.scalar(c.b, number, x)], dtype=x.dtype)
+        for v, number in ((x, 0), (source, 1))
+    )
+    count = gathering.scatter_elements(c.b, zeros, at, ones, axis, "add")
+    written = compare(c.b, "GREATER", count, basic.scalar(c.b, 0, x))
+    if not own:
+        neutral = elementwise.bounded(_NEUTRAL[how], x.dtype)
+        x = select(c.b, written, basic.scalar(c.b, neutral, x), x)
+    found = gathering.scatter_elements(c.b, x, at, source, axis, how)
+    if c.arguments.get("reduce") != "mean":
+        return found
+    count = arithmetic(c.b, "ADD" if own else "MAXIMUM", count, basic.scalar(c.b, 1, x))
+    if x.dtype == "FLOAT32":
+        return arithmetic(c.b, "DIV", found, count)
+    total, number = basic.ints(c.b, found), basic.ints(c.b, count)
+    return basic.cast(c.b, basic.binary(c.b, "FLOOR_DIV", total, number), x.dtype)
 
 
 def _slice_scatter(c: Context) -> ir.Value:
@@ -303,6 +347,7 @@ ROWS: Rows = {
     "gather": _gather,
     "index": _index,
     "index_put": _index_put,
+    "index_reduce": _index_reduce,
     "index_select": _index_select,
     "nonzero": _nonzero,
     "scatter": _scatter,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, elementwise, gathering, reduction
+from converter.importers.forms import basic, elementwise, gathering, reduction, scan
 from converter.importers.forms.basic import binary, unary
 from converter.importers.forms.elementwise import affine, arithmetic
 from converter.importers.no_form import NoForm
@@ -133,6 +133,15 @@ def _cumulative_sum(c: Context) -> ir.Value:
     return reduction.cumulative_sum(c.b, x, axis, False, False) if c.b.dims(x) else x
 
 
+def _cumulative_product(c: Context) -> ir.Value:
+    x = basic.cast(c.b, c.value("self"), c.result_type())
+    return scan.cumulative_product(c.b, x, c.arg("dim"))
+
+
+def _cumulative_extreme(op: str) -> Row:
+    return lambda c: list(scan.cumulative_extreme(c.b, op, c.value("self"), c.arg("dim")))
+
+
 def _top_k(c: Context) -> list[ir.Value]:
     k = c.arg("k")
     if isinstance(k, ir.Value):
@@ -144,6 +153,32 @@ def _sort(c: Context) -> list[ir.Value]:
     x, axis = c.value("self"), c.arg("dim")
     count = c.b.fixed_dims(x, "its input")[axis]
     return list(reduction.top_k(c.b, x, count, axis, bool(c.arg("descending"))))
+
+
+def _median(c: Context) -> ir.Value | list[ir.Value]:
+    """The lower of the middle elements: of all, or along an axis with its place."""
+    x = c.value("self")
+    if "dim" not in c.arguments:
+        flat = basic.reshape(c.b, x, [math.prod(c.b.fixed_dims(x, "its input"))])
+        return _ordered(c, flat, 0, _middle(c, flat, 0), False)[0]
+    return _ordered(c, x, c.arg("dim"), _middle(c, x, c.arg("dim")), _keeps(c))
+
+
+def _middle(c: Context, x: ir.Value, axis: int) -> int:
+    return (c.b.fixed_dims(x, "its input")[axis] + 1) // 2 if basic.rank(c.b, x) else 1
+
+
+def _kth_value(c: Context) -> list[ir.Value]:
+    return _ordered(c, c.value("self"), c.arg("dim"), c.arg("k"), _keeps(c))
+
+
+def _ordered(c: Context, x: ir.Value, axis: int, k: int, keep_dims: bool) -> list[ir.Value]:
+    """The element that is the `k`-th from the smallest along an axis, and its place."""
+    if not basic.rank(c.b, x):
+        return [x, c.b.constant(0, "place", np.int64)]
+    found = reduction.top_k(c.b, x, k, axis, False)
+    parts = [basic.slice_axis(c.b, v, axis, k - 1, k) for v in found]
+    return parts if keep_dims else [basic.squeeze(c.b, v, [axis]) for v in parts]
 
 
 def _distance(c: Context) -> ir.Value:
@@ -183,11 +218,16 @@ ROWS: Rows = {
     "argmax": _place("ARG_MAX"),
     "argmin": _place("ARG_MIN"),
     "dist": _difference,
+    "cummax": _cumulative_extreme("GREATER_EQUAL"),
+    "cummin": _cumulative_extreme("LESS_EQUAL"),
+    "cumprod": _cumulative_product,
     "cumsum": _cumulative_sum,
+    "kthvalue": _kth_value,
     "linalg_vector_norm": _norm,
     "logsumexp": _log_sum_exp,
     "max": _extreme("REDUCE_MAX", "ARG_MAX"),
     "mean": _reduce("MEAN"),
+    "median": _median,
     "min": _extreme("REDUCE_MIN", "ARG_MIN"),
     "prod": _reduce("REDUCE_PROD"),
     "sort": _sort,
