@@ -157,9 +157,10 @@ def _steps(graph: ir.Graph) -> dict[ir.Value, tuple[float, float]]:
     found: dict[ir.Value, tuple[float, float]] = {}
     for i, node in enumerate(graph.nodes):
         before = [roundings[v] for v in node.inputs if v is not None and v in roundings]
-        if not before and node.op != "QUANTIZE":
+        if not before and node.op not in ("QUANTIZE", "ROUND"):
             continue
-        rounds = node.outputs[0].dtype == "INT8" and node.op not in MOVING
+        kind = node.outputs[0].dtype
+        rounds = node.op == "ROUND" or (kind in ("INT8", "INT16") and node.op not in MOVING)
         here = functools.reduce(operator.or_, before, 1 << i if rounds else 0)
         x = node.inputs[0]
         size = 0.0

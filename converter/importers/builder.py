@@ -41,8 +41,9 @@ class Builder:
         self.outer = outer
         self.captures: dict[ir.Value, ir.Value] = {}  # a value of `outer`: what stands for it here
         self.bodies: list[ir.Graph] = outer.bodies if outer else []
-        # A quantized number of the source: its int8 twin here, and the scale and zero point.
+        # A quantized number of the source: its twin on the device, and the scale and zero point.
         self.twins: dict[ir.Value, tuple[ir.Value, float, int]] = {}
+        self.wholes: dict[ir.Value, ir.Value] = {}  # integers: the floats cast to them
         self.dequantizes = False  # whether something here computes with what int8 numbers mean
         self._dims: dict[ir.Value, Dims] = {}
         self._twins: dict[ir.Value, ir.Value] = {}  # of constants of graphs around this one
@@ -211,14 +212,14 @@ class Builder:
         self.graph.add_node(op, inputs, values, options, name=self.scope, **kwargs)
         return values
 
-    def quantize(self, x: ir.Value, scale: float, zero_point: int) -> ir.Value:
-        """float32 `x` as int8 numbers of this meaning."""
-        (y,) = self.append("QUANTIZE", [x], [("INT8", self._pair(x))], {})
+    def quantize(self, x: ir.Value, scale: float, zero_point: int, dtype: str = "INT8") -> ir.Value:
+        """float32 `x` as numbers of this meaning."""
+        (y,) = self.append("QUANTIZE", [x], [(dtype, self._pair(x))], {})
         y.quant = ir.Quantization(np.array([scale]), np.array([zero_point]))
         return y
 
     def dequantize(self, x: ir.Value) -> ir.Value:
-        """What the int8 numbers `x` mean, in float32."""
+        """What the numbers `x` of :meth:`quantize` mean, in float32."""
         self.dequantizes = True
         return self.append("DEQUANTIZE", [x], [("FLOAT32", self._pair(x))], {})[0]
 

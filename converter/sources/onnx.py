@@ -73,7 +73,7 @@ class OnnxSource(Source):
 
     @property
     def rounds_to_8_bits(self) -> bool:
-        return b"QuantizeLinear" in self._content()
+        return _is_quantized(self._content())
 
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         import onnx
@@ -115,7 +115,7 @@ class OnnxSource(Source):
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if b"QuantizeLinear" in content:
+        if _is_quantized(content):
             # As the file says: optimized, it rounds elsewhere, some steps away.
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level
@@ -124,3 +124,8 @@ class OnnxSource(Source):
         except Exception:  # its own classes, none of which its stubs name
             self._use("onnx")
             return None
+
+
+def _is_quantized(content: bytes) -> bool:
+    """Whether an ONNX file names an op that rounds to integers with a scale."""
+    return any(word in content for word in (b"Quantize", b"QLinear", b"QGemm"))

@@ -8,6 +8,7 @@ defines it by simpler ops.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from onnx import reference
 from converter import ir
 from converter.errors import ConversionError
 from converter.importers.builder import Builder, show_dims
+from converter.importers.forms import quantized
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import functions as definitions
 from converter.importers.onnx import types
@@ -33,6 +35,13 @@ _UNFIT = (
 )  # fmt: skip
 # Ops whose constants are weights, which no NaN belongs in.
 _WEIGHTED = {"BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "LSTM", "MatMul", "RNN"}
+# Ops whose results are elements of their first input (of all, if several are joined).
+_MOVED = """
+    Concat DepthToSpace Expand Flatten Gather GatherElements GatherND GlobalMaxPool Identity Max
+    MaxPool Min ReduceMax ReduceMin Reshape Slice SpaceToDepth Split Squeeze Tile Transpose
+    Unsqueeze
+"""
+_MOVING = frozenset(_MOVED.split())
 _LONGEST = 300  # characters of a foreign library's message
 
 
@@ -170,11 +179,29 @@ class GraphImport:
             raise NoForm(
                 "has no form in TFLite: export the model without it, or cut the model before it"
             )
-        results = row(Context(self, node, opset))
-        values = [results] if isinstance(results, ir.Value) else list(results)
+        values = _listed(row(Context(self, node, opset)))
+        if node.op_type in _MOVING and not domain:
+            self._carry_twins(node, lambda: _listed(row(Context(self, node, opset))), values)
         for name, value in zip(node.output, values, strict=False):
             if name:
                 self.bind(name, value)
+
+    def _carry_twins(
+        self, node: onnx.NodeProto, convert: Callable[[], list[ir.Value]], values: list[ir.Value]
+    ) -> None:
+        """Quantized numbers that are only moved keep their meaning: the node once more, on it."""
+        names = list(node.input) if node.op_type in ("Concat", "Max", "Min") else [node.input[0]]
+        given = [self.value(name) for name in names]
+
+        def again(reals: list[ir.Value]) -> list[ir.Value]:
+            self.values |= zip(names, reals, strict=True)
+            try:
+                return convert()
+            finally:
+                self.values |= zip(names, given, strict=True)
+
+        with contextlib.suppress(NoForm):  # then they are moved as they are
+            quantized.carry_twins(self.builder, given, values, again)
 
     def _refuse_nan(self, node: onnx.NodeProto) -> None:
         for name in node.input:
@@ -228,6 +255,10 @@ class GraphImport:
 
 class _Lost(Exception):
     """An input was lost to an obstacle that is in the list already."""
+
+
+def _listed(results: ir.Value | Sequence[ir.Value]) -> list[ir.Value]:
+    return [results] if isinstance(results, ir.Value) else list(results)
 
 
 def _short(error: Exception) -> str:

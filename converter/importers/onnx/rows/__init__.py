@@ -6,10 +6,13 @@ from __future__ import annotations
 from converter.importers.onnx.context import merged
 from converter.importers.onnx.rows import (
     classical,
+    contrib_fused,
+    contrib_quantized,
     control,
     convolution,
     elementwise,
     indexing,
+    integer_products,
     normalization,
     pooling,
     quantized,
@@ -26,10 +29,13 @@ from converter.importers.onnx.rows import (
 ROWS = merged(
     (
         classical.ROWS,
+        contrib_fused.ROWS,
+        contrib_quantized.ROWS,
         control.ROWS,
         convolution.ROWS,
         elementwise.ROWS,
         indexing.ROWS,
+        integer_products.ROWS,
         normalization.ROWS,
         pooling.ROWS,
         quantized.ROWS,

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers with scales: real = scale * (integer - zero point).
+
+They are written as arithmetic of the same numbers. Where what :func:`quantize` made with a constant
+scale is read by :func:`dequantize` with the same one, numbers of the device (int8, or int16 with
+zero point 0) stand between the two, and :func:`converter.passes.quantized.compute_in_int8` lets ops
+compute on those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from converter import ir
+from converter.importers.builder import Builder
+from converter.importers.forms import basic
+from converter.importers.forms.basic import binary, scalar, unary
+
+# The device's type for a type of the source, and what the zero point is less there.
+_TWINS = {
+    "INT8": ("INT8", 0),
+    "UINT8": ("INT8", 128),
+    "INT16": ("INT16", 0),
+    "UINT16": ("INT16", 1 << 15),
+}
+
+
+def along(b: Builder, x: ir.Value, value: ir.Value, axis: int, block: int = 0) -> ir.Value:
+    """A scale or zero point so that it broadcasts with `x`: one number, one per place of `axis`, or
+    one per block of `block` of them.
+    """
+    rank = basic.rank(b, x)
+    if math.prod(b.fixed_dims(value, "its scale")) == 1:
+        return basic.reshape(b, value, [])
+    axis = basic.axis_of(b, x, axis)
+    if block:
+        size = b.fixed_dims(x, "its input")[axis]
+        at = basic.int32s(b, np.arange(size) // block, "blocks")
+        return b.emit("GATHER", [value, at], axis=axis)
+    if basic.rank(b, value) == rank > 1:  # MatMul's scales broadcast with the matrix
+        return value
+    (count,) = b.fixed_dims(value, "its scale")
+    return basic.reshape(b, value, [count, *[1] * (rank - 1 - axis)])
+
+
+def real(
+    b: Builder,
+    x: ir.Value,
+    scale: ir.Value,
+    zero: ir.Value | None,
+    axis: int = 1,
+    block: int = 0,
+) -> ir.Value:
+    """(x - zero) * scale, as arithmetic."""
+    y = whole(b, x)
+    if zero is not None:
+        y = binary(b, "SUB", y, along(b, x, whole(b, zero), axis, block))
+    return binary(b, "MUL", y, along(b, x, scale, axis, block))
+
+
+def integers(
+    b: Builder,
+    x: ir.Value,
+    scale: ir.Value,
+    zero: ir.Value | None,
+    kind: str,
+    axis: int = 1,
+    block: int = 0,
+) -> ir.Value:
+    """round(x / scale) + zero, halves to even, within the range of `kind`, as arithmetic."""
+    y = unary(b, "ROUND", binary(b, "DIV", x, along(b, x, scale, axis, block)))
+    if zero is not None:
+        y = binary(b, "ADD", y, along(b, x, whole(b, zero), axis, block))
+    limits = np.iinfo(ir.numpy_dtype(kind))
+    y = binary(b, "MAXIMUM", y, scalar(b, float(limits.min), y))
+    y = binary(b, "MINIMUM", y, scalar(b, float(limits.max), y))
+    return as_integers(b, y, kind)
+
+
+def as_integers(b: Builder, x: ir.Value, kind: str) -> ir.Value:
+    """Whole floats as integers, of which :func:`whole` gives the floats again."""
+    y = basic.cast(b, x, kind)
+    b.wholes[y] = x
+    return y
+
+
+def whole(b: Builder, x: ir.Value) -> ir.Value:
+    """Integers as floats."""
+    return b.wholes[x] if x in b.wholes else basic.cast(b, x, "FLOAT32")
+
+
+def quantize(
+    b: Builder,
+    x: ir.Value,
+    scale: ir.Value,
+    zero: ir.Value | None,
+    kind: str,
+    axis: int = 1,
+    block: int = 0,
+) -> ir.Value:
+    """Real numbers as integers of type `kind`, with a twin on the device where it can have one."""
+    x = basic.cast(b, x, "FLOAT32")
+    meaning = _meaning(b, scale, zero, kind)
+    if meaning is None or b.samples(x) is not None:
+        return integers(b, x, scale, zero, kind, axis, block)
+    twin = _twin(b, x, kind, meaning)
+    if x.producer is not None and b.dequantizes:
+        x = b.dequantize(twin)  # what computes it can then do so in int8, whoever reads y
+    y = integers(b, x, scale, zero, kind, axis, block)
+    b.twins[y] = (twin, *meaning)
+    return y
+
+
+def dequantize(
+    b: Builder,
+    x: ir.Value,
+    scale: ir.Value,
+    zero: ir.Value | None,
+    axis: int = 1,
+    block: int = 0,
+) -> ir.Value:
+    """What integers mean, in float32."""
+    meaning, twin = _meaning(b, scale, zero, x.dtype), b.twins.get(x)
+    if twin is not None and twin[1:] == meaning:
+        return b.dequantize(twin[0])
+    y = real(b, x, scale, zero, axis, block)
+    if meaning is None or x.producer is not None or b.samples(x) is not None:
+        return y
+    return b.dequantize(_twin(b, y, x.dtype, meaning))  # an input of the model
+
+
+def carry_twins(
+    b: Builder,
+    source: Sequence[ir.Value],
+    moved: Sequence[ir.Value],
+    again: Callable[[list[ir.Value]], Sequence[ir.Value]],
+) -> None:
+    """Give twins to `moved`, which an op that moves or selects whole elements made of `source`:
+    `again` does the same to real numbers.
+    """
+    twins = [b.twins.get(x) for x in source]
+    first = twins[0] if twins else None
+    if first is None or any(t is None or t[1:] != first[1:] for t in twins):
+        return
+    kind, meaning = source[0].dtype, first[1:]
+    found = again([b.dequantize(t[0]) for t in twins if t is not None])
+    for x, y in zip(moved, found, strict=True):
+        if x.dtype == kind and x not in b.twins:
+            b.twins[x] = (_twin(b, y, kind, meaning), *meaning)
+
+
+def _twin(b: Builder, x: ir.Value, kind: str, meaning: tuple[float, int]) -> ir.Value:
+    """QUANTIZE of real `x` to the device's type."""
+    dtype, shift = _TWINS[kind]
+    return b.quantize(x, meaning[0], meaning[1] - shift, dtype)
+
+
+def _meaning(
+    b: Builder, scale: ir.Value, zero: ir.Value | None, kind: str
+) -> tuple[float, int] | None:
+    """The constant scale and zero point of a tensor, one for all of it, that the device can have:
+    TFLite's 16-bit numbers are symmetric.
+    """
+    step, point = b.known(scale), np.zeros(1) if zero is None else b.known(zero)
+    if kind not in _TWINS or step is None or point is None or step.size != 1 or point.size != 1:
+        return None
+    size, place = float(step.reshape(-1)[0]), int(point.reshape(-1)[0])
+    dtype, shift = _TWINS[kind]
+    symmetric = dtype != "INT16" or place == shift
+    usable = np.isfinite(size) and size > np.finfo(np.float32).tiny and symmetric
+    return (size, place) if usable else None

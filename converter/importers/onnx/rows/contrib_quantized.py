@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows for the quantized ops of ONNX Runtime's own domain, com.microsoft, as its documentation of
+contrib operators defines them: what onnxruntime.quantization writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from converter import ir
+from converter.importers.forms import basic, elementwise, pooling, products, quantized, reduction
+from converter.importers.forms import normalization as norm
+from converter.importers.forms.basic import binary, unary
+from converter.importers.forms.elementwise import affine
+from converter.importers.onnx.context import Context, Row, Rows
+from converter.importers.onnx.rows.convolution import window_of
+from converter.importers.onnx.rows.integer_products import matmul_integer
+from converter.importers.onnx.rows.normalization import flattened
+from converter.importers.onnx.rows.quantized import ROWS as PLAIN
+from converter.importers.onnx.rows.quantized import dynamic, read, write
+
+
+def _of_one(form: Callable[[Context], ir.Value]) -> Row:
+    """X, its scale and zero point, then those of the result; `form` reads the real X."""
+
+    def row(c: Context) -> ir.Value:
+        return write(c, form(c), 3, c.input(0).dtype)
+
+    return row
+
+
+def _of_two(op: str) -> Row:
+    """A and B, each with scale and zero point, then those of the result."""
+
+    def row(c: Context) -> ir.Value:
+        y = elementwise.arithmetic(c.b, op, read(c, 0), read(c, 3))
+        return write(c, y, 6, c.input(0).dtype)
+
+    return row
+
+
+def _leaky_relu(c: Context) -> ir.Value:
+    return c.b.emit("LEAKY_RELU", [read(c, 0)], alpha=float(c.attr("alpha", 0.01)))
+
+
+def _softmax(c: Context) -> ir.Value:
+    """`opset` says which Softmax is meant: below 13 it flattens behind `axis`."""
+    x = read(c, 0)
+    if c.attr("opset", 13) >= 13:
+        return norm.softmax(c.b, "SOFTMAX", x, c.attr("axis", -1))
+    return flattened(c, x, lambda v: norm.softmax(c.b, "SOFTMAX", v, 1))
+
+
+def _average_pool(c: Context) -> ir.Value:
+    x, last = read(c, 0), bool(c.attr("channels_last", 0))
+    x = basic.channels_first(c.b, x) if last else x
+    kernel = [int(k) for k in c.attr("kernel_shape")]
+    ceil = bool(c.attr("ceil_mode", 0)) and c.attr("auto_pad", "NOTSET") == "NOTSET"
+    counts = bool(c.attr("count_include_pad", 0))
+    y = pooling.average_pool(c.b, x, kernel, window_of(c, x, kernel), ceil, counts)
+    return basic.channels_last(c.b, y) if last else y
+
+
+def _global_average_pool(c: Context) -> ir.Value:
+    x = read(c, 0)
+    rank = basic.rank(c.b, x)
+    axes = range(1, rank - 1) if c.attr("channels_last", 0) else range(2, rank)
+    return reduction.reduce(c.b, "MEAN", x, axes, True)
+
+
+def _concat(c: Context) -> ir.Value:
+    """The result's scale and zero point, then the inputs with theirs."""
+    values = [read(c, i) for i in range(2, c.n_inputs, 3)]
+    return write(c, basic.concat(c.b, values, c.attr("axis")), 0, c.input(2).dtype)
+
+
+def _where(c: Context) -> ir.Value:
+    y = elementwise.select(c.b, c.input(0), read(c, 1), read(c, 4))
+    return write(c, y, 7, c.input(1).dtype)
+
+
+def _gemm(c: Context) -> ir.Value:
+    """alpha A B + C, where C is int32 in steps of alpha times both scales; the result is real
+    where it has no scale.
+    """
+    flags = bool(c.attr("transA", 0)), bool(c.attr("transB", 0))
+    alpha = c.attr("alpha", 1.0)
+    columns = 0 if flags[1] else 1  # scales of B are one for each column of the product
+    y = affine(c.b, products.matmul(c.b, read(c, 0), read(c, 3, columns), *flags), alpha, 0)
+    if c.has(6):
+        step = affine(c.b, binary(c.b, "MUL", c.input(1), c.input(4)), alpha, 0)
+        y = binary(c.b, "ADD", y, binary(c.b, "MUL", quantized.whole(c.b, c.input(6)), step))
+    return write(c, y, 7, c.input(0).dtype) if c.has(7) else y
+
+
+def _scaled(
+    c: Context,
+    product: ir.Value,
+    scale_a: ir.Value,
+    scale_b: ir.Value,
+    b: ir.Value,
+    bias: ir.Value | None,
+) -> ir.Value:
+    """INT32 sums in real numbers."""
+    scale = binary(c.b, "MUL", scale_a, quantized.along(c.b, b, scale_b, -1))
+    y = binary(c.b, "MUL", basic.cast(c.b, product, "FLOAT32"), scale)
+    return y if bias is None else binary(c.b, "ADD", y, bias)
+
+
+def _matmul_integer_to_float(c: Context) -> ir.Value:
+    a, b = c.input(0), c.input(1)
+    product = matmul_integer(c.b, a, c.optional(4), b, c.optional(5))
+    scale = quantized.along(c.b, a, c.input(2), -2)
+    return _scaled(c, product, scale, c.input(3), b, c.optional(6))
+
+
+def _dynamic_quantize_matmul(c: Context) -> ir.Value:
+    b = c.input(1)
+    a, scale, zero = dynamic(c.b, c.input(0))
+    product = matmul_integer(c.b, a, zero, b, c.optional(3))
+    return _scaled(c, product, scale, c.input(2), b, c.optional(4))
+
+
+_ROWS: Rows = {
+    "DequantizeLinear": PLAIN["DequantizeLinear"],
+    "DynamicQuantizeMatMul": _dynamic_quantize_matmul,
+    "MatMulIntegerToFloat": _matmul_integer_to_float,
+    "QGemm": _gemm,
+    "QLinearAdd": _of_two("ADD"),
+    "QLinearAveragePool": _of_one(_average_pool),
+    "QLinearConcat": _concat,
+    "QLinearGlobalAveragePool": _of_one(_global_average_pool),
+    "QLinearLeakyRelu": _of_one(_leaky_relu),
+    "QLinearMul": _of_two("MUL"),
+    "QLinearSigmoid": _of_one(lambda c: unary(c.b, "LOGISTIC", read(c, 0))),
+    "QLinearSoftmax": _of_one(_softmax),
+    "QLinearWhere": _where,
+    "QuantizeLinear": PLAIN["QuantizeLinear"],
+}
+ROWS: Rows = {f"com.microsoft.{op}": row for op, row in _ROWS.items()}
