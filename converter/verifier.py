@@ -70,17 +70,21 @@ def verify_graph(graph: ir.Graph) -> None:
             if value is None:
                 continue
             uses.setdefault(id(value), Counter())[id(node)] += 1
-            if id(value) not in known and value.producer is not None:
+            if id(value) in known or value.is_variable:
+                continue  # a variable may be read before it is written, as the run before left it
+            if value.producer is not None:
                 raise _error(
                     graph,
                     f"{node.label} reads {value.name!r} before {value.producer.label} makes it; "
                     "put the nodes in topological order",
                 )
-            if value.producer is None and id(value) not in known and not _stands_alone(value):
+            if not _stands_alone(value):
                 raise _error(graph, f"{node.label} reads {value.name!r}, which nothing produces")
         for value in node.outputs:
             if id(value) in known or value.is_constant or value.producer is not node:
                 raise _error(graph, f"{node.label} is not the one producer of {value.name!r}")
+            if value in node.inputs:
+                raise _error(graph, f"{node.label} reads {value.name!r}, which it writes")
             known.add(id(value))
     for value in graph.outputs:
         if id(value) not in known and not _stands_alone(value):

@@ -6,7 +6,8 @@
 
 static bool has_slot(const rlt_tensor_def *t) {
   bool is_shape = t->type == RLT_TYPE_INT32 || t->type == RLT_TYPE_INT64 || t->type == RLT_TYPE_BOOL;
-  return t->producer >= 0 && t->bytes <= RLT_KNOWN_BYTES && (is_shape || (t->type == RLT_TYPE_FLOAT32 && t->rank < 2));
+  return t->producer >= 0 && !t->is_variable && t->bytes <= RLT_KNOWN_BYTES &&
+         (is_shape || (t->type == RLT_TYPE_FLOAT32 && t->rank < 2));
 }
 
 /* A frame and its parts; with base NULL it only counts. */

@@ -26,6 +26,7 @@ static rlt_status prepare_again(rlt_prep *p, rlt_node *n) {
   for (int32_t i = 0; i < n->def->n_inputs; i++)
     if (n->in[i]) n->in[i]->is_here = n->in[i]->data != NULL;
   for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    if (n->out[i]->def->is_variable) continue; /* it lies where it lies, and its shape was checked before */
     n->out[i]->by_run = false;
     n->out[i]->data = NULL; /* it may be smaller than what the shape will say, should this fail half-way */
   }
@@ -73,7 +74,8 @@ static rlt_status prepare_late(rlt_frame *f, rlt_node *n, rlt_error *err) {
   RLT_TRY(prepare_again(&p, n));
   for (int32_t i = 0; i < n->def->n_outputs; i++) {
     rlt_tensor *t = n->out[i];
-    if (!t->by_run || t->extent != RLT_UNBOUNDED) RLT_TRY(place(f, t, err));
+    bool placed = t->def->is_variable || (t->by_run && t->extent == RLT_UNBOUNDED);
+    if (!placed) RLT_TRY(place(f, t, err));
   }
   RLT_TRY(rlt_spend(it, rlt_node_work(n), err));
   return find_memory(f, n, err);

@@ -90,6 +90,17 @@ static rlt_status read_intermediates(rlt_reading *r, const rlt_table *table, con
   return RLT_OK;
 }
 
+/* A node may write a variable, once in a run; what reads it earlier reads what the run before has left. */
+static rlt_status check_written(rlt_reading *r, const rlt_tensor_def *t, int32_t tensor, const rlt_node_def *n) {
+  RLT_REQUIRE(r->err, t->producer < 0, RLT_BAD_MODEL, "node %d computes its output %n already", t->producer, t->name);
+  RLT_REQUIRE(r->err, !t->data && !t->is_input, RLT_BAD_MODEL, "its output %n is a constant or an input", t->name);
+  for (int32_t i = 0; i < n->n_inputs && t->is_variable; i++)
+    RLT_REQUIRE(r->err, n->inputs[i] != tensor, RLT_UNSUPPORTED,
+                "it writes the variable %n, which it reads: write a value of its own, and copy that to the variable",
+                t->name);
+  return RLT_OK;
+}
+
 /* Inputs must exist before the node, outputs must not. */
 static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t index, const rlt_node_def *n) {
   for (int32_t i = 0; i < n->n_inputs; i++) {
@@ -102,9 +113,7 @@ static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t
   }
   for (int32_t i = 0; i < n->n_outputs; i++) {
     rlt_tensor_def *t = &g->tensors[n->outputs[i]];
-    RLT_REQUIRE(r->err, t->producer < 0, RLT_BAD_MODEL, "node %d computes its output %n already", t->producer, t->name);
-    RLT_REQUIRE(r->err, !t->data && !t->is_input && !t->is_variable, RLT_BAD_MODEL,
-                "its output %n is a constant, an input or a variable", t->name);
+    RLT_TRY(check_written(r, t, n->outputs[i], n));
     t->producer = index;
   }
   return RLT_OK;

@@ -7,8 +7,8 @@
 
 /* Lives in the frame's arena: somebody writes it in each run, and how much is known. */
 static bool in_arena(const rlt_frame *f, const rlt_tensor *t) {
-  bool written = t->def->is_input || t->def->producer >= 0 || (t->def->is_variable && f == f->it->main);
-  return written && !t->is_const && !t->is_known && t->extent != RLT_UNBOUNDED;
+  bool written = t->def->is_input || t->def->producer >= 0 || t->def->is_variable;
+  return written && !rlt_is_persistent(f, t) && !t->is_const && !t->is_known && t->extent != RLT_UNBOUNDED;
 }
 
 static void find_lifetimes(rlt_frame *f) {
@@ -48,7 +48,7 @@ static void share_in_place(rlt_frame *f, int32_t node) {
   int32_t uses = 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) uses += n->in[i] == in;
   if (uses > 1 || !in_arena(f, in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
-  if (out->by_run || !in_arena(f, out)) return;
+  if (out->by_run || out->def->is_variable || !in_arena(f, out)) return;
   int32_t root = root_of(f, n->def->inputs[k]);
   if (rlt_offline_offset(f, root) != rlt_offline_offset(f, n->def->outputs[0])) return;
   out->alias_of = root;

@@ -140,11 +140,33 @@ static void mark_late(rlt_node *n, bool tried) {
   }
 }
 
+static bool writes_variable(const rlt_node *n) {
+  bool writes = false;
+  for (int32_t i = 0; i < n->def->n_outputs; i++) writes = writes || n->out[i]->def->is_variable;
+  return writes;
+}
+
+/* A variable lies where it lies for good, and others rely on its shape before it is written. */
+static rlt_status check_variables(rlt_prep *p, const rlt_node *n, bool late) {
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    const rlt_tensor *t = n->out[i];
+    if (!t->def->is_variable) continue;
+    bool same = !late && !t->by_run && t->rank == t->def->rank;
+    for (int32_t d = 0; same && d < t->rank; d++) same = t->dims[d] == t->def->dims[d];
+    RLT_REQUIRE(p->err, same, RLT_UNSUPPORTED,
+                "it writes the variable %n in another shape than the file declares, or one that only a run tells; give "
+                "the model the sizes it was converted for",
+                t->def->name);
+  }
+  return RLT_OK;
+}
+
 /* A node that depends on what only invoke knows is tried with the shapes the file declares: what it packs does not
  * depend on shapes, so its part of the prepared block is known. */
 rlt_status rlt_prepare_node(rlt_prep *p, rlt_frame *f, int32_t node) {
   rlt_node *n = &f->nodes[node];
-  bool is_const = !n->def->kernel->stateful && n->def->n_inputs > 0 && n->def->n_outputs > 0, late = false;
+  bool writes = writes_variable(n), late = false;
+  bool is_const = !n->def->kernel->stateful && !writes && n->def->n_inputs > 0 && n->def->n_outputs > 0;
   for (int32_t i = 0; i < n->def->n_inputs; i++) {
     is_const = is_const && (!n->in[i] || n->in[i]->is_const);
     late = late || (n->in[i] && n->in[i]->extent != RLT_STATIC);
@@ -153,7 +175,8 @@ rlt_status rlt_prepare_node(rlt_prep *p, rlt_frame *f, int32_t node) {
   for (int32_t i = 0; i < n->def->n_outputs; i++) n->out[i]->is_const = is_const;
   rlt_status status = n->def->kernel->prepare(p, n);
   if (status == RLT_OK) status = rlt_check_output_types(p, n);
-  if (status == RLT_LATER || (late && status != RLT_OK)) {
+  if (writes && (status == RLT_OK || status == RLT_LATER)) RLT_TRY(check_variables(p, n, late || status == RLT_LATER));
+  if (status == RLT_LATER || (late && !writes && status != RLT_OK)) {
     rlt_reset_node(n);
     for (int32_t i = 0; i < n->def->n_outputs; i++) {
       reset_tensor(f, n->out[i]);

@@ -62,7 +62,8 @@ KINDS: dict[str, Callable[[list[Value]], bool]] = {
 def _control() -> Iterator[tuple[str, bytes]]:
     for name in ("branches", "loop", "growing_loop", "twice_called", "counter", "computed_shape"):
         yield f"graph_{name}", getattr(control_models, name)()
-    for name in ("dense_stack", "dense_int8", "branches", "conv_float", "conv_int8"):
+    names = "dense_stack dense_int8 branches conv_float conv_int8 started_lstm written_variable"
+    for name in names.split():
         yield f"graph_{name}", getattr(runtime_models, name)()
     plan = write_tflite(read_tflite(runtime_models.branches()), offline_plan=True)
     yield "graph_offline_plan", plan

@@ -163,3 +163,58 @@ def conv_int8(seed: int = 0) -> bytes:
     mean = b.op("MEAN", [residual, np.int32([1, 2])], (1, 3), "INT8", quantization(0.1, 1))
     score = b.op("LOGISTIC", [mean], (1, 3), "INT8", quantization(1 / 256, -128))
     return write_tflite(b.model(b.op("DEQUANTIZE", [score], (1, 3))))
+
+
+def started_lstm(
+    time: int = 5, batch: int = 2, features: int = 3, size: int = 4, given: bool = True
+) -> bytes:
+    """A FULLY_CONNECTED, an LSTM that starts at every call from states that BROADCAST_TO writes
+    into its variables (inputs if `given`, else zeros), and its last hidden and cell state.
+    """
+    rng, b = np.random.default_rng(7), Builder()
+    x = b.input((time, batch, features))
+    starts = [b.input((batch, size)) if given else b.constant(np.float32(0)) for _ in range(2)]
+    states = [ir.Value(f"s{i}", "FLOAT32", (batch, size), is_variable=True) for i in range(2)]
+    shape = b.constant(np.int32([batch, size]))
+    for start, state in zip(starts, states, strict=True):
+        b.graph.add_node("BROADCAST_TO", [start, shape], [state])
+    drawn = iter(rng.standard_normal((13, size, max(size, features)), np.float32) * 0.5)
+    weights = [next(drawn)[:, :features] for _ in range(4)]
+    weights += [next(drawn)[:, :size] for _ in range(4)]
+    bias = [next(drawn)[0, :size] for _ in range(4)]
+    flat = b.op("RESHAPE", [x, np.int32([time * batch, features])], (time * batch, features))
+    dense = b.dense(flat, features, rng)
+    seq = b.op("RESHAPE", [dense, np.int32([time, batch, features])], x.shape)
+    holes = [None] * 3
+    inputs = [seq, *weights, *holes, *bias, None, None, *states, *([None] * 4)]
+    every = b.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        inputs,
+        (time, batch, size),
+        fused_activation_function="TANH",
+        time_major=True,
+    )
+    begin, sizes = np.int32([time - 1, 0, 0]), np.int32([1, batch, size])
+    last = b.op("SLICE", [every, begin, sizes], (1, batch, size))
+    hidden = b.op("RESHAPE", [last, np.int32([batch, size])], (batch, size))
+    both = b.op("CONCATENATION", [hidden, states[1]], (batch, 2 * size), axis=1)
+    return write_tflite(b.model(every, both))
+
+
+def written_variable(limit: int = 3) -> bytes:
+    """A body of WHILE that adds what the turn before wrote into a variable of its own."""
+    main, body, test = Builder("main"), Builder("body"), Builder("test")
+    one = np.float32([1, 1])
+    for b in (main, body, test):
+        b.input((2,))
+    x = body.graph.inputs[0]
+    kept = ir.Value("kept", "FLOAT32", (2,), is_variable=True)
+    body.graph.outputs = [body.op("ADD", [body.op("ADD", [x, kept], (2,)), one], (2,))]
+    body.graph.add_node("TILE", [x, body.constant(np.int32([1]))], [kept])
+    first = test.op("REDUCE_MAX", [test.graph.inputs[0], np.int32([0])], ())
+    test.graph.outputs = [test.op("LESS", [first, np.float32(limit)], (), "BOOL")]
+    calls = {"cond_subgraph_index": 1, "body_subgraph_index": 2}
+    y = main.op("WHILE", main.graph.inputs, (2,), **calls)
+    model = main.model(y)
+    model.graphs += [test.graph, body.graph]
+    return write_tflite(model)
