@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from converter import ir
+from converter.effects import variables_hidden
 from converter.errors import ConversionError
 from converter.passes.affine import fold_affine, fuse_bias
 from converter.passes.affine_before import fold_affine_before, merge_constants
@@ -90,7 +91,8 @@ def _to_fixpoint(model: ir.Model, passes: Sequence[Pass], check: bool) -> bool:
 def _run(model: ir.Model, run: Pass, check: bool) -> bool:
     fired = False
     for graph in model.graphs:
-        fired |= run(graph)
+        with variables_hidden(graph):
+            fired |= run(graph)
     if fired and check:
         try:
             verify(model)

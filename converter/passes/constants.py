@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from converter import ir
+from converter.effects import is_deterministic
 from converter.evaluator import evaluate
-from converter.passes.dead_code import is_deterministic
 
 _LOGGER = logging.getLogger("converter.passes")
 # These unpack a smaller form of the weights, which the file should keep.

@@ -10,33 +10,10 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.verifier import called_graphs
+from converter.effects import has_effects, is_deterministic
 
 _LOGGER = logging.getLogger("converter.passes")
-_EFFECTS = {
-    "ASSIGN_VARIABLE",
-    "CALL_ONCE",
-    "CUSTOM",
-    "HASHTABLE_IMPORT",
-    "STABLEHLO_CUSTOM_CALL",
-}
 _HASHED_BYTES = 1 << 16  # larger constants are equal only if they are the same array
-_RANDOM = {"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL", "STABLEHLO_RNG_BIT_GENERATOR"}
-
-
-def has_effects(node: ir.Node) -> bool:
-    """Whether a node does more than compute its outputs: state, calls, unknown custom code."""
-    return (
-        node.op in _EFFECTS
-        or bool(called_graphs(node))
-        or any(value is not None and value.is_variable for value in node.inputs)
-        or any(value.dtype in ("RESOURCE", "VARIANT") for value in node.outputs)
-    )
-
-
-def is_deterministic(node: ir.Node) -> bool:
-    """Whether equal inputs give equal outputs, always."""
-    return not has_effects(node) and node.op not in _RANDOM
 
 
 def remove_dead_code(graph: ir.Graph) -> bool:
