@@ -220,12 +220,8 @@ def _along_axis(b: Builder, x: ir.Value, axis: int, along: Along, how: Method) -
         at = int32s(b, weights.argmax(1), "places")
         y = carried(b, lambda v: b.emit("GATHER", [v, at], axis=axis), [x])
     else:
-        kind, dims = x.dtype, basic.rank(b, x)
-        perm = [*(i for i in range(dims) if i != axis), axis]
-        back = [perm.index(i) for i in range(dims)]
-        moved = basic.transpose(b, basic.cast(b, x, "FLOAT32"), perm)
-        table = b.constant(weights, "weights", np.float32)
-        y = basic.transpose(b, products.matmul(b, moved, table, False, True), back)
+        kind = x.dtype
+        y = weighted(b, basic.cast(b, x, "FLOAT32"), axis, weights)
         if kind != "FLOAT32":
             y = basic.cast(b, _saturated(b, y, kind), kind)
     if not outside.any():
@@ -234,6 +230,16 @@ def _along_axis(b: Builder, x: ir.Value, axis: int, along: Along, how: Method) -
     mask = b.constant(outside.reshape(shape), "outside", np.bool_)
     fill = basic.scalar(b, how.extrapolation, y, "extrapolation")
     return b.emit("SELECT_V2", [mask, fill, y], dtype=y.dtype)
+
+
+def weighted(b: Builder, x: ir.Value, axis: int, weights: np.ndarray) -> ir.Value:
+    """The products of `weights` [out, size] with the elements along `axis` of a float32 `x`."""
+    dims = basic.rank(b, x)
+    perm = [*(i for i in range(dims) if i != axis), axis]
+    back = [perm.index(i) for i in range(dims)]
+    table = b.constant(weights, "weights", np.float32)
+    moved = products.matmul(b, basic.transpose(b, x, perm), table, False, True)
+    return basic.transpose(b, moved, back)
 
 
 def _saturated(b: Builder, x: ir.Value, kind: str) -> ir.Value:

@@ -13,6 +13,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control
 from converter.importers.no_form import NoForm
+from converter.importers.tensorflow.complexes import Complex
 from converter.importers.tensorflow.lists import Listed, zeros
 
 _MOST_WRITTEN_OUT = control.MOST_UNROLLED
@@ -34,7 +35,7 @@ def captured(b: Builder, found: Any) -> Any:
     """What stands in a body for something of the graph around it."""
     if isinstance(found, ir.Value):
         return b.captured(found)
-    return found.into(b) if isinstance(found, Listed) else found
+    return found.into(b) if isinstance(found, (Listed, Complex)) else found
 
 
 # -- loops ------------------------------------------------------------------------------------

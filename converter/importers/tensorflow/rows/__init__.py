@@ -3,17 +3,36 @@
 
 from __future__ import annotations
 
+from converter.importers.tensorflow.complexes import by_parts
 from converter.importers.tensorflow.context import Rows
 from converter.importers.tensorflow.rows import (
     control,
     elementwise,
+    images,
     indexing,
     networks,
     products,
     reduction,
     shapes,
+    signal,
 )
 
-_TABLES = (control, elementwise, indexing, networks, products, reduction, shapes)
+_TABLES = (
+    *(control, elementwise, images, indexing, networks, products, reduction, shapes, signal),
+)
 ROWS: Rows = {name: row for table in _TABLES for name, row in table.ROWS.items()}
 assert len(ROWS) == sum(len(table.ROWS) for table in _TABLES), "an op has two rows"
+
+# What moves elements or is linear does so to both parts of complex numbers.
+_LINEAR = (
+    *("Add", "AddV2", "AddN", "Sub", "Neg", "Sum", "Mean", "Select", "SelectV2", "ZerosLike"),
+    *("BroadcastTo", "Concat", "ConcatV2", "ExpandDims", "Gather", "GatherV2", "GatherNd", "Pack"),
+    *("Pad", "Reshape", "ReverseV2", "Roll", "Slice", "Split", "SplitV", "Squeeze", "StridedSlice"),
+    *("Tile", "Transpose", "Unpack"),
+)
+ROWS.update((name, by_parts(ROWS[name])) for name in _LINEAR)
+ROWS.update(
+    Cast=signal.cast(ROWS["Cast"]),
+    Exp=signal.exponential(ROWS["Exp"]),
+    Mul=signal.product(ROWS["Mul"]),
+)

@@ -147,7 +147,7 @@ _DETECTION = refuse(
     " tf.image.non_max_suppression, or suppress outside"
 )
 ROWS: Rows = {
-    **dict.fromkeys(("CombinedNonMaxSuppression", "CropAndResize"), _DETECTION),
+    "CombinedNonMaxSuppression": _DETECTION,
     **dict.fromkeys(("Gather", "GatherV2"), _gather),
     **dict.fromkeys([f"NonMaxSuppression{v}" for v in ("", "V2", "V3", "V4", "V5")], _suppression),
     **dict.fromkeys([f"UnsortedSegment{v}" for v in ("Sum", "Max", "Min", "Prod")], _segment_sum),
