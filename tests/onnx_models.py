@@ -11,10 +11,15 @@ FLOAT = TensorProto.FLOAT
 
 
 def model_of(nodes, inputs, outputs, constants=(), opset=17, **kwargs) -> onnx.ModelProto:
-    """`inputs` and `outputs` are (name, dims) of float32; `constants` (name, array)."""
+    """`inputs` and `outputs` are (name, dims), of float32, or (name, dims, type); `constants`
+    (name, array).
+    """
 
     def infos(pairs):
-        return [helper.make_tensor_value_info(name, FLOAT, dims) for name, dims in pairs]
+        return [
+            helper.make_tensor_value_info(name, *(kind or [FLOAT]), dims)
+            for name, dims, *kind in pairs
+        ]
 
     initializers = [numpy_helper.from_array(np.asarray(a), name) for name, a in constants]
     graph = helper.make_graph(nodes, "graph", infos(inputs), infos(outputs), initializers)

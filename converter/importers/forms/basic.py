@@ -97,8 +97,29 @@ def reshape_like(b: Builder, x: ir.Value, shape: ir.Value, zero_keeps: bool = Fa
     )
     dims = [p if p == q else None for p, q in zip(first, second, strict=True)]
     if dims.count(None) > 1:
+        if zero_keeps and any((sample == 0).any() for sample in samples):
+            shape = _with_kept_sizes(b, x, shape)
         return b.emit("RESHAPE", [x, ints(b, shape)])
     return reshape(b, x, dims)
+
+
+def with_last(b: Builder, x: ir.Value, kept: int, sizes: Sequence[int]) -> ir.Value:
+    """`x` with its first `kept` axes, any number of them dynamic, and then `sizes`."""
+    dims = b.dims(x)[:kept]
+    if dims.count(None) <= 1:
+        return reshape(b, x, [*dims, *sizes])
+    own = slice_axis(b, shape_of(b, x), 0, 0, kept)
+    return b.emit("RESHAPE", [x, concat(b, [own, int32s(b, sizes, "sizes")], 0)])
+
+
+def counted(b: Builder, start: ir.Value, end: ir.Value, step: int = 1) -> ir.Value:
+    """start, start + step, ... below `end`, all INT32 and rank 0."""
+    return b.emit("RANGE", [start, end, b.constant(step, "step", np.int32)], dims=[None])
+
+
+def size_of(b: Builder, x: ir.Value, axis: int) -> ir.Value:
+    """The size of one axis, INT32, rank 0."""
+    return reshape(b, slice_axis(b, shape_of(b, x), 0, axis, axis + 1), [])
 
 
 def _with_kept_sizes(b: Builder, x: ir.Value, shape: ir.Value) -> ir.Value:

@@ -20,11 +20,14 @@ from converter.importers.no_form import NoForm
 
 
 class Window(NamedTuple):
-    """How a window moves, one number per spatial axis; `pads` are pairs (before, after)."""
+    """How a window moves, one number per spatial axis; `pads` are pairs (before, after). `same`
+    stands for the pads of :func:`same_pads` where sizes are dynamic; `pads` are then 0.
+    """
 
     strides: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
     dilations: tuple[int, ...]
+    same: bool = False
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -40,6 +43,8 @@ def pad_option(
     b: Builder, x: ir.Value, window: Window, kernel: Sequence[int]
 ) -> tuple[ir.Value, str]:
     """The channels-last `x`, padded explicitly where it must be, and TFLite's padding option."""
+    if window.same:
+        return x, "SAME"
     if not any(map(any, window.pads)):
         return x, "VALID"
     sizes = b.dims(x)[1:-1]
@@ -116,6 +121,8 @@ def _over_one_axis(
     form: Any,
 ) -> ir.Value:
     """As over two axes, the first of size 1."""
-    plane = Window((1, *window.strides), ((0, 0), *window.pads), (1, *window.dilations))
+    plane = Window(
+        (1, *window.strides), ((0, 0), *window.pads), (1, *window.dilations), window.same
+    )
     y = form(b, basic.unsqueeze(b, x, [2]), basic.unsqueeze(b, weights, [2]), bias, plane, groups)
     return basic.squeeze(b, y, [2])

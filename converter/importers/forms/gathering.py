@@ -25,28 +25,21 @@ def from_front(b: Builder, indices: ir.Value, sizes: ir.Value) -> ir.Value:
     return basic.binary(b, "FLOOR_MOD", indices, sizes)
 
 
-def size_of(b: Builder, x: ir.Value, axis: int) -> ir.Value:
-    """The size of one axis, INT32, rank 0."""
-    size = basic.slice_axis(b, basic.shape_of(b, x), 0, axis, axis + 1)
-    return basic.reshape(b, size, [])
-
-
 def gather(b: Builder, x: ir.Value, indices: ir.Value, axis: int) -> ir.Value:
     """numpy.take(x, indices, axis)"""
     axis = basic.axis_of(b, x, axis)
-    at = from_front(b, indices, size_of(b, x, axis))
+    at = from_front(b, indices, basic.size_of(b, x, axis))
     return carried(b, lambda v: b.emit("GATHER", [v, at], axis=axis, batch_dims=0), [x])
 
 
 def gather_nd(b: Builder, x: ir.Value, indices: ir.Value, batch_dims: int = 0) -> ir.Value:
     """x[indices[..., 0], indices[..., 1], ...]; the first `batch_dims` axes are common to both."""
-    (*_, depth) = b.fixed_dims(indices, "its indices")
+    depth = _depth(b, indices)
     sizes = basic.slice_axis(b, basic.shape_of(b, x), 0, batch_dims, batch_dims + depth)
     at = from_front(b, indices, sizes)
     if batch_dims:
-        dims = b.fixed_dims(indices, "its indices")
-        grids = _grids(b, dims[:-1], range(batch_dims), [*dims[:-1], 1])
-        at = basic.concat(b, [*grids, at], -1)
+        first = basic.slice_axis(b, indices, -1, 0, 1)
+        at = basic.concat(b, [*(_places(b, first, i) for i in range(batch_dims)), at], -1)
     return carried(b, lambda v: b.emit("GATHER_ND", [v, at]), [x])
 
 
@@ -57,20 +50,32 @@ def gather_elements(b: Builder, x: ir.Value, indices: ir.Value, axis: int) -> ir
 
 def _coordinates(b: Builder, x: ir.Value, indices: ir.Value, axis: int) -> ir.Value:
     """[..., rank] the full index of what each element of `indices` along `axis` points at."""
-    axis = basic.axis_of(b, x, axis)
-    dims = b.fixed_dims(indices, "its indices")
-    at = from_front(b, indices, size_of(b, x, axis))
-    columns = _grids(b, dims, [i for i in range(len(dims)) if i != axis], [*dims, 1])
-    columns.insert(axis, basic.unsqueeze(b, at, [len(dims)]))
-    return basic.concat(b, columns, -1)
+    axis, dims = basic.axis_of(b, x, axis), rank(b, indices)
+    at = from_front(b, indices, basic.size_of(b, x, axis))
+    column = basic.unsqueeze(b, at, [dims])
+    return basic.concat(
+        b, [column if i == axis else _places(b, column, i) for i in range(dims)], -1
+    )
 
 
-def _grids(
-    b: Builder, dims: Sequence[int], axes: Sequence[int], shape: Sequence[int]
-) -> list[ir.Value]:
-    """For each of `axes` every element's own place along it."""
-    places = np.indices(dims, np.int32)
-    return [b.constant(places[i].reshape(shape), "places", np.int32) for i in axes]
+def _depth(b: Builder, indices: ir.Value) -> int:
+    """How many axes indices[..., :] point along."""
+    depth = b.dims(indices)[-1]
+    if depth is None:
+        raise NoForm("points along a dynamic number of axes: give the model's inputs fixed sizes")
+    return depth
+
+
+def _places(b: Builder, x: ir.Value, axis: int) -> ir.Value:
+    """Every element's own place along `axis`, in the shape of `x`, INT32."""
+    dims = b.dims(x)
+    if None not in dims:
+        whole = [d for d in dims if d is not None]
+        return b.constant(np.indices(whole, np.int32)[axis], "places", np.int32)
+    zero = b.constant(0, "zero", np.int32)
+    line = basic.counted(b, zero, basic.size_of(b, x, axis))
+    shape = [dims[axis] if i == axis else 1 for i in range(len(dims))]
+    return basic.broadcast_to(b, basic.reshape(b, line, shape), basic.shape_of(b, x))
 
 
 def scatter_nd(
@@ -79,7 +84,7 @@ def scatter_nd(
     """`x` with `updates` written at indices[..., :] ("none"), or taken in by `reduction`: "add",
     "mul", "min", "max".
     """
-    (*_, depth) = b.fixed_dims(indices, "its indices")
+    depth = _depth(b, indices)
     sizes = basic.slice_axis(b, basic.shape_of(b, x), 0, 0, depth)
     at = from_front(b, indices, sizes)
     shape = basic.shape_of(b, x)

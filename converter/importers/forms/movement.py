@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,29 @@ def split(b: Builder, x: ir.Value, sizes: Sequence[int], axis: int) -> list[ir.V
     return b.emit_many("SPLIT_V", [x, parts, at], [x.dtype] * len(sizes), num_splits=len(sizes))
 
 
+def split_computed(
+    b: Builder, x: ir.Value, sizes: ir.Value, axis: int, count: int
+) -> list[ir.Value]:
+    """`count` parts of `x` along `axis`, of sizes that are computed."""
+    parts, first = basic.ints(b, sizes), b.constant(0, "first", np.int32)
+    ends = b.emit("CUMSUM", [parts, first], exclusive=False, reverse=False)
+    begins = basic.binary(b, "SUB", ends, parts)
+    limits = [[basic.slice_axis(b, v, 0, i, i + 1) for v in (begins, ends)] for i in range(count)]
+    return [cut(b, x, begin, end, [axis], [1]) for begin, end in limits]
+
+
+def split_equally(b: Builder, x: ir.Value, axis: int, count: int) -> list[ir.Value]:
+    """`count` parts of an axis of dynamic size; the last one may be smaller."""
+    whole = basic.size_of(b, x, axis)
+    part = basic.binary(b, "ADD", whole, basic.scalar(b, count - 1, whole))
+    part = basic.binary(b, "FLOOR_DIV", part, basic.scalar(b, count, whole))
+    taken = basic.binary(b, "MUL", part, basic.scalar(b, count - 1, part))
+    line = [basic.reshape(b, v, [1]) for v in (part, basic.binary(b, "SUB", whole, taken))]
+    return split_computed(
+        b, x, basic.concat(b, [line[0]] * (count - 1) + [line[1]], 0), axis, count
+    )
+
+
 def pad_from_inside(
     b: Builder, x: ir.Value, pads: Sequence[tuple[int, int]], mode: str
 ) -> ir.Value:
@@ -46,11 +70,75 @@ def pad_from_inside(
         raise NoForm(f"pads by {mode!r}, which TFLite lacks: use constant, reflect or edge")
     for axis, pair in enumerate(pads):
         if any(pair):
-            size = b.fixed_dims(x, "its input")[axis]
-            places = np.pad(np.arange(size), pair, kind)  # type: ignore[call-overload]
-            at = int32s(b, places, "places")
+            at = _places_inside(b, x, axis, pair, kind)
             x = carried(b, lambda v, at=at, a=axis: b.emit("GATHER", [v, at], axis=a), [x])
     return x
+
+
+def _places_inside(
+    b: Builder, x: ir.Value, axis: int, pair: tuple[int, int], kind: str
+) -> ir.Value:
+    """Which elements along `axis` stand in the padded one."""
+    size = b.dims(x)[axis]
+    if size is not None:
+        places = np.pad(np.arange(size), pair, kind)  # type: ignore[call-overload]
+        return int32s(b, places, "places")
+    if kind == "reflect":
+        raise NoForm("reflects an axis of dynamic size more than once: give it a fixed size")
+    count = basic.size_of(b, x, axis)
+    end = basic.binary(b, "ADD", count, basic.scalar(b, pair[1], count))
+    line = basic.counted(b, basic.scalar(b, -pair[0], count), end)
+    if kind == "wrap":
+        return basic.binary(b, "FLOOR_MOD", line, count)
+    line = basic.binary(b, "MAXIMUM", line, basic.scalar(b, 0, line))
+    last = basic.binary(b, "SUB", count, basic.scalar(b, 1, count))
+    return basic.binary(b, "MINIMUM", line, last)
+
+
+def cut(
+    b: Builder,
+    x: ir.Value,
+    begins: ir.Value,
+    ends: ir.Value,
+    axes: Sequence[int],
+    steps: Sequence[int],
+) -> ir.Value:
+    """`x` from `begins` to `ends`, one number for each of `axes`, all or some of them computed."""
+    dims = rank = basic.rank(b, x)
+    parts = [_limits(b, v) for v in (begins, ends)]
+    if list(axes) != list(range(dims)):
+        at = {axis: i for i, axis in enumerate(axes)}
+        zero = int32s(b, [0], "zero")
+        parts = [
+            basic.concat(
+                b,
+                [
+                    basic.slice_axis(b, v, 0, at[i], at[i] + 1) if i in at else zero
+                    for i in range(rank)
+                ],
+                0,
+            )
+            for v in parts
+        ]
+    every = dict(zip(axes, steps, strict=True))
+    mask = sum(1 << i for i in range(rank) if i not in every)
+    return b.emit(
+        "STRIDED_SLICE",
+        [x, *parts, int32s(b, [every.get(i, 1) for i in range(rank)], "steps")],
+        dims=[None if i in every else d for i, d in enumerate(b.dims(x))],
+        begin_mask=mask,
+        end_mask=mask,
+    )
+
+
+def _limits(b: Builder, x: ir.Value) -> ir.Value:
+    """Places as INT32; what is behind its range (an end that means the end) stays behind."""
+    x = basic.reshape(b, x, [-1 if None in b.dims(x) else math.prod(b.dims(x))])  # type: ignore[arg-type]
+    if x.dtype != "INT64":
+        return basic.ints(b, x)
+    high, low = np.iinfo(np.int32).max, -np.iinfo(np.int32).max
+    x = basic.binary(b, "MINIMUM", x, basic.scalar(b, high, x))
+    return basic.ints(b, basic.binary(b, "MAXIMUM", x, basic.scalar(b, low, x)))
 
 
 def depth_to_space(b: Builder, x: ir.Value, block: int, mode: str) -> ir.Value:

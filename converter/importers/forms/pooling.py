@@ -26,8 +26,9 @@ def max_pool(
     """The largest element of each window; padding never wins. `ceil` adds windows that begin inside
     the input and end behind it.
     """
-    pads = _with_overhang(b, x, kernel, window, ceil)
-    if any(d != 1 for d in window.dilations):
+    dilated = any(d != 1 for d in window.dilations)
+    pads = _with_overhang(b, x, kernel, window, ceil, takes_same=not dilated)
+    if dilated:
         padded = pad_with(b, x, [(0, 0), (0, 0), *pads], _least(x))
         return _by_slices(b, "MAXIMUM", padded, kernel, window)
     last = basic.channels_last(b, x)
@@ -94,8 +95,9 @@ def average_pool(
     count_padding: bool = False,
 ) -> ir.Value:
     """The mean of each window; `count_padding` lets the zeros of the padding take part."""
-    pads = _with_overhang(b, x, kernel, window, ceil)
     dilated = any(d != 1 for d in window.dilations)
+    takes_same = not dilated and not count_padding
+    pads = _with_overhang(b, x, kernel, window, ceil, takes_same=takes_same)
     if not count_padding and not dilated and _is_same(b, x, kernel, window, pads):
         last = basic.channels_last(b, x)
         return basic.channels_first(b, _pooled(b, "AVERAGE_POOL_2D", last, kernel, window, "SAME"))
@@ -152,13 +154,20 @@ def _least(x: ir.Value) -> float:
 
 
 def _with_overhang(
-    b: Builder, x: ir.Value, kernel: Sequence[int], window: Window, ceil: bool
+    b: Builder,
+    x: ir.Value,
+    kernel: Sequence[int],
+    window: Window,
+    ceil: bool,
+    takes_same: bool = False,
 ) -> list[tuple[int, int]]:
     """The paddings, with as much behind as the last window of `ceil` needs."""
     if len(kernel) not in (1, 2, 3):
         raise NoForm(f"pools over {len(kernel)} axes: TFLite has 1, 2 or 3")
     if basic.rank(b, x) != len(kernel) + 2:
         raise NoForm(f"pools over {len(kernel)} axes an input of rank {basic.rank(b, x)}")
+    if window.same and not (takes_same and len(kernel) < 3):
+        raise NoForm("pads to SAME an axis of dynamic size: give the inputs fixed sizes")
     if not ceil:
         return list(window.pads)
     sizes = b.fixed_dims(x, "its input")[2:]
@@ -182,6 +191,8 @@ def _is_same(
     pads: Sequence[tuple[int, int]],
 ) -> bool:
     """Whether TFLite's padding SAME is this padding."""
+    if window.same:
+        return True
     if len(kernel) > 2 or not any(map(any, pads)):
         return False
     sizes = b.dims(x)[2:]

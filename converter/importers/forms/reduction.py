@@ -116,7 +116,7 @@ def cumulative_sum(
 
 
 def top_k(
-    b: Builder, x: ir.Value, k: int, axis: int, largest: bool = True
+    b: Builder, x: ir.Value, k: int | ir.Value, axis: int, largest: bool = True
 ) -> tuple[ir.Value, ir.Value]:
     """The `k` largest (or smallest) elements along `axis`, in order, and their places (INT64)."""
     dims = rank(b, x)
@@ -128,8 +128,10 @@ def top_k(
     if own in ("UINT16", "UINT32", "UINT64") or (own == "UINT8" and not largest):
         moved = basic.cast(b, moved, "INT64")
     signed = moved if largest else apply(b, "NEG", moved)
-    count = b.constant(k, "k", np.int32)
-    values, places = b.emit_many("TOPK_V2", [signed, count], [signed.dtype, "INT32"])
+    count = basic.reshape(b, basic.ints(b, k), []) if isinstance(k, ir.Value) else (
+        b.constant(k, "k", np.int32))  # fmt: skip
+    sizes = [[*b.dims(moved)[:-1], None]] * 2  # where k depends on values
+    values, places = b.emit_many("TOPK_V2", [signed, count], [signed.dtype, "INT32"], dims=sizes)
     values = basic.cast(b, values if largest else apply(b, "NEG", values), own)
     places = basic.cast(b, places, "INT64")
     return basic.transpose(b, values, back), basic.transpose(b, places, back)

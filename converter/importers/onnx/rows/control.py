@@ -21,7 +21,8 @@ def body_values(
     """Convert a body into `b`, its inputs bound to `inputs`; its outputs."""
     inner = c.graph.inside(b, f"{c.b.scope}/{label}/")
     inner.hold(graph.initializer)
-    for info, value in zip(graph.input, inputs, strict=True):
+    # An If has no inputs; some writers list what its branches read of the graph around them.
+    for info, value in zip(graph.input if inputs else [], inputs, strict=True):
         inner.values[info.name] = value
     scope, count = b.scope, len(c.graph.obstacles)
     inner.convert(graph.node)

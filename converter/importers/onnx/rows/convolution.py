@@ -24,6 +24,10 @@ def window_of(c: Context, x: ir.Value, kernel: Sequence[int]) -> Window:
         pads = []
         for axis in range(spatial):
             size = c.b.dims(x)[2 + axis]
+            if size is None and strides[axis] == 1:
+                size = kernel[axis] * dilations[axis]  # any, since all are padded alike
+            if size is None and auto == "SAME_UPPER" and spatial < 3:
+                return Window(strides, ((0, 0),) * spatial, dilations, same=True)
             if size is None:
                 raise NoForm(
                     "pads to SAME an axis of dynamic size: give the model's inputs fixed sizes"

@@ -7,7 +7,7 @@ import numpy as np
 
 from converter import ir
 from converter.importers.forms import basic, gathering
-from converter.importers.forms.elementwise import carried
+from converter.importers.forms.elementwise import carried, compare
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Rows
@@ -74,24 +74,34 @@ def _range(c: Context) -> ir.Value:
 
 def _trilu(c: Context) -> ir.Value:
     x = c.input(0)
-    offset = int(c.array(1, "diagonal").reshape(())) if c.has(1) else 0
-    *_, height, width = c.b.fixed_dims(x, "its input")
-    upper = bool(c.attr("upper", 1))
-    rows, columns = np.indices((height, width))
-    kept = columns - rows >= offset if upper else columns - rows <= offset
-    zero = basic.scalar(c.b, 0, x)
-    mask = c.b.constant(kept, "triangle", np.bool_)
+    apart, zero = _diagonals(c, x), basic.scalar(c.b, 0, x)
+    offset = basic.ints(c.b, c.input(1)) if c.has(1) else c.b.constant(0, "diagonal", np.int32)
+    op = "GREATER_EQUAL" if c.attr("upper", 1) else "LESS_EQUAL"
+    mask = compare(c.b, op, apart, basic.reshape(c.b, offset, []))
     return carried(c.b, lambda v, z: c.b.emit("SELECT_V2", [mask, v, z], dtype=v.dtype), [x, zero])
 
 
 def _eye_like(c: Context) -> ir.Value:
     x = c.input(0)
-    dims = c.b.fixed_dims(x, "its input")
+    dims = c.b.dims(x)
     if len(dims) != 2:
         raise NoForm(f"needs an input of rank 2, not {len(dims)}")
     element = c.attr("dtype")
     kind = x.dtype if element is None else types.inner_type(element)
-    return c.b.constant(np.eye(*dims, c.attr("k", 0)), "eye", ir.numpy_dtype(kind))
+    if None not in dims:
+        height, width = c.b.fixed_dims(x, "its input")
+        return c.b.constant(np.eye(height, width, c.attr("k", 0)), "eye", ir.numpy_dtype(kind))
+    return basic.cast(c.b, compare(c.b, "EQUAL", _diagonals(c, x), c.b.constant(
+        c.attr("k", 0), "diagonal", np.int32)), kind)  # fmt: skip
+
+
+def _diagonals(c: Context, x: ir.Value) -> ir.Value:
+    """[height, width] INT32: column minus row of the last two axes of `x`."""
+    zero, dims = c.b.constant(0, "zero", np.int32), basic.rank(c.b, x)
+    rows, columns = (
+        basic.counted(c.b, zero, basic.size_of(c.b, x, axis)) for axis in (dims - 2, dims - 1)
+    )
+    return basic.binary(c.b, "SUB", columns, basic.unsqueeze(c.b, rows, [1]))
 
 
 def _reverse_sequence(c: Context) -> ir.Value:

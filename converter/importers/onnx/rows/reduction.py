@@ -55,9 +55,9 @@ def _cumsum(c: Context) -> ir.Value:
 
 
 def _top_k(c: Context) -> list[ir.Value]:
-    k = c.attr("k") if c.opset < 10 else int(c.array(1, "k").reshape(()))
+    k = int(c.attr("k")) if c.opset < 10 else c.input(1)
     largest = bool(c.attr("largest", 1))
-    return list(reduction.top_k(c.b, c.input(0), int(k), c.attr("axis", -1), largest))
+    return list(reduction.top_k(c.b, c.input(0), k, c.attr("axis", -1), largest))
 
 
 def _size(c: Context) -> ir.Value:

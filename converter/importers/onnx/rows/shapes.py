@@ -75,25 +75,19 @@ def _slice(c: Context) -> ir.Value:
 
 def _computed_slice(c: Context) -> ir.Value:
     """Starts or ends that are computed; axes and steps must be known."""
-    x, dims = c.input(0), basic.rank(c.b, c.input(0))
-    axes = c.array(3, "axes").tolist() if c.has(3) else list(range(dims))
-    steps = c.array(4, "steps").tolist() if c.has(4) else [1] * len(axes)
+    x = c.input(0)
+    (count,) = c.b.fixed_dims(basic.reshape(c.b, c.input(1), [-1]), "its starts")
+    axes = c.array(3, "axes").reshape(-1).tolist() if c.has(3) else list(range(count))
+    steps = c.array(4, "steps").reshape(-1).tolist() if c.has(4) else [1] * len(axes)
     axes = [basic.axis_of(c.b, x, axis) for axis in axes]
-    if axes != list(range(dims)):
-        raise NoForm("cuts some of its axes at computed places: give all axes, in order")
-    ends = [basic.ints(c.b, c.input(i)) for i in (1, 2)]
-    return c.b.emit(
-        "STRIDED_SLICE",
-        [x, *ends, basic.int32s(c.b, steps, "steps")],
-        dims=[None] * dims,
-    )
+    return carried(c.b, lambda v: movement.cut(c.b, v, c.input(1), c.input(2), axes, steps), [x])
 
 
 def _pad(c: Context) -> ir.Value:
     x, mode = c.input(0), c.attr("mode", "constant")
     dims = basic.rank(c.b, x)
     if c.has(1) and c.b.known(c.input(1)) is None:
-        raise NoForm("has paddings that are computed at run time: make them a constant")
+        return _computed_pad(c, x, mode)
     flat = c.numbers("pads", 1, "paddings") or c.attr("paddings") or []
     axes = c.array(3, "axes").reshape(-1).tolist() if c.has(3) else list(range(dims))
     pads = [(0, 0)] * dims
@@ -109,6 +103,32 @@ def _pad(c: Context) -> ir.Value:
     return movement.pad_from_inside(c.b, x, pads, mode)
 
 
+def _computed_pad(c: Context, x: ir.Value, mode: str) -> ir.Value:
+    """Paddings that are computed: all begins, then all ends; none may be negative."""
+    dims, pads = basic.rank(c.b, x), basic.ints(c.b, c.input(1))
+    axes = c.array(3, "axes").reshape(-1).tolist() if c.has(3) else list(range(dims))
+    axes = [basic.axis_of(c.b, x, axis) for axis in axes]
+    pairs = basic.transpose(c.b, basic.reshape(c.b, pads, [2, len(axes)]), [1, 0])
+    if axes != list(range(dims)):
+        none = c.b.constant([[0, 0]], "none", np.int32)
+        rows = [
+            basic.slice_axis(c.b, pairs, 0, axes.index(i), axes.index(i) + 1) if i in axes else none
+            for i in range(dims)
+        ]
+        pairs = basic.concat(c.b, rows, 0)
+    own = c.b.dims(x)
+    grown = [None if i in axes else own[i] for i in range(dims)]
+    if mode == "reflect":
+        return carried(
+            c.b, lambda v: c.b.emit("MIRROR_PAD", [v, pairs], mode="REFLECT", dims=grown), [x]
+        )
+    if mode != "constant":
+        raise NoForm(f"pads by {mode!r} as much as is computed at run time: make it a constant")
+    number = c.input(2) if c.has(2) else basic.scalar(c.b, 0, x)
+    value = basic.reshape(c.b, basic.cast(c.b, number, x.dtype), [])
+    return carried(c.b, lambda v, w: c.b.emit("PADV2", [v, pairs, w], dims=grown), [x, value])
+
+
 def _pad_with_computed(c: Context, x: ir.Value, pads: list[tuple[int, int]]) -> ir.Value:
     """Paddings of a number that is computed at run time."""
     if min(min(pair) for pair in pads) < 0:
@@ -121,10 +141,13 @@ def _pad_with_computed(c: Context, x: ir.Value, pads: list[tuple[int, int]]) -> 
 def _split(c: Context) -> list[ir.Value]:
     x = c.input(0)
     axis = basic.axis_of(c.b, x, c.attr("axis", 0))
+    if c.has(1) and c.b.known(c.input(1)) is None:
+        return movement.split_computed(c.b, x, c.input(1), axis, c.n_outputs)
     sizes = c.numbers("split", 1, "sizes")
     if sizes is None:
-        whole = c.b.fixed_dims(x, "its input")[axis]
-        count = c.attr("num_outputs", c.n_outputs)
+        whole, count = c.b.dims(x)[axis], c.attr("num_outputs", c.n_outputs)
+        if whole is None:
+            return movement.split_equally(c.b, x, axis, count)
         part = -(-whole // count)
         sizes = [min(part, whole - part * i) for i in range(count)]
     return movement.split(c.b, x, sizes, axis)

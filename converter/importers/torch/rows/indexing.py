@@ -155,9 +155,7 @@ def _written_at(
         values = _without_index_axes(c, values, axis, len(shape), len(dims))
     target = basic.int32s(c.b, shape, "shape")
     part = carried(c.b, lambda v: basic.broadcast_to(c.b, v, target), [values])
-    at = gathering.from_front(
-        c.b, basic.reshape(c.b, given[0], []), gathering.size_of(c.b, x, axis)
-    )
+    at = gathering.from_front(c.b, basic.reshape(c.b, given[0], []), basic.size_of(c.b, x, axis))
     starts: list[Any] = [0] * len(shape)
     starts[axis] = at
     return c.b.emit("DYNAMIC_UPDATE_SLICE", [x, part, sizes.vector(c.b, starts)])

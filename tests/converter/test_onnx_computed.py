@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes, places and counts that are computed while an ONNX model runs: what ONNX Runtime computes,
+at several sizes, here and on LiteRT.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from onnx import TensorProto, helper
+from onnx_models import FLOAT, model_of
+
+import converter
+import runtime
+
+RNG = np.random.default_rng(7)
+INT64 = TensorProto.INT64
+
+
+def node(op, inputs, outputs="y", **attributes):
+    return helper.make_node(op, inputs.split(" "), outputs.split(" "), **attributes)
+
+
+def floats(*dims):
+    return RNG.normal(size=dims).astype(np.float32)
+
+
+def integers(*numbers):
+    return np.array(numbers, np.int64)
+
+
+def agrees(nodes, inputs, feeds, constants=(), outputs=("y",), opset=17):
+    """Both runtimes give what ONNX Runtime gives for each of `feeds`."""
+    kinds = {"places": INT64}
+    ends = [(name, None, kinds.get(name, FLOAT)) for name in outputs]
+    source = model_of(nodes, inputs, ends, constants, opset=opset)
+    source.ir_version = 9
+    session = onnxruntime.InferenceSession(source.SerializeToString())
+    model = converter.from_onnx(source)
+    converter.optimize(model)
+    content = converter.write_tflite(model)
+    for given in feeds:
+        wanted = session.run(list(outputs), given)
+        for engine in (runtime.Interpreter, Interpreter):
+            found = engine(model_content=content).get_signature_runner()(**given)
+            for name, want in zip(outputs, wanted, strict=True):
+                assert found[name].shape == want.shape and found[name].dtype == want.dtype
+                np.testing.assert_allclose(found[name], want, rtol=1e-5, atol=1e-5)
+
+
+SLICES = {
+    "one axis of three": ("x begin end axis", {"axis": integers(1)}, [(1, 3), (0, -1), (-3, 99)]),
+    "backwards": ("x begin end axis step", {"axis": integers(1), "step": integers(-1)},
+                  [(4, 1), (-1, -99)]),
+    "to the end": ("x begin last axis", {"axis": integers(-1), "last": integers(2**63 - 1)},
+                   [(1, 0), (-2, 0)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_slices(name):
+    order, constants, places = SLICES[name]
+    inputs = [("x", ["n", 6, 5]), ("begin", [1], INT64), ("end", [1], INT64)]
+    used = [i for i in inputs if i[0] in order.split(" ")]
+    feeds = []
+    for rows, (begin, end) in enumerate(places, 1):
+        values = {"x": floats(rows, 6, 5), "begin": integers(begin), "end": integers(end)}
+        feeds.append({name: values[name] for name, *_ in used})
+    agrees([node("Slice", order)], used, feeds, list(constants.items()))
+
+
+def test_reshape_that_keeps_dynamic_sizes():
+    nodes = [
+        node("Shape", "x", "shape", start=0, end=1),
+        node("Concat", "shape rest", "target", axis=0),
+        node("Reshape", "x target"),
+    ]
+    feeds = [{"x": floats(2, 6, 4)}, {"x": floats(3, 2, 4)}]
+    agrees(nodes, [("x", ["n", "m", 4])], feeds, [("rest", integers(0, 2, -1))])
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_pads(mode):
+    feeds = [{"x": floats(2, 6, 5), "pads": integers(1, 0, 2, 3)},
+             {"x": floats(1, 4, 5), "pads": integers(0, 0, 0, 1)}]  # fmt: skip
+    inputs = [("x", ["n", "m", 5]), ("pads", [4], INT64)]
+    nodes = [node("Pad", "x pads  axes", mode=mode)]
+    agrees(nodes, inputs, feeds, [("axes", integers(1, -1))], opset=18)
+
+
+@pytest.mark.parametrize("mode", ["edge", "wrap"])
+def test_pads_from_inside_of_dynamic_sizes(mode):
+    feeds = [{"x": floats(2, 6)}, {"x": floats(1, 4)}]
+    nodes = [node("Pad", "x pads", mode=mode)]
+    agrees(nodes, [("x", ["n", "m"])], feeds, [("pads", integers(0, 2, 0, 3))], opset=19)
+
+
+def test_splits():
+    equal = [node("Split", "x", "y z", axis=1)]
+    feeds = [{"x": floats(2, 6)}, {"x": floats(1, 4)}]
+    agrees(equal, [("x", ["n", "m"])], feeds, outputs=("y", "z"))
+    agrees(equal, [("x", ["n", 6])], feeds[:1], outputs=("y", "z"))
+    uneven = [node("Split", "x", "y z w", axis=1, num_outputs=3)]
+    feeds = [{"x": floats(2, 7)}, {"x": floats(1, 9)}]
+    agrees(uneven, [("x", ["n", "m"])], feeds, outputs=("y", "z", "w"), opset=18)
+    feeds = [
+        {"x": floats(5, 3), "sizes": integers(2, 3)},
+        {"x": floats(4, 3), "sizes": integers(1, 3)},
+    ]
+    inputs = [("x", ["n", 3]), ("sizes", [2], INT64)]
+    agrees([node("Split", "x sizes", "y z")], inputs, feeds, outputs=("y", "z"))
+
+
+def test_top_k():
+    feeds = [{"x": floats(2, 7), "k": integers(3)}, {"x": floats(1, 4), "k": integers(4)}]
+    inputs = [("x", ["n", "m"]), ("k", [1], INT64)]
+    agrees([node("TopK", "x k", "y places")], inputs, feeds, outputs=("y", "places"))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_gather_and_scatter_elements(axis):
+    def feed(n, m):
+        at = RNG.permuted(np.tile(np.arange(3), (n, m, 1)), axis=2)
+        at = np.moveaxis(np.tile(np.arange(2), (3, 2, 1)), 2, axis) if axis < 2 else at
+        return {"x": floats(n, m, 4), "at": at.astype(np.int64), "new": floats(*at.shape)}
+
+    feeds = [feed(4, 3), feed(3, 5)]
+    at = ["a", "b", "c"] if axis < 2 else ["n", "m", 3]
+    inputs = [("x", ["n", "m", 4]), ("at", at, INT64)]
+    gathered = [{k: v for k, v in f.items() if k != "new"} for f in feeds]
+    agrees([node("GatherElements", "x at", axis=axis)], inputs, gathered)
+    inputs.append(("new", at))
+    agrees([node("ScatterElements", "x at new", axis=axis)], inputs, feeds)
+
+
+def test_gather_nd_of_batches():
+    feeds = [
+        {"x": floats(n, 4, 5), "at": RNG.integers(0, 4, (n, m, 1))} for n, m in ((2, 3), (3, 1))
+    ]
+    inputs = [("x", ["n", 4, 5]), ("at", ["n", "m", 1], INT64)]
+    agrees([node("GatherND", "x at", batch_dims=1)], inputs, feeds)
+
+
+def test_triangles_and_eyes():
+    feeds = [{"x": floats(3, 5)}, {"x": floats(4, 2)}]
+    inputs = [("x", ["n", "m"])]
+    agrees([node("EyeLike", "x", k=1)], inputs, feeds)
+    agrees([node("Trilu", "x k", upper=0)], inputs, feeds, [("k", np.array(-1))])
+    feeds = [{**f, "k": np.array(k)} for f, k in zip(feeds, (1, 0), strict=True)]
+    agrees([node("Trilu", "x k")], [*inputs, ("k", [], INT64)], feeds)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER"])
+def test_same_padding_of_dynamic_sizes(auto, stride):
+    feeds = [{"x": floats(1, 2, 6, 9)}, {"x": floats(2, 2, 7, 8)}]
+    inputs = [("x", ["n", 2, "h", "w"])]
+    window = {"auto_pad": auto, "strides": [stride, stride]}
+    filters = [("w", floats(3, 2, 3, 2))]
+    nodes = [
+        [node("Conv", "x w", **window)],
+        [node("MaxPool", "x", kernel_shape=[2, 3], **window)],
+        [node("AveragePool", "x", kernel_shape=[2, 3], **window)],
+    ]
+    for one in nodes:
+        constants = filters if one[0].op_type == "Conv" else ()
+        if auto == "SAME_LOWER" and stride == 2:
+            with pytest.raises(converter.ConversionError, match="dynamic size"):
+                agrees(one, inputs, feeds, constants)
+        else:
+            agrees(one, inputs, feeds, constants)
+
+
+def test_same_padding_of_dynamic_sizes_that_has_no_form():
+    inputs = [("x", ["n", 2, "h", "w"])]
+    window = {"auto_pad": "SAME_UPPER", "strides": [2, 2], "kernel_shape": [3, 3]}
+    for one in (
+        node("MaxPool", "x", dilations=[2, 2], **window),
+        node("AveragePool", "x", count_include_pad=1, **window),
+        node("LpPool", "x", **window),
+    ):
+        with pytest.raises(converter.ConversionError, match="dynamic size"):
+            agrees([one], inputs, [], opset=19)
+
+
+def test_branches_that_list_what_they_read():
+    value = helper.make_tensor_value_info("x", FLOAT, ["n"])
+    branches = {
+        f"{side}_branch": helper.make_graph([node(op, "x", side)], side, [value], [
+            helper.make_tensor_value_info(side, FLOAT, ["n"])])
+        for side, op in (("then", "Neg"), ("else", "Exp"))
+    }  # fmt: skip
+    source = model_of(
+        [node("If", "on", **branches)], [("x", ["n"]), ("on", [], TensorProto.BOOL)], [("y", None)]
+    )
+    content = converter.write_tflite(converter.from_onnx(source))
+    x = floats(3)
+    found = runtime.Interpreter(model_content=content).get_signature_runner()(
+        x=x, on=np.array(True)
+    )
+    np.testing.assert_allclose(found["y"], -x)
