@@ -94,3 +94,14 @@ def test_functions_are_put_into_modules():
 def test_data_dependent_branches_say_what_to_write():
     with pytest.raises(converter.ConversionError, match=r"torch\.where or torch\.cond"):
         converter.from_torch(Function(lambda x: x if x.sum() > 0 else -x), (floats(3),))
+
+
+def test_an_op_that_is_called_for_its_effect_is_an_obstacle():
+    class Printing(nn.Module):
+        def forward(self, x):
+            torch.ops.aten._print("seen")
+            return torch.linalg.inv(x) + torch.linalg.lu_factor(x)[0]
+
+    with pytest.raises(converter.ConversionError, match="linalg_lu_factor_ex") as raised:
+        converter.from_torch(Printing(), (floats(3, 3),))
+    assert "KeyError" not in str(raised.value)

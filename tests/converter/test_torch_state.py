@@ -74,6 +74,23 @@ class Nested(nn.Module):
         return self.second(self.first(x)[0])[0]
 
 
+class Kalman(nn.Module):
+    """A filter of four numbers, two of which are measured."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.eye(2, 4))
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("spread", torch.eye(4))
+
+    def forward(self, z):
+        s = self.seen @ self.spread @ self.seen.T + 0.1 * torch.eye(2)
+        gain = self.spread @ self.seen.T @ torch.linalg.inv(s)
+        self.mean.copy_(self.mean + gain @ (z - self.seen @ self.mean))
+        self.spread.copy_((torch.eye(4) - gain @ self.seen) @ self.spread)
+        return self.mean.clone()
+
+
 def converted(module: nn.Module, *inputs: object) -> converter.ir.Model:
     model = converter.from_torch(module, inputs)
     converter.optimize(model)
@@ -116,6 +133,12 @@ def test_a_ring_of_inputs(engine):
 def test_a_streaming_layer_remembers(engine):
     torch.manual_seed(0)
     follow(engine, Streaming(), *((torch.randn(1, 2, 5),) for _ in range(4)))
+
+
+@BOTH
+def test_a_kalman_filter(engine):
+    torch.manual_seed(0)
+    follow(engine, Kalman(), *((torch.randn(2),) for _ in range(3)))
 
 
 def test_state_begins_with_the_module_s_values_in_every_interpreter():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torch.cond and torch.while_loop, whose bodies are graphs of their own."""
+"""torch.cond and torch.while_loop, whose bodies are graphs of their own, and ops with effects."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from converter.importers.no_form import NoForm
 
 if TYPE_CHECKING:
     from converter.importers.torch.graph import GraphImport
+
+_CHECKS = ("_assert", "_check_errors", "_print")  # devices go on without them
 
 
 def conditional(graph: GraphImport, node: torch.fx.Node) -> list[ir.Value]:
@@ -44,6 +46,14 @@ def repeated(graph: GraphImport, node: torch.fx.Node) -> list[ir.Value]:
     return control.loop(graph.builder, values, going, step)
 
 
+def effect(graph: GraphImport, node: torch.fx.Node) -> list[None]:
+    """with_effects(token, op, arguments...): an op that does more than to give a value"""
+    op = str(node.args[1])
+    if not any(word in op for word in _CHECKS):
+        raise NoForm(f"calls {op} for what it does beside its result: leave it out of the module")
+    return [None, None]
+
+
 def _values(
     graph: GraphImport, b: Builder, body: torch.fx.GraphModule, operands: Sequence[Any]
 ) -> list[ir.Value]:
@@ -67,7 +77,8 @@ def _tensor(b: Builder, value: Any) -> ir.Value:
     return value if isinstance(value, ir.Value) else b.constant(value, "number")
 
 
-ROWS: dict[str, Callable[[GraphImport, torch.fx.Node], list[ir.Value]]] = {
+ROWS: dict[str, Callable[[GraphImport, torch.fx.Node], Sequence[ir.Value | None]]] = {
     "cond": conditional,
     "while_loop": repeated,
+    "with_effects": effect,
 }

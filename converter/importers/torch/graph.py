@@ -69,6 +69,8 @@ class GraphImport:
         if node.name in self.lost:
             raise _Lost
         if node.name not in self.results:
+            if node.name not in self.held:
+                raise NoForm(f"reads '{node.name}', which has no value on a device")
             self.results[node.name] = self._constant(node.name, self.held[node.name])
         return self.results[node.name]
 
@@ -155,7 +157,7 @@ class GraphImport:
         for source in node.all_input_nodes:
             try:
                 value = self.result(source)
-            except _Lost:
+            except (_Lost, NoForm):
                 value = None
             known = isinstance(value, ir.Value)
             shapes.append(show_dims(self.builder.dims(value)) if known else "?")

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -84,6 +86,7 @@ def load_program(path: str | os.PathLike[str]) -> Any:
 def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Any) -> Any:
     import torch
 
+    _know_caches()
     was_training = model.training
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -97,6 +100,15 @@ def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic
         ) from error
     finally:
         model.train(was_training)
+
+
+def _know_caches() -> None:
+    """Let torch.export take and give the caches of language models that transformers makes."""
+    if "transformers" in sys.modules:
+        with contextlib.suppress(ImportError, AttributeError):
+            from transformers.integrations import executorch
+
+            executorch.register_dynamic_cache_export_support()
 
 
 def _decomposed(program: Any, name: str) -> Any:
