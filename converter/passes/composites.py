@@ -45,7 +45,7 @@ class _Found:
         attributes: Mapping[str, float | int],
     ) -> None:
         self.name, self.nodes = name, list(dict.fromkeys(nodes))
-        self.inputs, self.attributes = list(dict.fromkeys(inputs)), attributes
+        self.inputs, self.attributes = list(inputs), attributes
 
 
 def outline(
@@ -58,13 +58,15 @@ def outline(
     """Move `nodes` of the main graph to a graph of their own, which one STABLEHLO_COMPOSITE calls.
 
     `nodes` compute outputs that are read elsewhere from `inputs` and from constants alone; what
-    reads those comes after all of `nodes`. `attributes` are numbers by name. Returns the composite.
+    reads those comes after all of `nodes`. A value may be an input twice: whoever runs the
+    composite whole knows its inputs by their places. `attributes` are numbers by name. Returns the
+    composite.
     """
     graph, inside = model.main, set(nodes)
     ordered = [node for node in graph.nodes if node in inside]
     body = ir.Graph(f"{name}.impl_{len(model.graphs)}")
-    twins = {v: _twin(v, f"{v.name}/inner") for v in inputs}
-    body.inputs = list(twins.values())
+    body.inputs = [_twin(v, f"{v.name}/inner_{i}") for i, v in enumerate(inputs)]
+    twins = dict(zip(reversed(inputs), reversed(body.inputs), strict=True))  # its first place
     results = [
         value
         for node in ordered
@@ -243,6 +245,8 @@ def _attention(node: ir.Node) -> _Found | None:
     softmax = _made_by(weights, "SOFTMAX")
     if softmax is None or v is None or node.option("adj_x") or node.option("adj_y"):
         return None
+    if softmax.option("beta") != 1:
+        return None
     nodes = [node, softmax]
     attributes: dict[str, float | int] = {}
     masks: list[ir.Value] = []
@@ -270,8 +274,7 @@ def _attention(node: ir.Node) -> _Found | None:
     q, k = product.inputs
     assert q is not None and k is not None
     attributes["keys_are_rows"] = int(product.option("adj_y"))
-    name = "rillet.scaled_dot_product_attention"
-    return _Found(name, [*nodes, product], [q, k, v, *masks], attributes)
+    return _Found("rillet.attention", [*nodes, product], [q, k, v, *masks], attributes)
 
 
 _ROWS: dict[str, Callable[[ir.Node], _Found | None]] = {

@@ -21,6 +21,23 @@ static rlt_status read_branches(rlt_reading *r, rlt_node_def *n) {
   return RLT_OK;
 }
 
+/* The subgraph that defines it, and the kernel of its name and version, if this build has one. */
+static rlt_status read_composite(rlt_reading *r, rlt_node_def *n) {
+  const rlt_table *o = &n->options;
+  const char *name;
+  rlt_vector attributes;
+  bool read = rlt_fb_string(o, RLT_SLOT_StableHLOCompositeOptions_name, &name) &&
+              rlt_fb_vector(o, RLT_SLOT_StableHLOCompositeOptions_composite_attributes, 1, &attributes);
+  RLT_REQUIRE(r->err, read, RLT_BAD_MODEL, "its name or its attributes lie outside the file");
+  n->calls[0] = rlt_fb_i32(o, RLT_SLOT_StableHLOCompositeOptions_decomposition_subgraph_index, 0);
+  int32_t format = rlt_fb_i8(o, RLT_SLOT_StableHLOCompositeOptions_composite_attributes_format, 0);
+  int32_t version = rlt_fb_i32(o, RLT_SLOT_StableHLOCompositeOptions_version, 0);
+  n->custom_options = (rlt_bytes){attributes.data, attributes.count};
+  n->composite = format == 0 ? rlt_find_composite_kernel(name, version) : NULL; /* 0: FlexBuffers */
+  if (n->composite) n->op_name = n->composite->name;
+  return RLT_OK;
+}
+
 rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n) {
   const rlt_table *o = &n->options;
   n->body = RLT_BODY_NONE;
@@ -38,7 +55,7 @@ rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n) {
       n->calls[0] = rlt_fb_i32(o, RLT_SLOT_CallOnceOptions_init_subgraph_index, 0);
       break;
     case RLT_OP_STABLEHLO_COMPOSITE:
-      n->calls[0] = rlt_fb_i32(o, RLT_SLOT_StableHLOCompositeOptions_decomposition_subgraph_index, 0);
+      RLT_TRY(read_composite(r, n));
       break;
     case RLT_OP_STABLEHLO_CASE:
       return read_branches(r, n);

@@ -168,17 +168,33 @@ static rlt_status run_call_once(const rlt_run *r, const rlt_node *n, int32_t fir
   return RLT_OK;
 }
 
-/* ---- STABLEHLO_COMPOSITE: no kernel of its own, so by the operators it was made of ---- */
+/* ---- STABLEHLO_COMPOSITE: by the kernel of its name, else by the operators it was made of ---- */
 
-static rlt_status prepare_composite(rlt_prep *p, rlt_node *n) {
+static rlt_status prepare_decomposition(rlt_prep *p, rlt_node *n) {
+  n->is_decomposed = true;
+  for (int32_t i = 0; i < n->def->n_inputs; i++)
+    RLT_REQUIRE(p->err, p->frame->it->stage != RLT_BOUND || !n->in[i] || !n->in[i]->is_passing, RLT_UNSUPPORTED,
+                "%T was packed for other shapes than the model now has", n->in[i]);
   RLT_TRY(rlt_prepare_call(p, n, n->def->calls[0], n->in, n->def->n_inputs));
   RLT_TRY(check_results(p, n, n->def->calls[0]));
   for (int32_t i = 0; i < n->def->n_outputs; i++) RLT_TRY(shape_result(p, n, n->def->calls[0], i));
   return RLT_OK;
 }
 
+/* What the kernel refuses, of these types and shapes or with these attributes, the decomposition may well do. */
+static rlt_status prepare_composite(rlt_prep *p, rlt_node *n) {
+  if (!n->def->composite) return prepare_decomposition(p, n);
+  rlt_status status = n->def->composite->prepare(p, n);
+  if (status != RLT_UNSUPPORTED && status != RLT_BAD_MODEL) return status;
+  p->err->status = RLT_OK;
+  rlt_reset_node(n);
+  return prepare_decomposition(p, n);
+}
+
+static void pack_composite(const rlt_ukernels *u, const rlt_node *n) { n->def->composite->pack(u, n); }
+
 static rlt_status run_composite(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  (void)first, (void)last;
+  if (!n->is_decomposed) return n->def->composite->run(r, n, first, last);
   RLT_TRY(rlt_call(r, n, n->def->calls[0], n->in, n->def->n_inputs));
   return copy_results(r, n, n->def->calls[0]);
 }
@@ -187,4 +203,5 @@ const rlt_kernel rlt_kernel_if = {"IF", 0, 1, true, prepare_if, NULL, run_if};
 const rlt_kernel rlt_kernel_stablehlo_case = {"STABLEHLO_CASE", 0, 1, true, prepare_case, NULL, run_case};
 const rlt_kernel rlt_kernel_while = {"WHILE", 0, 1, true, prepare_while, NULL, run_while};
 const rlt_kernel rlt_kernel_call_once = {"CALL_ONCE", 0, 1, true, prepare_call_once, NULL, run_call_once};
-const rlt_kernel rlt_kernel_composite = {"STABLEHLO_COMPOSITE", 0, 1, true, prepare_composite, NULL, run_composite};
+const rlt_kernel rlt_kernel_composite = {"STABLEHLO_COMPOSITE", RLT_COMPOSITE_DATA, 1, true, prepare_composite,
+                                         pack_composite,        run_composite};

@@ -52,7 +52,9 @@ typedef struct rlt_node_def {
   int32_t body;                  /* of one that names a subgraph and does not run it: the only operator in there, which
                                     takes its two inputs; RLT_BODY_SECOND: it gives back its second input */
   const rlt_custom_op *custom;   /* the caller's own operator; NULL: a kernel of this build */
-  rlt_bytes custom_options;      /* of a custom operator, as the file has them: often a map (core/flexbuffer.h) */
+  rlt_bytes custom_options;      /* of a custom operator, as the file has them: often a map (core/flexbuffer.h); of a
+                                    composite its attributes */
+  const struct rlt_kernel *composite; /* of a composite: the kernel that does what its name says; NULL: none */
 } rlt_node_def;
 
 /* How many subgraphs a node may run, and the i-th; -1: none. */
@@ -127,6 +129,7 @@ typedef struct rlt_node {
   rlt_when when;
   uint64_t bound_packed; /* packed_bytes as rlt_bind found them */
   uint64_t nested_bytes; /* arena of the subgraphs it runs */
+  bool is_decomposed;    /* a composite whose kernel, if it has one, does not do what is asked of it */
   uint64_t scratch_offset, planned_scratch;
   uint8_t *scratch;
   rlt_piece piece;
@@ -169,6 +172,9 @@ typedef struct rlt_kernel {
 
 const rlt_kernel *rlt_find_kernel(int32_t op); /* NULL: not in this build (core/kernels.def) */
 const rlt_kernel *rlt_find_custom_kernel(const char *name);
+/* Of a composite, whose version is the kernel's max_version exactly. */
+const rlt_kernel *rlt_find_composite_kernel(const char *name, int32_t version);
+enum { RLT_COMPOSITE_DATA = 640 }; /* the most data_size of a composite's kernel */
 
 /* ---- services for prepare ---------------------------------------------------------------------------------- */
 

@@ -9,10 +9,13 @@
 
 #define RLT_KERNEL(op, symbol) extern const rlt_kernel symbol;
 #define RLT_CUSTOM_KERNEL(name, symbol) extern const rlt_kernel symbol;
+#define RLT_COMPOSITE_KERNEL(name, symbol) extern const rlt_kernel symbol;
 #include RLT_KERNELS_DEF
 #undef RLT_KERNEL
 #undef RLT_CUSTOM_KERNEL
+#undef RLT_COMPOSITE_KERNEL
 #define RLT_CUSTOM_KERNEL(name, symbol)
+#define RLT_COMPOSITE_KERNEL(name, symbol)
 
 const rlt_kernel *rlt_find_kernel(int32_t op) {
   switch (op) {
@@ -38,9 +41,21 @@ const rlt_kernel *rlt_find_custom_kernel(const char *name) {
 #define RLT_CUSTOM_KERNEL(custom_code, symbol) \
   if (rlt_same_text(name, custom_code)) return &symbol;
 #include RLT_KERNELS_DEF
+#undef RLT_CUSTOM_KERNEL
+#undef RLT_COMPOSITE_KERNEL
+  (void)name;
+  return NULL;
+}
+
+const rlt_kernel *rlt_find_composite_kernel(const char *name, int32_t version) {
+#define RLT_CUSTOM_KERNEL(custom_code, symbol)
+#define RLT_COMPOSITE_KERNEL(composite, symbol) \
+  if (rlt_same_text(name, composite) && version == symbol.max_version) return &symbol;
+#include RLT_KERNELS_DEF
 #undef RLT_KERNEL
 #undef RLT_CUSTOM_KERNEL
-  (void)name;
+#undef RLT_COMPOSITE_KERNEL
+  (void)name, (void)version;
   return NULL;
 }
 

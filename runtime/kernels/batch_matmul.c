@@ -159,28 +159,14 @@ static rlt_status prepare(rlt_prep *p, rlt_node *n) {
 
 /* ---- packing ---- */
 
-/* Up to nr columns of y's matrix, from column j on. */
-static void pack_float(const rlt_batch_matmul *d, const float *y, int32_t j, int32_t count, int32_t nr, float *to) {
-  size_t columns = (size_t)d->columns, depth = (size_t)d->depth;
-  if (d->transposed_y) {
-    rlt_pack_f32_panel(y + (size_t)j * depth, NULL, d->depth, count, nr, to);
-    return;
-  }
-  for (size_t i = 0; i < (size_t)nr; i++) to[i] = 0.0f;
-  for (size_t k = 0; k < depth; k++) {
-    to += nr;
-    rlt_copy(to, y + k * columns + (size_t)j, (uint64_t)count * sizeof(float));
-    for (int32_t i = count; i < nr; i++) to[i] = 0.0f;
-  }
-}
-
 static void pack_panel(const rlt_ukernels *u, const rlt_node *n, int64_t matrix, int32_t j, char *panel, char *sums,
                        int8_t *spare) {
   const rlt_batch_matmul *d = n->data;
   int32_t nr = is_float(d) ? u->f32_gemm->nr : u->s8_gemm->nr, count = d->columns - j < nr ? d->columns - j : nr;
   size_t at = (size_t)matrix * (size_t)d->columns * (size_t)d->depth, depth = (size_t)d->depth;
   if (is_float(d)) {
-    pack_float(d, (const float *)n->in[1]->data + at, j, count, nr, (float *)(void *)panel);
+    rlt_pack_f32_columns(u, (const float *)n->in[1]->data + at, d->transposed_y, d->columns, d->depth, j,
+                         (float *)(void *)panel);
     return;
   }
   const int8_t *y = (const int8_t *)n->in[1]->data + at, *from = spare;

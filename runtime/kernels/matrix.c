@@ -113,6 +113,20 @@ void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t co
   rlt_pack_f32_weights((rlt_weights){w, RLT_TYPE_FLOAT32}, 0, bias, k, columns, nr, dst);
 }
 
+void rlt_pack_f32_columns(const rlt_ukernels *u, const float *y, bool transposed, int32_t columns, int32_t depth,
+                          int32_t j, float *to) {
+  size_t nr = (size_t)u->f32_gemm->nr, width = (size_t)columns, count = width - (size_t)j < nr ? width - (size_t)j : nr;
+  for (size_t i = 0; i < nr; i++) to[i] = 0.0f;
+  to += nr;
+  if (transposed) {
+    u->rows->transpose(y + (size_t)j * (size_t)depth, (size_t)depth, to, nr, count, (size_t)depth, sizeof(float));
+  }
+  for (int32_t k = 0; k < depth; k++, to += nr) {
+    if (!transposed) __builtin_memcpy(to, y + (size_t)k * width + (size_t)j, count * sizeof(float));
+    for (size_t i = count; i < nr; i++) to[i] = 0.0f;
+  }
+}
+
 static int32_t sum_weights(rlt_weights w, uint64_t first, int32_t k) {
   if (w.type == RLT_TYPE_INT8) return rlt_sum_s8((const int8_t *)w.data + first, k);
   int64_t sum = 0;

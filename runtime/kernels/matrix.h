@@ -110,6 +110,9 @@ void rlt_matrix_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_matrix 
 void rlt_pack_f32_panel(const float *w, const float *bias, int32_t k, int32_t columns, int32_t nr, float *dst);
 void rlt_pack_s8_panel(const rlt_s8_gemm *g, const int8_t *w, const int32_t *bias, const float *scale, int32_t offset,
                        int32_t k, int32_t columns, void *dst);
+/* Up to nr columns of a matrix [depth][columns], or of [columns][depth] where it is transposed, from column j on. */
+void rlt_pack_f32_columns(const rlt_ukernels *u, const float *y, bool transposed, int32_t columns, int32_t depth,
+                          int32_t j, float *to);
 /* The same of any weights (weights.h), the first at element `first`. */
 void rlt_pack_f32_weights(rlt_weights w, uint64_t first, const float *bias, int32_t k, int32_t columns, int32_t nr,
                           float *dst);

@@ -33,7 +33,7 @@ void rlt_gates_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_gates *g
     const rlt_tensor *bias = rlt_input_or_null(n, g->bias[gate]);
     for (int32_t j = 0; j < g->n; j += nr, to += panel_stride(u, g)) {
       int32_t columns = g->n - j < nr ? g->n - j : nr;
-      size_t from = (size_t)j * (size_t)g->k;
+      size_t from = (size_t)(g->first + j) * (size_t)g->k;
       if (g->family == RLT_FAMILY_FLOAT) {
         rlt_pack_f32_panel((const float *)w + from, NULL, g->k, columns, nr, (float *)(void *)to);
       } else {
@@ -44,7 +44,7 @@ void rlt_gates_pack(const rlt_ukernels *u, const rlt_node *n, const rlt_gates *g
       }
     }
     for (int32_t j = 0; g->family == RLT_FAMILY_HYBRID && j < g->n; j++)
-      *sums++ = rlt_sum_s8((const int8_t *)w + (size_t)j * (size_t)g->k, g->k);
+      *sums++ = rlt_sum_s8((const int8_t *)w + (size_t)(g->first + j) * (size_t)g->k, g->k);
   }
 }
 

@@ -25,7 +25,8 @@ typedef struct rlt_gates {
   int32_t weights[RLT_GATES]; /* among the node's inputs */
   int32_t bias[RLT_GATES];    /* likewise, INT8 only; -1: none */
   int32_t n, k;
-  int32_t zero; /* of INT8 rows */
+  int32_t first; /* row of the weights, which may have more than n, where they begin */
+  int32_t zero;  /* of INT8 rows */
   int32_t out_zero;
   float scale[RLT_GATES];
   rlt_multiplier factor[RLT_GATES];

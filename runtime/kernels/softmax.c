@@ -2,6 +2,7 @@
  * SOFTMAX and LOG_SOFTMAX over the last dimension. */
 #include "common.h"
 #include "quantize_math.h"
+#include "softmax_row.h"
 #include "softmax_short.h"
 
 typedef struct softmax_data {
@@ -13,8 +14,7 @@ typedef struct softmax_data {
 } softmax_data;
 
 static void softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n, float beta) {
-  loops->exp_of_difference(x, y, n, loops->largest(x, n), beta);
-  float inverse = (float)(1.0 / loops->sum(y, n));
+  float inverse = rlt_softmax_terms(loops, x, y, n, beta);
   loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, n, 0.0f, 1.0f);
 }
 

@@ -107,6 +107,10 @@ typedef struct rlt_loops {
   float (*smallest)(const float *x, int64_t n);
   double (*sum)(const float *x, int64_t n); /* eight interleaved float64 sums, added up in order */
   void (*exp_of_difference)(const float *x, float *y, int64_t n, float subtract, float factor); /* e^((x - s) f) */
+  double (*sum_of_squares)(const float *x, int64_t n, float centre); /* of x - centre, as `sum` adds */
+  /* y[i] = (x[i] - centre) * factor * gain[i] + shift[i]; gain and shift may be NULL, for 1 and 0 */
+  void (*normalize)(const float *x, float *y, int64_t n, float centre, float factor, const float *gain,
+                    const float *shift);
   /* y[i] = nearest_even(clamp(float(sums[i]) * scales[i], lo, hi)) + zero */
   void (*requantize_i8)(const int32_t *sums, const float *scales, int8_t *y, int64_t n, int32_t zero, float lo,
                         float hi);

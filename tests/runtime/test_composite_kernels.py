@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Composites by their kernels, against the decompositions they stand for and against LiteRT."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from composite_models import (
+    attention_parts,
+    composite,
+    gru_parts,
+    norm_parts,
+    reshaped_gru,
+    rms_parts,
+)
+from single_op import ISAS, OpModel, error, litert_all, run_all
+
+import runtime
+
+NEAR = 1e-5
+
+
+def floats(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def by_kernel(model: OpModel) -> bool:
+    """Whether the composite's kernel takes it, and nothing is planned for the decomposition."""
+    interpreter = runtime.Interpreter(model_content=model.content)
+    interpreter.allocate_tensors()
+    (node,) = interpreter.nodes()
+    inner = interpreter.nodes(1)
+    assert node["op"] == model.op
+    assert (node["loop"] is None) == any(n["loop"] for n in inner)
+    return node["loop"] is not None
+
+
+def check(name, parts, args, attributes, constants=(), kernel=True, peer=True):
+    """The kernel gives what the decomposition gives, and LiteRT."""
+    model = composite(name, parts, args, attributes, constants)
+    assert by_kernel(model) == kernel
+    plain = composite(name, parts, args, attributes, constants, version=2)
+    found, wanted = run_all(model), run_all(plain)
+    for a, b in zip(found, wanted, strict=True):
+        assert error(a, b) <= NEAR
+    if peer:
+        for a, b in zip(found, litert_all(model), strict=True):
+            assert error(a, b) <= NEAR
+    for a, b in zip(run_all(model, threads=3), found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for isa in ISAS:
+        for a, b in zip(run_all(model, isa=isa), wanted, strict=True):
+            assert error(a, b) <= NEAR
+
+
+# ---- norms ----
+
+NORMS = {"rillet.layer_norm": (norm_parts, 2), "rillet.rms_norm": (rms_parts, 1)}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 8), (2, 5, 33), (1, 197, 192), (0, 4)], ids=str)
+@pytest.mark.parametrize("rows", [0, 1, 2])
+@pytest.mark.parametrize("const", [True, False])
+def test_norms(rng, name, shape, rows, const):
+    parts, most = NORMS[name]
+    rows = min(rows, most)
+    args = [floats(rng, *shape) * 3 + 1, *(floats(rng, shape[-1]) for _ in range(rows))]
+    constants = range(1, len(args)) if const else ()
+    check(name, parts(1e-3), args, {"epsilon": 1e-3}, constants, peer=0 not in shape)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_unusual_numbers(rng, name):
+    """Far from zero, tiny, constant rows; NaN and infinity stay in their own rows."""
+    x = floats(rng, 8, 40)
+    x[0] += 1e4
+    x[1] *= 1e-12
+    x[2] = 5
+    x[3] = 0
+    x[4] *= 1e15
+    x[5, 3], x[6, 4] = np.nan, np.inf
+    args = [x, floats(rng, 40)]
+    model = composite(name, NORMS[name][0](1e-6), args, {"epsilon": 1e-6})
+    assert by_kernel(model)
+    (found,) = run_all(model)
+    y = x.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        y = y - y.mean(-1, keepdims=True) if name == "rillet.layer_norm" else y
+        y = y / np.sqrt((y * y).mean(-1, keepdims=True) + np.float32(1e-6)) * args[1]
+    for i in (1, 2, 3, 4, 7):
+        assert error(found[i], y[i].astype(np.float32)) <= NEAR
+    assert error(found[0], y[0].astype(np.float32)) <= 1e-3  # the mean is rounded to float32
+    assert np.isnan(found[5]).all() and np.isnan(found[6]).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "attributes"),
+    [
+        ([(1, 1, 6)], {"epsilon": 1e-3}),  # makes the rank larger
+        ([(3, 6)], {"epsilon": 1e-3}),  # differs from row to row
+        ([(1,)], {"epsilon": 1e-3}),
+        ([], {}),
+        ([], {"epsilon": 1e-3, "axis": 0}),
+        ([], {"epsilon": float("nan")}),
+    ],
+    ids=["rank", "rows", "one", "missing", "unknown", "nan"],
+)
+@pytest.mark.parametrize("name", NORMS)
+def test_other_norms_are_decomposed(rng, name, rows, attributes):
+    args = [floats(rng, 3, 6), *(floats(rng, *shape) for shape in rows)]
+    check(name, NORMS[name][0](1e-3), args, attributes, kernel=False)
+
+
+# ---- attention ----
+
+SHAPES = {
+    "one": ((1, 1), (1, 1), (1, 1), None),
+    "heads": ((2, 3, 5, 8), (2, 3, 7, 8), (2, 3, 7, 4), (5, 7)),
+    "wide": ((3, 33, 17), (3, 65, 17), (3, 65, 40), (3, 1, 65)),
+    "chunks": ((2, 150, 16), (2, 130, 16), (2, 130, 16), (150, 1)),
+    "shared keys": ((4, 2, 9, 6), (2, 5, 6), (1, 5, 6), (1, 1, 5)),
+    "mask of batches": ((9, 6), (5, 6), (5, 3), (3, 2, 9, 5)),
+    "mask of keys": ((2, 9, 6), (2, 5, 6), (2, 5, 3), (5,)),
+    "one number": ((2, 9, 6), (2, 5, 6), (2, 5, 3), ()),
+    "one query": ((1, 4, 1, 32), (1, 4, 100, 32), (1, 4, 100, 32), (1, 1, 1, 100)),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("keys_are_rows", [True, False])
+@pytest.mark.parametrize("scale", [None, 0.25, -0.5])
+def test_attention(rng, kind, masked, keys_are_rows, scale):
+    q, k, v, mask = SHAPES[kind]
+    k = k if keys_are_rows else (*k[:-2], k[-1], k[-2])
+    args = [floats(rng, *shape) for shape in (q, k, v)]
+    if masked and mask is not None:
+        args.append(floats(rng, *mask))
+    attributes = {"keys_are_rows": int(keys_are_rows), **({"scale": scale} if scale else {})}
+    parts = attention_parts(scale or 1.0, keys_are_rows)
+    check("rillet.attention", parts, args, attributes, peer=kind != "mask of batches")
+
+
+def test_what_attention_must_not_see(rng):
+    """Masked out by minus infinity, or by a large number; a row that sees nothing is NaN."""
+    q, k, v = (floats(rng, 2, 40, 16) for _ in range(3))
+    mask = np.where(np.tril(np.ones((40, 40), bool)), np.float32(0), np.float32(-np.inf))
+    check(
+        "rillet.attention",
+        attention_parts(0.25),
+        [q, k, v, mask],
+        {"keys_are_rows": 1, "scale": 0.25},
+    )
+    v[:, 39] = np.float32(1e30)
+    finite = np.maximum(mask, np.float32(-1e9))
+    check("rillet.attention", attention_parts(), [q, k, v, finite], {"keys_are_rows": 1})
+    mask[3] = -np.inf
+    (found,) = run_all(
+        composite("rillet.attention", attention_parts(), [q, k, v, mask], {"keys_are_rows": 1})
+    )
+    assert np.isnan(found[:, 3]).all() and np.isfinite(np.delete(found, 3, 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "attributes"),
+    [
+        (((1, 6), (5, 6), (5, 3), (4, 5)), {"keys_are_rows": 1}),  # the mask has more rows
+        (((4, 6), (1, 6), (1, 3), (4, 5)), {"keys_are_rows": 1}),
+        (((4, 6), (5, 6), (5, 3)), {"keys_are_rows": 2}),
+        (((4, 6), (5, 6), (5, 3)), {}),
+        (((4, 6), (5, 6), (5, 3)), {"keys_are_rows": 1, "dropout": 0.5}),
+        (((4, 6), (5, 6), (5, 3)), {"keys_are_rows": 1, "scale": float("inf")}),
+        (((0, 6), (5, 6), (5, 3)), {"keys_are_rows": 1}),
+        (((0, 4, 6), (1, 5, 6), (1, 5, 3)), {"keys_are_rows": 1}),
+    ],
+    ids=["rows", "keys", "flag", "missing", "unknown", "infinite", "empty", "no batch"],
+)
+def test_other_attention_is_decomposed(rng, shapes, attributes):
+    args = [floats(rng, *shape) for shape in shapes]
+    if args[-1].shape == (4, 5) and args[1].shape == (1, 6):  # a product of five values by one
+        args[2] = floats(rng, 5, 3)
+    peer = 0 not in itertools.chain(*shapes)
+    check("rillet.attention", attention_parts(), args, attributes, kernel=False, peer=peer)
+
+
+# ---- GRU ----
+
+
+def gru_args(rng, time, batch, features, size):
+    shapes = [(3 * size, features), (3 * size, size), (3 * size,), (3 * size,), (batch, size)]
+    return [floats(rng, time, batch, features), *(floats(rng, *s) / 2 for s in shapes)]
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1, 1), (3, 2, 5, 4), (5, 3, 33, 17), (35, 1, 8, 32)], ids=str
+)
+@pytest.mark.parametrize("const", [True, False])
+def test_gru(rng, reset_after, sizes, const):
+    parts, attributes = gru_parts(reset_after), {"reset_after": int(reset_after)}
+    check("rillet.gru", parts, gru_args(rng, *sizes), attributes, [1, 2, 3, 4] if const else ())
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_of_many_sequences(rng, reset_after):
+    args = gru_args(rng, 4, 37, 6, 9)
+    check("rillet.gru", gru_parts(reset_after), args, {"reset_after": int(reset_after)}, [1, 2])
+
+
+def test_gru_packs_its_weights_once(rng):
+    args = gru_args(rng, 2, 2, 16, 16)
+    model = composite("rillet.gru", gru_parts(True), args, {"reset_after": 1}, [1, 2, 3, 4])
+    interpreter = runtime.Interpreter(model_content=model.content)
+    interpreter.allocate_tensors()
+    (node,) = interpreter.nodes()
+    assert node["macs"] == 2 * 2 * 3 * 16 * (16 + 16)
+    assert node["packed"] >= 4 * (args[1].size + args[2].size)
+    assert interpreter.memory()["prepared"] == node["packed"]
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"reset_after": 3}, {"reset_after": 1, "clip": 2.0}], ids=str
+)
+def test_other_grus_are_decomposed(rng, attributes):
+    check("rillet.gru", gru_parts(True), gru_args(rng, 2, 2, 3, 4), attributes, kernel=False)
+
+
+# ---- shapes that change, limits, damage ----
+
+
+def test_shapes_may_change(rng):
+    """One model, resized: the kernel where it fits, and memory for the decomposition where not."""
+    args = [floats(rng, 3, 6), floats(rng, 3, 6)]
+    model = composite("rillet.rms_norm", rms_parts(0.1), args, {"epsilon": 0.1}, dynamic=[0, 1])
+    interpreter = runtime.Interpreter(model_content=model.content)
+    x_at, gamma_at = (d["index"] for d in interpreter.get_input_details())
+    arenas = []
+    for rows, gains in [(3, 1), (3, 3), (5, 1), (1, 4), (3, 1)]:
+        x, gamma = floats(rng, rows, 6), floats(rng, gains, 6)
+        interpreter.resize_tensor_input(x_at, x.shape)
+        interpreter.resize_tensor_input(gamma_at, gamma.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(x_at, x)
+        interpreter.set_tensor(gamma_at, gamma)
+        interpreter.invoke()
+        wanted = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(0.1)) * gamma
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        assert error(found, wanted) <= NEAR
+        assert (interpreter.nodes()[0]["loop"] is not None) == (gains == 1)
+        arenas.append(interpreter.memory()["arena"])
+    assert arenas[0] == arenas[4] < arenas[1]
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("state", [(2, 4), (1, 4), (2, 1, 4)], ids=str)
+def test_sizes_that_only_a_run_tells(rng, half, state):
+    """The state's shape is an input; the weights, which may be stored as float16, are packed once.
+
+    Where the kernel does not take the state in the middle of a run, the decomposition does; not
+    though where it would want weights that were packed and forgotten.
+    """
+    x, w, r, b, c, h = gru_args(rng, 3, 2, 5, 4)
+    w, r = (a.astype(np.float16) for a in (w, r))
+    args = [x, w, r, b, c, h.reshape(-1), np.int32(state)]
+    content = reshaped_gru(args, half)
+    interpreter = runtime.Interpreter(model_content=content)
+    feeds = [x, h.reshape(-1)[: np.prod(state)], np.int32(state)]
+    details = interpreter.get_input_details()
+    interpreter.resize_tensor_input(details[1]["index"], feeds[1].shape)
+    interpreter.resize_tensor_input(details[2]["index"], feeds[2].shape)
+    interpreter.allocate_tensors()
+    for detail, feed in zip(details, feeds, strict=True):
+        interpreter.set_tensor(detail["index"], feed)
+    if half and state != (2, 4):
+        with pytest.raises(runtime.RilletError, match="was packed for other shapes"):
+            interpreter.invoke()
+        return
+    state_given = np.broadcast_to(feeds[1].reshape(state), (2, 4)) if len(state) == 2 else None
+    if state_given is None:
+        with pytest.raises(runtime.RilletError):  # the decomposition does not take three either
+            interpreter.invoke()
+        return
+    for _ in range(2):
+        interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    parts = [x, w.astype("f"), r.astype("f"), b, c, np.ascontiguousarray(state_given)]
+    plain = composite("rillet.gru", gru_parts(True), parts, {"reset_after": 1}, version=2)
+    assert error(found, run_all(plain)[0]) <= NEAR
+
+
+def test_work_is_limited(rng):
+    args = [floats(rng, 2, 64, 16) for _ in range(3)]
+    model = composite("rillet.attention", attention_parts(), args, {"keys_are_rows": 1})
+    work = 2 * 64 * 64 * 32
+    for limit in (work, work - 1):
+        interpreter = runtime.Interpreter(model_content=model.content, limits={"max_macs": limit})
+        if limit == work:
+            interpreter.allocate_tensors()
+            continue
+        with pytest.raises(runtime.RilletError, match="max_macs"):
+            interpreter.allocate_tensors()
+
+
+def test_damaged_attributes_are_no_attributes(rng):
+    """Every truncation and flipped byte of the attributes runs, or is refused in words."""
+    args = [floats(rng, 4, 6) for _ in range(3)]
+    attributes = {"keys_are_rows": 1, "scale": 0.5}
+    model = composite("rillet.attention", attention_parts(0.5), args, attributes)
+    at = model.content.index(b"keys_are_rows\0")
+    end = model.content.index(b"scale\0", at) + 64
+    for i, flip in itertools.product(range(at - 4, end), (0x01, 0x80, 0xFF)):
+        damaged = bytearray(model.content)
+        damaged[i] ^= flip
+        try:
+            run_all(OpModel(model.op, bytes(damaged), model.feeds))
+        except (runtime.RilletError, ValueError) as caught:
+            assert str(caught)
