@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError, ProofError
-from converter.example_feeds import example_feeds
+from converter.errors import ConversionError, InputsError, ProofError
+from converter.example_feeds import candidate_feeds
 from converter.importers.host import from_session
 from converter.metadata import describe
 from converter.passes import optimize
@@ -65,9 +65,9 @@ def convert(
     content = write_tflite(model, offline_plan=path is not None)
     proof: Proof | None = None
     if check != "none":
-        given = dict(feeds) if feeds is not None else example_feeds(model, source)
+        given = [dict(feeds)] if feeds is not None else candidate_feeds(model, source)
         try:
-            proof = prove(source, content, given, tolerance)
+            proof = _first_proof(source, content, given, tolerance)
         except ProofError:
             if not force:
                 raise
@@ -81,6 +81,20 @@ def convert(
     if path is not None:
         write_atomically(path, content)
     return Conversion(model, content, proof, imported)
+
+
+def _first_proof(
+    source: Source, content: bytes, candidates: Iterable[Mapping[str, np.ndarray]], tolerance: float
+) -> Proof:
+    """On the first inputs that the source takes; where it takes none, the error for the first."""
+    refused: InputsError | None = None
+    for feeds in candidates:
+        try:
+            return prove(source, content, feeds, tolerance)
+        except InputsError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def convert_session(

@@ -26,3 +26,7 @@ class ObstacleError(ConversionError):
 
 class ProofError(ConversionError):
     """The source cannot be run on this machine, so that nothing can be proved."""
+
+
+class InputsError(ConversionError):
+    """The source's own engine does not run the model on these inputs."""

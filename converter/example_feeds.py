@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,26 +12,58 @@ from converter import ir
 from converter.sources import Arrays, Source
 
 _EXAMPLE_BATCH, _EXAMPLE_SIZE = 2, 64  # of dynamic dimensions
+_OTHER_SIZES = (640, 16000, 8)
+_MOST_ELEMENTS = 1 << 22  # of an input of other sizes
 
 
-def example_feeds(model: ir.Model, source: Source, seed: int = 0) -> Arrays:
+def candidate_feeds(model: ir.Model, source: Source) -> Iterator[Arrays]:
+    """:func:`example_feeds`, and then what a model may take that refuses those: other integers,
+    other sizes where they are dynamic.
+    """
+    yield example_feeds(model, source)
+    kinds = {ir.numpy_dtype(value.dtype).kind for value in model.main.inputs}
+    if kinds & set("iu"):
+        yield example_feeds(model, source, least=1)
+        yield example_feeds(model, source, only=0)
+    if any(value.shape_signature for value in model.main.inputs):
+        for size in _OTHER_SIZES:
+            feeds = example_feeds(model, source, size=size, most=_MOST_ELEMENTS)
+            if all(x.size for x in feeds.values()):
+                yield feeds
+
+
+def example_feeds(
+    model: ir.Model,
+    source: Source,
+    seed: int = 0,
+    *,
+    size: int = _EXAMPLE_SIZE,
+    least: int = 0,
+    only: int | None = None,
+    most: int = 0,
+) -> Arrays:
     """Random values for every input: normal floats; quantized integers over their whole range,
-    others over what they index, where the model shows it, else 0 and 1. A dynamic dimension is of 2
-    along the first axis, else of 64.
+    others over what they index, where the model shows it, else 0 and 1, and from `least` on, or
+    `only` this number. A dynamic dimension is of 2 along the first axis, else of `size`; an input
+    of more than `most` elements is left empty (0: none is).
     """
     rng = np.random.default_rng(seed)
     feeds: Arrays = {}
     for name, value in zip(model.end_names()[0], model.main.inputs, strict=True):
         given = source.shapes().get(name, value.shape_signature or value.shape)
         dims = [
-            int(d) if d is not None and d >= 0 else _EXAMPLE_SIZE if axis else _EXAMPLE_BATCH
+            int(d) if d is not None and d >= 0 else size if axis else _EXAMPLE_BATCH
             for axis, d in enumerate(given)
         ]
-        feeds[name] = _random(rng, value, dims)
+        if most and math.prod(dims) > most:
+            dims = [0]
+        feeds[name] = _random(rng, value, dims, least, only)
     return feeds
 
 
-def _random(rng: np.random.Generator, value: ir.Value, dims: Sequence[int]) -> np.ndarray:
+def _random(
+    rng: np.random.Generator, value: ir.Value, dims: Sequence[int], least: int, only: int | None
+) -> np.ndarray:
     kind = ir.numpy_dtype(value.dtype)
     if kind.kind == "f":
         return rng.standard_normal(dims).astype(kind)
@@ -38,8 +71,12 @@ def _random(rng: np.random.Generator, value: ir.Value, dims: Sequence[int]) -> n
         if value.is_quantized:
             limits = np.iinfo(kind)
             return rng.integers(limits.min, limits.max, dims, kind, endpoint=True)
-        high = 2 if kind.kind == "b" else min(_count_of(value), np.iinfo(kind).max)
-        return rng.integers(0, high, dims).astype(kind)
+        if kind.kind == "b":
+            return rng.integers(0, 2, dims).astype(kind)
+        if only is not None:
+            return np.full(dims, only, kind)
+        high = min(_count_of(value), np.iinfo(kind).max)
+        return rng.integers(least, high, dims).astype(kind)
     if kind.kind == "c":
         return (rng.standard_normal(dims) + 1j * rng.standard_normal(dims)).astype(kind)
     return np.full(dims, b"text", object)

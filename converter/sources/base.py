@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import InputsError
 
 Arrays = dict[str, np.ndarray]
 
@@ -40,10 +40,10 @@ class Source:
         return {}
 
 
-def cannot_run(engine: str, error: Exception) -> ConversionError:
+def cannot_run(engine: str, error: Exception) -> InputsError:
     """What is raised where a framework refuses to run its own model."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ConversionError(
+    return InputsError(
         f"{engine} cannot run the model on these inputs: {reason[:300]}; give inputs that it takes"
         " (--check-input NAME=FILE.npy)"
     )

@@ -14,6 +14,8 @@ from onnx_models import FLOAT, model_of
 
 import converter
 import runtime
+from converter.conversion import convert
+from converter.sources import OnnxSource
 
 RNG = np.random.default_rng(7)
 INT64 = TensorProto.INT64
@@ -201,3 +203,41 @@ def test_branches_that_list_what_they_read():
         x=x, on=np.array(True)
     )
     np.testing.assert_allclose(found["y"], -x)
+
+
+def positions(rows):
+    """Adds the first rows of a table to the input, as many as it is long."""
+    nodes = [
+        node("Shape", "x", "length", start=1, end=2),
+        node("Slice", "table zero length", "own"),
+        node("Add", "x own"),
+    ]
+    return nodes, [("table", floats(rows, 3)), ("zero", integers(0))]
+
+
+@pytest.mark.parametrize("name", ["long window", "short table", "both"])
+def test_sizes_that_only_some_models_take(name):
+    nodes, constants = positions(20)
+    inputs = [("x", ["n", "length", 3])]
+    if name == "long window":
+        nodes, inputs = [node("Conv", "x w", strides=[160])], [("x", ["n", 1, "length"])]
+        constants = [("w", floats(4, 1, 400))]
+    if name == "both":
+        nodes = [*nodes[:2], node("Add", "x own", "sum"), node("MatMul", "wide sum")]
+        constants.append(("wide", floats(5, 30)))
+    source = model_of(nodes, inputs, [("y", None)], constants)
+    source.ir_version = 9
+    if name == "both":  # a table of 20 rows, and a matrix of 30 columns
+        with pytest.raises(converter.ConversionError, match="'sum'"):
+            convert(OnnxSource(source))
+        return
+    made = convert(OnnxSource(source))
+    assert made.proof.passed and made.model.main.inputs[0].shape_signature.count(-1) == 2
+
+
+def test_integers_that_the_source_divides_by():
+    inputs = [("x", [4], INT64), ("z", [4], INT64)]
+    source = model_of([node("Div", "x z")], inputs, [("y", None, INT64)])
+    source.ir_version = 9
+    made = convert(OnnxSource(source))
+    assert made.proof.passed and (made.proof.feeds["z"] > 0).all()

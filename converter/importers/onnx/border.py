@@ -16,18 +16,28 @@ from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
 
 LAYOUT_METADATA = "rillet.layout"
-_BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
+_BATCH_SAMPLES = (2, 3)
 
 Size = int | tuple[int, int]
+# Pairs to try for dynamic sizes but that of the batch: windows may want longer signals, tables of
+# positions shorter ones. The third is for what has no pixels.
+SAMPLES = ((64, 96), (512, 768), (16000, 24000), (8, 12))
+LONGEST_OF_IMAGES = 1000
 
 
 class Sizes:
     """Sizes of the inputs. A symbolic dimension has one size, or one pair of samples, wherever its
-    name stands; `given` are the shapes that the user fixed.
+    name stands; `given` are the shapes that the user fixed, `samples` the pair for the others.
     """
 
-    def __init__(self, inputs: Sequence[Any], given: Mapping[str, Sequence[int | None]]) -> None:
-        self.given = given
+    def __init__(
+        self,
+        inputs: Sequence[Any],
+        given: Mapping[str, Sequence[int | None]],
+        samples: tuple[int, int] = SAMPLES[0],
+    ) -> None:
+        self.given, self.samples = given, samples
+        self.has_dynamic = self.has_dynamic_images = False
         self.symbols: dict[str, Size] = {}
         for info in inputs:
             dims = info.type.tensor_type.shape.dim
@@ -53,12 +63,15 @@ class Sizes:
                 sizes.append(int(size))
             else:
                 sizes.append(self._settled(dims[axis] if dims else None, axis))
+        dynamic = any(isinstance(size, tuple) for size in sizes[1:])
+        self.has_dynamic |= dynamic
+        self.has_dynamic_images |= dynamic and len(sizes) > 3
         return sizes
 
     def _settled(self, dim: Any, axis: int) -> Size:
         if dim is not None and dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0:
             return int(dim.dim_value)
-        samples = _BATCH_SAMPLES if axis == 0 else _OTHER_SAMPLES
+        samples = _BATCH_SAMPLES if axis == 0 else self.samples
         if dim is None or not dim.dim_param:
             return samples
         return self.symbols.setdefault(dim.dim_param, samples)

@@ -9,7 +9,7 @@ cancel.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from converter import ir
@@ -43,7 +43,24 @@ def from_onnx(
     """
     proto, folder, name = loading.load(source)
     given = dict(input_shapes or {}), dict(constants or {})
-    return _Import(proto, folder, name, *given, nhwc_io).model()
+    return _imported(lambda: _Import(proto, folder, name, *given, nhwc_io))
+
+
+def _imported(start: Callable[[], _Import]) -> ir.Model:
+    """The model, at other samples of its dynamic sizes where the usual ones do not fit it."""
+    from converter.importers.onnx.border import LONGEST_OF_IMAGES, SAMPLES
+
+    first: ObstacleError | None = None
+    for samples in SAMPLES:
+        work = start()
+        try:
+            return work.model(samples)
+        except ObstacleError as error:
+            first = first or error
+            if not work.has_dynamic or (work.has_dynamic_images and samples[0] > LONGEST_OF_IMAGES):
+                break
+    assert first is not None
+    raise first
 
 
 class _Import:
@@ -63,12 +80,14 @@ class _Import:
 
         self.proto, self.name, self.shapes, self.constants = proto, name, shapes, constants
         self.nhwc = nhwc
+        self.has_dynamic = self.has_dynamic_images = False
         self.opsets = loading.opsets_of(proto, name)
         self.builder = Builder(proto.graph.name or "main")
         functions = {(f.domain, f.name): f for f in proto.functions}
         self.graph = GraphImport(self.builder, self.opsets, rows.ROWS, functions, folder=folder)
 
-    def model(self) -> ir.Model:
+    def model(self, samples: tuple[int, int]) -> ir.Model:
+        """`samples` are two sizes for what is dynamic."""
         from converter.importers.onnx import border
 
         proto = self.proto.graph
@@ -78,9 +97,10 @@ class _Import:
         self._check_names(inputs)
         self.graph.held |= loading.fixed_inputs(self.proto, self.constants)
         inputs = [i for i in inputs if i.name not in self.constants]
-        sizes = border.Sizes(inputs, self.shapes)
+        sizes = border.Sizes(inputs, self.shapes, samples)
         for info in inputs:
             self._add_input(info, sizes)
+        self.has_dynamic, self.has_dynamic_images = sizes.has_dynamic, sizes.has_dynamic_images
         self.graph.convert(proto.node)
         outputs = self._outputs()
         if self.graph.obstacles:
