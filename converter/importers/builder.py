@@ -212,6 +212,14 @@ class Builder:
         self.graph.add_node(op, inputs, values, options, name=self.scope, **kwargs)
         return values
 
+    def variable(self, start: ir.Value, dims: tuple[int, ...], name: str) -> ir.Value:
+        """A variable of these sizes that holds `start`, broadcast to them, when a run begins."""
+        value = ir.Value(self._scoped(name), start.dtype, dims, is_variable=True)
+        self._set_dims(value, (dims, dims))
+        shape = self.constant(dims, "shape", np.int32)
+        self.graph.add_node("BROADCAST_TO", [start, shape], [value], {}, name=self.scope)
+        return value
+
     def quantize(self, x: ir.Value, scale: float, zero_point: int, dtype: str = "INT8") -> ir.Value:
         """float32 `x` as numbers of this meaning."""
         (y,) = self.append("QUANTIZE", [x], [(dtype, self._pair(x))], {})

@@ -52,7 +52,9 @@ def proved(source, **kwargs) -> converter.ir.Model:
 @pytest.mark.parametrize("op", list(GATES))
 def test_layers(op, directions, time):
     model = proved(layer(op, time, directions))
-    assert ("WHILE" in [n.op for n in model.main.nodes]) == (time > 32)
+    ops = [n.op for n in model.main.nodes]
+    assert ("WHILE" in ops) == (time > 32 and op == "GRU")
+    assert ops.count(f"UNIDIRECTIONAL_SEQUENCE_{op}") == (0 if op == "GRU" else directions)
 
 
 def test_gru_with_a_reset_behind_the_product():

@@ -128,6 +128,8 @@ RECURRENT = {
     "lstm cell": (nn.LSTMCell(4, 6), SEQUENCE[0]),
     "lstm of two layers": (nn.LSTM(4, 6, 2, bidirectional=True, batch_first=True), SEQUENCE),
     "lstm long": (nn.LSTM(4, 6), floats(50, 1, 4)),
+    "lstm that projects": (nn.LSTM(4, 6, 2, proj_size=3, bidirectional=True), SEQUENCE),
+    "lstm that projects without bias": (nn.LSTM(4, 6, bias=False, proj_size=2), SEQUENCE),
     "lstm with states": (nn.LSTM(4, 6, bias=False), SEQUENCE, (STATE, STATE * 2)),
     "rnn": (nn.RNN(4, 6, 2, bidirectional=True), SEQUENCE),
     "rnn relu": (nn.RNN(4, 6, nonlinearity="relu"), SEQUENCE),
@@ -147,3 +149,13 @@ CASES = {
 def test_layer(name):
     module, *inputs = CASES[name]
     check(module, *inputs)
+
+
+@pytest.mark.parametrize("name", [n for n in RECURRENT if "gru" not in n and "cell" not in n])
+def test_recurrent_layers_are_one_op_each(name):
+    module, *inputs = RECURRENT[name]
+    found = [node.op for node in check(module, *inputs).main.nodes]
+    kind = "RNN" if isinstance(module, nn.RNN) else "LSTM"
+    layers = module.num_layers * (2 if module.bidirectional else 1)
+    assert found.count(f"UNIDIRECTIONAL_SEQUENCE_{kind}") == layers
+    assert not {"LOGISTIC", "TANH", "WHILE"} & set(found)

@@ -81,11 +81,6 @@ def test_an_error_in_a_row_is_an_obstacle(monkeypatch):
         converter.from_torch(Function(lambda x: x.tanh() + 1), (floats(3),))
 
 
-def test_projected_states_are_refused():
-    with pytest.raises(converter.ConversionError, match="proj_size"):
-        converter.from_torch(nn.LSTM(4, 5, proj_size=3), (floats(3, 1, 4),))
-
-
 def test_functions_are_put_into_modules():
     with pytest.raises(converter.ConversionError, match="module's forward"):
         converter.from_torch(torch.relu, (floats(3),))

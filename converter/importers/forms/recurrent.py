@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LSTM, GRU and plain recurrent layers, of one direction.
 
-Sequences are [time, batch, features]. TFLite's own LSTM op keeps its state from one invoke to the
-next, which these layers do not: they start from the given state at every call. So the products with
-the inputs are one matrix product over the whole sequence, and only what depends on the state is
-done step by step.
+Sequences are [time, batch, features]. Where TFLite has an op for the layer, it is that one
+(`fused_recurrent`). Else the products with the inputs are one matrix product over the whole
+sequence, and only what depends on the state is done step by step.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ import numpy as np
 
 from converter import ir
 from converter.importers.builder import Builder
-from converter.importers.forms import basic, control, products
+from converter.importers.forms import basic, control, fused_recurrent, products
 from converter.importers.forms.basic import binary, unary
+from converter.importers.forms.fused_recurrent import LstmWeights
 from converter.importers.no_form import NoForm
 
 Activation = Callable[[Builder, ir.Value], ir.Value]
@@ -31,42 +31,56 @@ def tanh(b: Builder, x: ir.Value) -> ir.Value:
     return unary(b, "TANH", x)
 
 
+def relu(b: Builder, x: ir.Value) -> ir.Value:
+    return unary(b, "RELU", x)
+
+
+_STANDARD = (sigmoid, tanh, tanh)
+_FUSED: dict[Activation, str] = {
+    tanh: "TANH",
+    relu: "RELU",
+}  # activations of UNIDIRECTIONAL_SEQUENCE_RNN
+
+
 def lstm(
     b: Builder,
     x: ir.Value,
-    weights: ir.Value,
-    recurrent: ir.Value,
-    bias: ir.Value | None,
+    w: LstmWeights,
     hidden: ir.Value,
     cell: ir.Value,
     reverse: bool = False,
-    activations: Sequence[Activation] = (sigmoid, tanh, tanh),
-    peephole: ir.Value | None = None,
+    activations: Sequence[Activation] = _STANDARD,
     lengths: ir.Value | None = None,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """(every hidden state [time, batch, size], the last one, the last cell).
+    """(every hidden state [time, batch, shown], the last one, the last cell).
 
-    `weights` [4 size, features] and `recurrent` [4 size, size] hold the gates in the order input,
-    forget, cell, output; `bias` [4 size]; `peephole` [3 size] of input, forget, output.
     `activations` are those of the gates, the cell and the output.
     """
+    constants = (w.weights, w.recurrent, w.bias, w.peephole, w.projection)
+    standard = lengths is None and tuple(activations) == _STANDARD
+    if standard and fused_recurrent.fits(b, x, constants):
+        return fused_recurrent.lstm(b, x, w, hidden, cell, reverse)
     gate, inner, outer = activations
-    peepholes = None if peephole is None else _parts(b, peephole, 3)
+    peepholes = None if w.peephole is None else _parts(b, w.peephole, 3)
 
     def step(b: Builder, slices: list[ir.Value], states: list[ir.Value]) -> Stepped:
         h, c = states
-        i, f, g, o = _parts(b, binary(b, "ADD", slices[0], _product(b, h, recurrent)), 4)
+        i, f, g, o = _parts(b, binary(b, "ADD", slices[0], _product(b, h, w.recurrent)), 4)
         if peepholes is not None:
             i = binary(b, "ADD", i, _scaled(b, c, peepholes[0]))
             f = binary(b, "ADD", f, _scaled(b, c, peepholes[1]))
-        kept = binary(b, "MUL", gate(b, f), c)
-        after = binary(b, "ADD", kept, binary(b, "MUL", gate(b, i), inner(b, g)))
+        taken = gate(b, i)
+        left = binary(b, "SUB", basic.scalar(b, 1, i), taken) if w.is_coupled else gate(b, f)
+        kept = binary(b, "MUL", left, c)
+        after = binary(b, "ADD", kept, binary(b, "MUL", taken, inner(b, g)))
         if peepholes is not None:
             o = binary(b, "ADD", o, _scaled(b, after, peepholes[2]))
         shown = binary(b, "MUL", gate(b, o), outer(b, after))
+        if w.projection is not None:
+            shown = _product(b, shown, w.projection)
         return [shown, after], [shown]
 
-    inputs = _shifted(b, _product(b, x, weights), bias)
+    inputs = _shifted(b, _product(b, x, w.weights), w.bias)
     (h, c), (every,) = _over(b, inputs, [hidden, cell], step, reverse, lengths)
     return every, h, c
 
@@ -133,6 +147,9 @@ def rnn(
     lengths: ir.Value | None = None,
 ) -> tuple[ir.Value, ir.Value]:
     """(every hidden state, the last one) of h = activation(W x + R h + b)."""
+    fused = _FUSED.get(activation) if lengths is None else None
+    if fused and fused_recurrent.fits(b, x, (weights, recurrent, bias)):
+        return fused_recurrent.rnn(b, x, weights, recurrent, bias, hidden, reverse, fused)
 
     def step(b: Builder, slices: list[ir.Value], states: list[ir.Value]) -> Stepped:
         total = binary(b, "ADD", slices[0], _product(b, states[0], recurrent))

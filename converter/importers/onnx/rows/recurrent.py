@@ -31,9 +31,11 @@ def _activation(name: str, alphas: list[float], betas: list[float]) -> Activatio
     def constant(values: list[float], default: float) -> float:
         return values.pop(0) if values else default
 
-    plain = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU", "Elu": "ELU"}
+    plain = {"Sigmoid": recurrent.sigmoid, "Tanh": recurrent.tanh, "Relu": recurrent.relu}
     if name in plain:
-        return lambda b, x: basic.unary(b, plain[name], x)
+        return plain[name]
+    if name == "Elu":
+        return lambda b, x: basic.unary(b, "ELU", x)
     if name == "Affine":
         factor, term = constant(alphas, 1.0), constant(betas, 0.0)
         return lambda b, x: elementwise.affine(b, x, factor, term)
@@ -136,26 +138,21 @@ _GATES = [0, 2, 3, 1]  # of ONNX's input, output, forget, cell: input, forget, c
 
 
 def _lstm(c: Context) -> list[ir.Value]:
-    if c.attr("input_forget", 0):
-        raise NoForm("couples its input and forget gates: export with input_forget=0")
-
     def direction(
         c: Context, x: Any, weights: Any, again: Any, biases: Any, states: Any, back: bool,
         activations: Any, d: int,
     ) -> tuple[ir.Value, list[ir.Value]]:  # fmt: skip
         peephole = _of_direction(c, c.input(7), d) if c.has(7) else None
-        every, h, cell = recurrent.lstm(
-            c.b,
-            x,
+        found = recurrent.LstmWeights(
             _reordered(c, weights, _GATES, 4),
             _reordered(c, again, _GATES, 4),
             _reordered(c, _sum(c, biases), _GATES, 4),
-            states[0],
-            states[1],
-            back,
-            activations,
             _reordered(c, peephole, [0, 2, 1], 3),
-            _lengths(c, x),
+            is_coupled=bool(c.attr("input_forget", 0)),
+        )
+        hidden, cell = states
+        every, h, cell = recurrent.lstm(
+            c.b, x, found, hidden, cell, back, activations, _lengths(c, x)
         )
         return every, [h, cell]
 

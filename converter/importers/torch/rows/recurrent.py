@@ -48,12 +48,12 @@ def _network(kinds: int, direction: Direction) -> Row:
 
 
 def _weights(c: Context) -> list[Weights]:
-    """Of each layer and direction the weights, the recurrent ones, and the biases if any."""
+    """Of each layer and direction the weights, the recurrent ones, the two biases if any, and of an
+    LSTM the projection of its state if any.
+    """
     flat = c.values("params")
-    count = 4 if c.arg("has_biases") else 2
     directions = c.arg("num_layers") * (2 if c.arg("bidirectional") else 1)
-    if len(flat) != count * directions:
-        raise NoForm("projects its state (proj_size): leave that out, or put a Linear behind it")
+    count = len(flat) // directions
     return [flat[i : i + count] for i in range(0, len(flat), count)]
 
 
@@ -63,14 +63,16 @@ def _state(c: Context, states: ir.Value, place: int) -> ir.Value:
 
 def _bias(c: Context, weights: Weights) -> ir.Value | None:
     """The sum of both biases, which are added at the same place."""
-    return binary(c.b, "ADD", weights[2], weights[3]) if len(weights) == 4 else None
+    return binary(c.b, "ADD", weights[2], weights[3]) if len(weights) >= 4 else None
 
 
 def _lstm(
     c: Context, x: ir.Value, weights: Weights, states: list[ir.Value], reverse: bool
 ) -> tuple[ir.Value, list[ir.Value]]:
-    bias, (hidden, cell) = _bias(c, weights), states
-    every, *last = recurrent.lstm(c.b, x, weights[0], weights[1], bias, hidden, cell, reverse)
+    projection = weights[-1] if len(weights) % 2 else None
+    own, again, bias = weights[0], weights[1], _bias(c, weights)
+    found = recurrent.LstmWeights(own, again, bias, projection=projection)
+    every, *last = recurrent.lstm(c.b, x, found, states[0], states[1], reverse)
     return every, last
 
 
@@ -106,6 +108,6 @@ def _rnn(activation: recurrent.Activation) -> Direction:
 ROWS: Rows = {
     "gru": _network(1, _gru),
     "lstm": _network(2, _lstm),
-    "rnn_relu": _network(1, _rnn(lambda b, x: basic.unary(b, "RELU", x))),
+    "rnn_relu": _network(1, _rnn(recurrent.relu)),
     "rnn_tanh": _network(1, _rnn(recurrent.tanh)),
 }
