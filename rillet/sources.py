@@ -18,6 +18,7 @@ from converter.sources import (
     CheckpointSource,
     GraphDefSource,
     OnnxSource,
+    SavedModelSource,
     SessionSource,
     Source,
     TensorflowSource,
@@ -78,7 +79,8 @@ def load_source(
     if os.path.isdir(source):
         if not os.path.isfile(os.path.join(source, "saved_model.pb")):
             raise CommandError(f"the folder {source} holds no saved_model.pb; {ACCEPTED}")
-        require("tensorflow", "tensorflow", "reading SavedModels")
+        if importlib.util.find_spec("tensorflow") is None:
+            return SavedModelSource(source, given), None
         return TensorflowSource(source, given), None
     if prefix is not None:
         values = dict(_numbers(text) for text in constants)

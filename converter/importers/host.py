@@ -18,15 +18,19 @@ from converter import ir
 from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
+from converter.importers.graph_files import (
+    VARIABLES,
+    frozen_checkpoint,
+    open_graphdef,
+    tensor_name,
+)
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.graph import GraphImport, short_name
 from converter.importers.tensorflow.random_draws import RANDOM, settled
 from converter.importers.tensorflow.rows import ROWS
 
-_VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _LARGEST = 1 << 31  # bytes of a constant
 _BATCH_SAMPLES, _OTHER_SAMPLES = (2, 3), (64, 96)
-_NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
 
 
 def from_session(
@@ -68,9 +72,9 @@ def from_graphdef(
     session, own_inputs, own_outputs = open_graphdef(source)
     given = own_inputs if inputs is None else list(inputs)
     wanted = own_outputs if outputs is None else list(outputs)
-    shapes = {_tensor_name(name): dims for name, dims in (input_shapes or {}).items()}
-    named = [_tensor_name(name) for name in given]
-    return from_session(session, named, map(_tensor_name, wanted), input_shapes=shapes)
+    shapes = {tensor_name(name): dims for name, dims in (input_shapes or {}).items()}
+    named = [tensor_name(name) for name in given]
+    return from_session(session, named, map(tensor_name, wanted), input_shapes=shapes)
 
 
 def from_checkpoint(
@@ -90,102 +94,6 @@ def from_checkpoint(
     names = list(outputs)
     content = frozen_checkpoint(prefix, names, constants or {})
     return from_graphdef(content, None, names, input_shapes)
-
-
-def frozen_checkpoint(
-    prefix: str | os.PathLike[str], outputs: Sequence[str], constants: Mapping[str, Any]
-) -> bytes:
-    """The frozen GraphDef of a checkpoint with its PREFIX.meta. Raises ConversionError."""
-    import host_engine
-    from host_engine.bundle import Reader
-    from host_engine.graphdef.freezing import freeze_checkpoint, unread_nodes
-    from host_engine.graphdef.metagraph import read_meta_graph
-
-    name = os.fspath(prefix)
-    try:
-        meta_graph = read_meta_graph(f"{name}.meta")
-        if not outputs:
-            found = ", ".join(unread_nodes(meta_graph.graph_def)) or "none"
-            raise ConversionError(
-                f"{name}.meta holds all that trains: name the outputs to convert (--outputs);"
-                f" results that nothing else of the model reads: {found}"
-            )
-        return bytes(
-            freeze_checkpoint(meta_graph, Reader(name), outputs, constants).SerializeToString()
-        )
-    except OSError as error:
-        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, host_engine.OpError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
-
-
-def open_graphdef(source: str | os.PathLike[str] | bytes) -> tuple[Any, list[str], list[str]]:
-    """(a session of the host engine on the graph, its Placeholders, what nothing reads)."""
-    import host_engine
-    from host_engine.graphdef.importing import read_graph_def
-
-    name = "the GraphDef" if isinstance(source, bytes) else os.fspath(source)
-    try:
-        graph_def = read_graph_def(source)
-        with host_engine.Graph().as_default() as graph:
-            host_engine.import_graph_def(graph_def, name="")
-    except OSError as error:
-        raise ConversionError(f"{name} cannot be read: {error.strerror}") from error
-    except (ValueError, host_engine.OpError) as error:
-        raise ConversionError(f"{name} is no GraphDef that can be read: {error}") from error
-    operations = graph.get_operations()
-    variables = [op.name for op in operations if op.type in _VARIABLES - {"Const"}]
-    if variables:
-        raise ConversionError(
-            f"{name} is not frozen: '{variables[0]}' is one of {len(variables)} variables; write it"
-            " after tf.graph_util.convert_variables_to_constants"
-        )
-    read = {t.op for op in operations for t in op.inputs}
-    read.update(waited for op in operations for waited in op.control_inputs)
-    inputs = [op.name for op in operations if op.type == "Placeholder"]
-    outputs = [
-        op.name for op in operations if op not in read and op.outputs and op.type not in _NO_OUTPUTS
-    ]
-    return host_engine.Session(graph=graph), inputs, outputs
-
-
-def graph_def_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """The binary GraphDef of a source, which may be text."""
-    from host_engine.graphdef.importing import read_graph_def
-
-    return bytes(read_graph_def(source).SerializeToString())
-
-
-def unknown_ops(graph: Any, names: Iterable[str]) -> list[str]:
-    """Types of the ops that `names` need and that the host engine cannot compute."""
-    from host_engine.framework.registry import OPS
-
-    ops = _needed_ops(graph, names)
-    return sorted({op.type for op in ops if op.definition is not OPS.get(op.type)})
-
-
-def computed_tensors(graph: Any, names: Iterable[str]) -> list[Any]:
-    """What is computed on the way to `names`, in the order of the graph."""
-    needed = _needed_ops(graph, names)
-    plain = ("Identity", "NoOp", "Const", "Placeholder")
-    ops = [op for op in graph.get_operations() if op in needed and op.type not in plain]
-    return [op.outputs[0] for op in ops if op.outputs]
-
-
-def _needed_ops(graph: Any, names: Iterable[str]) -> set[Any]:
-    seen: set[Any] = set()
-    stack = [graph.get_tensor_by_name(_tensor_name(name)).op for name in names]
-    while stack:
-        op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack += [*(t.op for t in op.inputs), *op.control_inputs]
-    return seen
-
-
-def _tensor_name(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
 
 
 class _Import:
@@ -264,9 +172,9 @@ class _Import:
         """Ops that the session can compute and whose value depends on no input and no draw."""
         fixed: set[Any] = set()
         for op in needed:
-            if op.type.startswith(RANDOM) or (not op.inputs and op.type not in _VARIABLES):
+            if op.type.startswith(RANDOM) or (not op.inputs and op.type not in VARIABLES):
                 continue
-            computed = op.type in _VARIABLES or op.definition.compute is not None
+            computed = op.type in VARIABLES or op.definition.compute is not None
             if op._imported and op.type != "Const":  # those of a session can be run
                 computed = computed and all(other in fixed for other in op.control_inputs)
             if computed and all(self._is_fixed(t, fixed) for t in op.inputs):

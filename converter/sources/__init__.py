@@ -12,6 +12,7 @@ from converter.sources.onnx import OnnxSource
 from converter.sources.tensorflow import (
     CheckpointSource,
     GraphDefSource,
+    SavedModelSource,
     SessionSource,
     TensorflowSource,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointSource",
     "GraphDefSource",
     "OnnxSource",
+    "SavedModelSource",
     "SessionSource",
     "Source",
     "TensorflowSource",

@@ -64,7 +64,7 @@ class GraphDefSource(Source):
         return self.input_shapes
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        from converter.importers.host import unknown_ops
+        from converter.importers.graph_files import unknown_ops
 
         session, names = self._opened()
         unknown = unknown_ops(session.graph, names)
@@ -82,7 +82,7 @@ class GraphDefSource(Source):
         return {name: np.asarray(x) for name, x in zip(outputs, found, strict=True)}
 
     def _opened(self) -> tuple[Any, list[str]]:
-        from converter.importers.host import open_graphdef
+        from converter.importers.graph_files import open_graphdef
 
         session, _, own = open_graphdef(self.path)
         return session, own if self.outputs is None else self.outputs
@@ -96,14 +96,14 @@ class GraphDefSource(Source):
                 " installed, so that nothing proves the conversion: install it, or write the file"
                 " without proof (--force, or --check none)"
             )
-        from converter.importers.host import graph_def_bytes
+        from converter.importers.graph_files import graph_def_bytes
         from converter.importers.tensorflow.saved import run_graph_def
 
         self.engine = f"TensorFlow {importlib.metadata.version('tensorflow')}"
         return run_graph_def(graph_def_bytes(self.path), tensors, feeds)
 
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        from converter.importers.host import computed_tensors, unknown_ops
+        from converter.importers.graph_files import computed_tensors, unknown_ops
 
         session, names = self._opened()
         if unknown_ops(session.graph, names):
@@ -126,10 +126,39 @@ class CheckpointSource(GraphDefSource):
         outputs: Sequence[str] | None = None,
         constants: Mapping[str, Any] | None = None,
     ) -> None:
-        from converter.importers.host import frozen_checkpoint
+        from converter.importers.graph_files import frozen_checkpoint
 
         names = list(outputs or ())
         super().__init__(frozen_checkpoint(prefix, names, constants or {}), input_shapes, names)
+
+
+class SavedModelSource(GraphDefSource):
+    """A SavedModel's folder, frozen without TensorFlow and then run as a GraphDef is."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    ) -> None:
+        from converter.importers.graph_files import frozen_saved_model
+
+        self.frozen = frozen_saved_model(folder)
+        super().__init__(self.frozen.graph_def, input_shapes, list(self.frozen.outputs))
+
+    def convert(self) -> ir.Model:
+        from converter.importers.tensorflow.saved import convert_frozen
+
+        return convert_frozen(self.frozen, self.input_shapes)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        found = super().run(self._inner(feeds))
+        return {self.frozen.outputs[name]: x for name, x in found.items()}
+
+    def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        return super().values(self._inner(feeds))
+
+    def _inner(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        return {own: feeds[name] for own, name in self.frozen.inputs.items()}
 
 
 class TensorflowSource(Source):

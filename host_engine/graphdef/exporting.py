@@ -14,7 +14,7 @@ import numpy as np
 
 from host_engine.framework.dtypes import DType, as_dtype
 from host_engine.framework.shape import TensorShape, as_shape
-from host_engine.graphdef.messages import AttrValue, GraphDef, NameAttrList, NodeDef
+from host_engine.graphdef.messages import AttrValue, FunctionDef, GraphDef, NameAttrList, NodeDef
 from host_engine.graphdef.signatures import Signature, signature
 from host_engine.graphdef.tensors import shape_proto, tensor_proto
 
@@ -153,9 +153,25 @@ def extract_sub_graph(graph_def: GraphDef, dest_nodes: Sequence[str]) -> GraphDe
         stack += [node_name(text) for text in nodes[name].input]
     made = GraphDef()
     made.node.extend(copy.deepcopy(node) for node in graph_def.node if node.name in kept)
-    made.library.CopyFrom(graph_def.library)
+    made.library.function.extend(map(copy.deepcopy, called_functions(made.node, graph_def)))
     made.versions.CopyFrom(graph_def.versions)
     return made
+
+
+def called_functions(nodes: Iterable[NodeDef], graph_def: GraphDef) -> list[FunctionDef]:
+    """The functions of a graph's library that `nodes` call, or that those call."""
+    library = {function.signature.name: function for function in graph_def.library.function}
+    found: dict[str, FunctionDef] = {}
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        for value in node.attr.values():
+            functions = [value.func, *value.list.func] if value.WhichOneof() else []
+            for name in (f.name for f in functions):
+                if name in library and name not in found:
+                    found[name] = library[name]
+                    waiting.extend(library[name].node_def)
+    return [f for f in graph_def.library.function if f.signature.name in found]
 
 
 def node_name(text: str) -> str:
@@ -183,15 +199,17 @@ def convert_variables_to_constants(
     ]
     values = sess.run([f"{node.name}:0" for node in variables]) if variables else []
     for node, value in zip(variables, values, strict=True):
-        node.CopyFrom(_constant(node, np.asarray(value)))
+        node.CopyFrom(constant_node(node.name, value, as_dtype(node.attr["dtype"].type)))
     return made
 
 
-def _constant(node: NodeDef, value: np.ndarray) -> NodeDef:
-    made = NodeDef(name=node.name, op="Const")
-    dtype = as_dtype(node.attr["dtype"].type)
-    made.attr["dtype"].type = dtype.as_datatype_enum
-    made.attr["value"].tensor = tensor_proto(value, dtype)
+def constant_node(name: str, value: Any, dtype: DType | None = None) -> NodeDef:
+    """A Const; `dtype` is by default that of the value."""
+    made = NodeDef(name=name, op="Const")
+    array = np.asarray(value)
+    kind = as_dtype(array.dtype) if dtype is None else dtype
+    made.attr["dtype"].type = kind.as_datatype_enum
+    made.attr["value"].tensor = tensor_proto(array, kind)
     return made
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,22 +10,26 @@ import numpy as np
 
 from host_engine.bundle import Reader
 from host_engine.errors import InvalidArgumentError, NotFoundError
-from host_engine.framework.dtypes import as_dtype, int32
-from host_engine.graphdef.exporting import extract_sub_graph, node_name
+from host_engine.framework.dtypes import as_dtype
+from host_engine.graphdef.exporting import constant_node, extract_sub_graph, node_name
 from host_engine.graphdef.messages import GraphDef, MetaGraphDef, NodeDef
-from host_engine.graphdef.tensors import array_of, tensor_proto
+from host_engine.graphdef.resources import without_resources
+from host_engine.graphdef.tensors import array_of
 
+_ASSIGNS = ("Assign", "AssignVariableOp")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 VARIABLES = ("Variable", "VariableV2")
 _NOT_OUTPUTS = {"NoOp", "Const", "SaveV2", "RestoreV2", "Assign", *VARIABLES}
 
 
 def freeze_checkpoint(
     meta_graph: MetaGraphDef,
-    reader: Reader,
+    reader: Reader | None,
     output_node_names: Sequence[str],
     constants: Mapping[str, Any] | None = None,
 ) -> GraphDef:
-    """The part of a graph that `output_node_names` need, with the checkpoint's values.
+    """The part of a graph that `output_node_names` need, with the checkpoint's values (None: of a
+    graph that has no variables).
 
     `constants` gives placeholders their values for good, such as ``{"keep_prob": 1.0}``.
 
@@ -34,17 +37,19 @@ def freeze_checkpoint(
     checkpoint, InvalidArgumentError for a value that a placeholder cannot have.
     """
     names = [node_name(text) for text in output_node_names]
-    graph_def = without_resources(meta_graph.graph_def)
+    graph_def = meta_graph.graph_def
     known = {node.name for node in graph_def.node}
     for name in names:
         if name not in known:
             raise NotFoundError(None, None, f"the graph has no node '{name}'")
-    made = extract_sub_graph(graph_def, names)
+    made = without_resources(extract_sub_graph(graph_def, names))
     keys = checkpoint_keys(graph_def)
     given = dict(constants or {})
     for node in list(made.node):
         if node.op in VARIABLES:
-            node.CopyFrom(_constant(node, reader.read(keys.get(node.name, node.name))))
+            if reader is None:
+                raise NotFoundError(None, None, f"variable '{node.name}' has no checkpoint")
+            node.CopyFrom(constant_node(node.name, reader.read(keys.get(node.name, node.name))))
         elif node.op.startswith("Placeholder") and node.name in given:
             node.CopyFrom(_fed(node, given.pop(node.name)))
     if given:
@@ -55,19 +60,34 @@ def freeze_checkpoint(
 
 
 def checkpoint_keys(graph_def: GraphDef) -> dict[str, str]:
-    """What each variable is called in checkpoints, by the graph's own nodes that restore it.
-
-    The graph has no resource variables.
+    """What each variable is called in checkpoints, by the graph's own nodes that restore it, or by
+    those of a function that it calls for that.
     """
-    nodes = {node.name: node for node in graph_def.node}
-    found: dict[str, str] = {}
+    found = _restored(graph_def.node)
+    functions = {f.signature.name: f for f in graph_def.library.function}
     for node in graph_def.node:
-        if node.op != "Assign" or len(node.input) < 2:
+        function = functions.get(node.attr["f"].func.name) if node.op in _CALLS else None
+        if function is None or not any(n.op == "RestoreV2" for n in function.node_def):
             continue
-        source, index = _through_identities(nodes, node.input[1])
+        arguments = [arg.name for arg in function.signature.input_arg]
+        given = dict(zip(arguments, map(node_name, node.input), strict=False))
+        for name, key in _restored(function.node_def).items():
+            if name in given:
+                found[given[name]] = key
+    return found
+
+
+def _restored(nodes: Sequence[NodeDef]) -> dict[str, str]:
+    """The key that RestoreV2 reads for what is assigned, by the name of what is assigned."""
+    by_name = {node.name: node for node in nodes}
+    found: dict[str, str] = {}
+    for node in nodes:
+        if node.op not in _ASSIGNS or len(node.input) < 2:
+            continue
+        source, index = _through_identities(by_name, node.input[1])
         if source is None or source.op != "RestoreV2":
             continue
-        names = nodes.get(node_name(source.input[1])) if len(source.input) > 1 else None
+        names = by_name.get(node_name(source.input[1])) if len(source.input) > 1 else None
         if names is not None and names.op == "Const":
             listed = array_of(names.attr["value"].tensor).reshape(-1)
             if index < len(listed):
@@ -77,10 +97,11 @@ def checkpoint_keys(graph_def: GraphDef) -> dict[str, str]:
 
 def _through_identities(nodes: Mapping[str, NodeDef], text: str) -> tuple[NodeDef | None, int]:
     for _ in range(len(nodes)):
-        name, _, number = text.partition(":")
+        name, *rest = text.split(":")  # "x:1", or "x:output:1" inside a function
+        number = rest[-1] if rest else 0
         node = nodes.get(name)
         if node is None or node.op != "Identity" or not node.input:
-            return node, int(number or 0)
+            return node, int(number) if str(number).isdigit() else 0
         text = node.input[0]
     return None, 0
 
@@ -106,14 +127,6 @@ def _is_beside(node: NodeDef) -> bool:
     return of_training or node.op.endswith("Summary") or node.op.startswith("Apply")
 
 
-def _constant(node: NodeDef, value: np.ndarray) -> NodeDef:
-    made = NodeDef(name=node.name, op="Const")
-    dtype = as_dtype(value.dtype)
-    made.attr["dtype"].type = dtype.as_datatype_enum
-    made.attr["value"].tensor = tensor_proto(value, dtype)
-    return made
-
-
 def _fed(node: NodeDef, value: Any) -> NodeDef:
     dtype = as_dtype(node.attr["dtype"].type)
     try:
@@ -122,49 +135,4 @@ def _fed(node: NodeDef, value: Any) -> NodeDef:
         raise InvalidArgumentError(
             None, None, f"placeholder '{node.name}' of {dtype.name} cannot be {value!r}: {error}"
         ) from None
-    return _constant(node, array)
-
-
-_TWINS = {  # ops on resource variables, and on the variables of this engine
-    "ReadVariableOp": "Identity",
-    "AssignVariableOp": "Assign",
-    "AssignAddVariableOp": "AssignAdd",
-    "AssignSubVariableOp": "AssignSub",
-    "VarIsInitializedOp": "IsVariableInitialized",
-    "ResourceGather": "GatherV2",
-    "ResourceGatherNd": "GatherNd",
-}
-
-
-def without_resources(graph_def: GraphDef) -> GraphDef:
-    """The graph with its resource variables as variables of the older kind (VariableV2)."""
-    made = copy.deepcopy(graph_def)
-    for nodes in (made.node, *(f.node_def for f in made.library.function)):
-        kinds = {node.name: node.attr["dtype"].type for node in nodes if node.op == "VarHandleOp"}
-        for node in list(nodes):
-            if node.op == "VarHandleOp":
-                node.op = "VariableV2"
-            elif node.op in _TWINS:
-                kind = node.attr["dtype"].type or kinds.get(node_name(node.input[0]), 0)
-                _rename(nodes, node, _TWINS[node.op], kind)
-    return made
-
-
-def _rename(nodes: Any, node: NodeDef, op: str, kind: int) -> None:
-    indices = node.attr["Tindices"].type if "Tindices" in node.attr else 0
-    inputs = list(node.input)
-    twin = NodeDef(name=node.name, op=op, device=node.device)
-    types = {"Identity": {"T": kind}, "IsVariableInitialized": {"dtype": kind}}.get(op)
-    if op.startswith("Gather"):
-        types = {"Tparams": kind, "Tindices": indices}
-    if op == "GatherV2":
-        axis = nodes.add(name=f"{node.name}/axis")
-        axis.CopyFrom(_constant(axis, np.array(0, np.int32)))
-        inputs.insert(2, axis.name)
-        types = {"Tparams": kind, "Tindices": indices, "Taxis": int32.as_datatype_enum}
-    twin.input.extend(inputs)
-    for name, value in (types or {"T": kind}).items():
-        twin.attr[name].type = value
-    if op == "GatherV2" and "batch_dims" in node.attr:
-        twin.attr["batch_dims"].i = node.attr["batch_dims"].i
-    node.CopyFrom(twin)
+    return constant_node(node.name, array)

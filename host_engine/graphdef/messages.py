@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The messages of a GraphDef, from tensorflow/core/framework/{graph,node_def,attr_value,tensor,
 tensor_shape,function,op_def,versions,variable}.proto, and of a MetaGraphDef, from
-tensorflow/core/protobuf/{meta_graph,saver}.proto. Fields that nothing here reads are kept as they
-are.
+tensorflow/core/protobuf/{meta_graph,saver,saved_model}.proto. Fields that nothing here reads are
+kept as they are.
 """
 
 from __future__ import annotations
@@ -206,7 +206,25 @@ class SaverDef(Message):
 
 
 class MetaInfoDef(Message):
-    FIELDS = {5: Field("tensorflow_version", "string")}  # noqa: RUF012
+    FIELDS = {4: _many("tags", "string"), 5: Field("tensorflow_version", "string")}  # noqa: RUF012
+
+
+class TensorInfo(Message):
+    FIELDS = {  # noqa: RUF012
+        1: Field("name", "string"),
+        2: Field("dtype", "enum"),
+        3: _one("tensor_shape", TensorShapeProto),
+    }
+
+
+class SignatureDef(Message):
+    """A way to call a model: tensors by the names that callers use."""
+
+    FIELDS = {  # noqa: RUF012
+        1: _map("inputs", "string", TensorInfo),
+        2: _map("outputs", "string", TensorInfo),
+        3: Field("method_name", "string"),
+    }
 
 
 class MetaGraphDef(Message):
@@ -217,4 +235,14 @@ class MetaGraphDef(Message):
         2: _one("graph_def", GraphDef),
         3: _one("saver_def", SaverDef),
         4: _map("collection_def", "string", CollectionDef),
+        5: _map("signature_def", "string", SignatureDef),
+    }
+
+
+class SavedModel(Message):
+    """saved_model.pb of a SavedModel's folder."""
+
+    FIELDS = {  # noqa: RUF012
+        1: Field("saved_model_schema_version", "int64"),
+        2: _many("meta_graphs", MetaGraphDef),
     }

@@ -15,9 +15,10 @@ from host_engine.framework.dtypes import string
 from host_engine.framework.graph import Graph, get_default_graph
 from host_engine.framework.tensor import Operation, Tensor
 from host_engine.graphdef.exporting import graph_def_of, node_name
-from host_engine.graphdef.freezing import VARIABLES, checkpoint_keys, without_resources
+from host_engine.graphdef.freezing import VARIABLES, checkpoint_keys
 from host_engine.graphdef.importing import import_graph_def
 from host_engine.graphdef.messages import MetaGraphDef, VariableDef
+from host_engine.graphdef.resources import without_resources
 from host_engine.graphdef.tensors import tensor_proto
 from host_engine.variables import Variable
 

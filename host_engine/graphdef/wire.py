@@ -54,7 +54,9 @@ class Repeated(list):
         return self[-1]
 
     def __deepcopy__(self, memo: Any) -> Repeated:
-        return Repeated(self._field, (copy.deepcopy(item, memo) for item in self))
+        if self._field.kind != "message":
+            return Repeated(self._field, self)
+        return Repeated(self._field, (item.__deepcopy__(memo) for item in self))
 
     def __reduce__(self) -> Any:
         return Repeated, (self._field, list(self))
@@ -76,8 +78,9 @@ class Map(dict):
 
     def __deepcopy__(self, memo: Any) -> Map:
         twin = Map(self._field)
+        plain = _entry_field(self._field, 2).kind != "message"
         for key, value in self.items():
-            twin[key] = copy.deepcopy(value, memo)
+            twin[key] = value if plain else value.__deepcopy__(memo)
         return twin
 
     def __reduce__(self) -> Any:
@@ -162,6 +165,16 @@ class Message:
     def Clear(self) -> None:
         self._values.clear()
         self._unknown.clear()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        twin = type(self)()
+        twin._unknown.extend(self._unknown)  # numbers and bytes, which nobody changes
+        if "_explicit" in self.__dict__:
+            twin.__dict__["_explicit"] = set(self.__dict__["_explicit"])
+        inner = (Message, Repeated, Map)
+        for name, value in self._values.items():
+            twin._values[name] = value.__deepcopy__(memo) if isinstance(value, inner) else value
+        return twin
 
     def CopyFrom(self, other: Message) -> None:
         """Become a copy of `other`."""

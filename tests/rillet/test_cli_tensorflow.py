@@ -100,14 +100,21 @@ def test_what_is_no_source(rillet, tmp_path):
     assert "--outputs names outputs of a frozen .pb file" in outcome.err
 
 
-def test_saved_models_need_the_extra(rillet, tmp_path):
+def test_keras_files_need_the_extra(rillet, tmp_path):
     if importlib.util.find_spec("tensorflow") is not None:
         return  # then tests/converter/test_tensorflow_models.py reads them
+    (tmp_path / "m.keras").write_bytes(b"x")
+    assert "pip install 'rillet[tensorflow]'" in rillet("check", tmp_path / "m.keras").err
+
+
+def test_saved_models_need_no_tensorflow(rillet, tmp_path):
+    folder, out = CHECKPOINTS.parent / "saved_models" / "images", tmp_path / "m.tflite"
+    assert "no obstacle" in rillet("check", folder).out
+    assert rillet("convert", folder, "-o", out, "--check", "none").code == errors.OK
+    assert out.stat().st_size
     (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
-    for source in (tmp_path, tmp_path / "m.keras"):
-        if source.suffix:
-            source.write_bytes(b"x")
-        assert "pip install 'rillet[tensorflow]'" in rillet("check", source).err
+    outcome = rillet("check", tmp_path)
+    assert outcome.code == errors.MISTAKE and "holds no graph" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["keras_text", "classic_channels_first", "classic_static_rnn"])

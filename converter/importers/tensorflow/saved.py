@@ -1,48 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keras models and SavedModels, through the package tensorflow where it is installed.
 
-TensorFlow freezes the model; what is imported is its GraphDef. Recurrent layers stay loops of plain
+TensorFlow freezes the model; what is imported is its GraphDef. SavedModels are frozen without it,
+too. Recurrent layers stay loops of plain
 ops, which start from zero at every call: TFLite's LSTM op keeps its state from call to call.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError
+from converter.importers.graph_files import Frozen, frozen_saved_model
 from converter.importers.host import from_graphdef
-
-
-class Frozen(NamedTuple):
-    """A frozen graph: its GraphDef in bytes, and the model's names of its inputs and outputs by the
-    graph's.
-    """
-
-    graph_def: bytes
-    inputs: dict[str, str]
-    outputs: dict[str, str]
 
 
 def from_tensorflow(
     source: Any, input_shapes: Mapping[str, Sequence[int | None]] | None = None
 ) -> ir.Model:
     """The model of a SavedModel's folder, a .keras or .h5 file, a Keras model, or a concrete
-    function, by the package tensorflow.
+    function, by the package tensorflow; a SavedModel also where that is not installed.
 
     A SavedModel is taken by its signature "serving_default", a Keras model by its call for
     inference. `input_shapes` gives shapes for inputs by name, None where a size stays dynamic. The
     signature keeps the model's names. No pass is run.
 
-    Raises ConversionError where tensorflow is not installed or cannot read the source, and, listing
-    every obstacle, where an op has no form in TFLite.
+    Raises ConversionError where tensorflow is needed and not installed, or the source cannot be
+    read, and, listing every obstacle, where an op has no form in TFLite.
     """
+    if is_saved_model(source) and importlib.util.find_spec("tensorflow") is None:
+        return convert_frozen(frozen_saved_model(source), input_shapes or {})
     return convert_frozen(freeze(open_function(source)), input_shapes or {})
+
+
+def is_saved_model(source: Any) -> bool:
+    """Whether `source` is the path of a folder."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).is_dir()
 
 
 def convert_frozen(frozen: Frozen, shapes: Mapping[str, Sequence[int | None]]) -> ir.Model:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of TensorFlow's graphs, as the host engine reads them: GraphDefs, checkpoints, SavedModels.
+
+None of them needs the package tensorflow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from converter.errors import ConversionError
+
+VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
+_NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
+
+
+class Frozen(NamedTuple):
+    """A frozen graph: its GraphDef in bytes, and the model's names of its inputs and outputs by the
+    graph's.
+    """
+
+    graph_def: bytes
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+def open_graphdef(source: str | os.PathLike[str] | bytes) -> tuple[Any, list[str], list[str]]:
+    """(a session of the host engine on the graph, its Placeholders, what nothing reads)."""
+    import host_engine
+    from host_engine.graphdef.importing import read_graph_def
+
+    name = "the GraphDef" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        graph_def = read_graph_def(source)
+        with host_engine.Graph().as_default() as graph:
+            host_engine.import_graph_def(graph_def, name="")
+    except OSError as error:
+        raise ConversionError(f"{name} cannot be read: {error.strerror}") from error
+    except (ValueError, host_engine.OpError) as error:
+        raise ConversionError(f"{name} is no GraphDef that can be read: {error}") from error
+    operations = graph.get_operations()
+    variables = [op.name for op in operations if op.type in VARIABLES - {"Const"}]
+    if variables:
+        raise ConversionError(
+            f"{name} is not frozen: '{variables[0]}' is one of {len(variables)} variables; write it"
+            " after tf.graph_util.convert_variables_to_constants"
+        )
+    read = {t.op for op in operations for t in op.inputs}
+    read.update(waited for op in operations for waited in op.control_inputs)
+    inputs = [op.name for op in operations if op.type == "Placeholder"]
+    outputs = [
+        op.name for op in operations if op not in read and op.outputs and op.type not in _NO_OUTPUTS
+    ]
+    return host_engine.Session(graph=graph), inputs, outputs
+
+
+def graph_def_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """The binary GraphDef of a source, which may be text."""
+    from host_engine.graphdef.importing import read_graph_def
+
+    return bytes(read_graph_def(source).SerializeToString())
+
+
+def frozen_checkpoint(
+    prefix: str | os.PathLike[str], outputs: Sequence[str], constants: Mapping[str, Any]
+) -> bytes:
+    """The frozen GraphDef of a checkpoint with its PREFIX.meta. Raises ConversionError."""
+    import host_engine
+    from host_engine.bundle import Reader
+    from host_engine.graphdef.freezing import freeze_checkpoint, unread_nodes
+    from host_engine.graphdef.metagraph import read_meta_graph
+
+    name = os.fspath(prefix)
+    try:
+        meta_graph = read_meta_graph(f"{name}.meta")
+        if not outputs:
+            found = ", ".join(unread_nodes(meta_graph.graph_def)) or "none"
+            raise ConversionError(
+                f"{name}.meta holds all that trains: name the outputs to convert (--outputs);"
+                f" results that nothing else of the model reads: {found}"
+            )
+        return bytes(
+            freeze_checkpoint(meta_graph, Reader(name), outputs, constants).SerializeToString()
+        )
+    except OSError as error:
+        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, host_engine.OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
+
+
+def frozen_saved_model(folder: str | os.PathLike[str]) -> Frozen:
+    """The signature "serving_default" of a SavedModel, frozen. Raises ConversionError."""
+    import host_engine
+    from host_engine.graphdef.saved_model import freeze_saved_model
+
+    try:
+        graph_def, inputs, outputs = freeze_saved_model(folder)
+    except OSError as error:
+        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, host_engine.OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise ConversionError(
+            f"{os.fspath(folder)} cannot be frozen: {reason.splitlines()[0]}"
+        ) from error
+    ends = (
+        {k.removesuffix(":0"): name for k, name in named.items()} for named in (inputs, outputs)
+    )
+    return Frozen(bytes(graph_def.SerializeToString()), *ends)
+
+
+def unknown_ops(graph: Any, names: Iterable[str]) -> list[str]:
+    """Types of the ops that `names` need and that the host engine cannot compute."""
+    from host_engine.framework.registry import OPS
+
+    ops = _needed_ops(graph, names)
+    return sorted({op.type for op in ops if op.definition is not OPS.get(op.type)})
+
+
+def computed_tensors(graph: Any, names: Iterable[str]) -> list[Any]:
+    """What is computed on the way to `names`, in the order of the graph."""
+    needed = _needed_ops(graph, names)
+    plain = ("Identity", "NoOp", "Const", "Placeholder")
+    ops = [op for op in graph.get_operations() if op in needed and op.type not in plain]
+    return [op.outputs[0] for op in ops if op.outputs]
+
+
+def _needed_ops(graph: Any, names: Iterable[str]) -> set[Any]:
+    seen: set[Any] = set()
+    stack = [graph.get_tensor_by_name(tensor_name(name)).op for name in names]
+    while stack:
+        op = stack.pop()
+        if op not in seen:
+            seen.add(op)
+            stack += [*(t.op for t in op.inputs), *op.control_inputs]
+    return seen
+
+
+def tensor_name(name: str) -> str:
+    """ "scores" as "scores:0"."""
+    return name if ":" in name else f"{name}:0"

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SavedModels: the folder's graph and variables as one frozen graph."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from host_engine.bundle import Reader
+from host_engine.errors import DataLossError, NotFoundError
+from host_engine.graphdef.freezing import freeze_checkpoint
+from host_engine.graphdef.messages import GraphDef, MetaGraphDef, SavedModel, SignatureDef
+
+SERVING = "serving_default"
+_SERVE = "serve"  # the tag of graphs for inference
+
+
+class FrozenModel(NamedTuple):
+    """A frozen graph, and the names of its inputs and outputs as callers use them, by tensor name
+    of the graph.
+    """
+
+    graph_def: GraphDef
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+def freeze_saved_model(folder: str | os.PathLike[str], signature: str = SERVING) -> FrozenModel:
+    """The graph that a signature of a SavedModel runs, its variables constants.
+
+    OSError where a file is missing, DataLossError where one is damaged, NotFoundError where there
+    is no such signature, with those that there are.
+    """
+    meta_graph = read_saved_model(folder)
+    found = _signature(meta_graph, signature)
+    outputs = {info.name: name for name, info in sorted(found.outputs.items())}
+    inputs = {info.name: name for name, info in found.inputs.items()}
+    variables = Path(folder, "variables", "variables")
+    reader = Reader(variables) if Path(f"{variables}.index").is_file() else None
+    return FrozenModel(freeze_checkpoint(meta_graph, reader, list(outputs)), inputs, outputs)
+
+
+def read_saved_model(folder: str | os.PathLike[str]) -> MetaGraphDef:
+    """The graph for inference in a SavedModel's folder. OSError, DataLossError."""
+    path = Path(folder, "saved_model.pb")
+    message = SavedModel()
+    message.ParseFromString(path.read_bytes())
+    graphs = list(message.meta_graphs)
+    if not graphs:
+        raise DataLossError(None, None, f"{path} holds no graph: it is damaged")
+    return next((g for g in graphs if _SERVE in g.meta_info_def.tags), graphs[0])
+
+
+def _signature(meta_graph: MetaGraphDef, name: str) -> SignatureDef:
+    found = meta_graph.signature_def
+    if name not in found:
+        others = ", ".join(key for key in found if not key.startswith("__")) or "none"
+        raise NotFoundError(None, None, f"it has no signature '{name}' (it has {others})")
+    return found[name]
