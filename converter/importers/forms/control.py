@@ -137,9 +137,15 @@ def _looped(
 ) -> tuple[list[ir.Value], list[ir.Value]]:
     length = basic.reshape(b, basic.slice_axis(b, basic.shape_of(b, sequences[0]), 0, 0, 1), [])
     shapes = _shapes_of_results(b, sequences, states, step)
+    sizes: list[ir.Value | None] = [None] * len(shapes)
+    if any(first != second for _, (first, second), _ in shapes):
+        sizes = _computed_sizes(b, sequences, states, step, [s for _, _, s in shapes])
     zero, one = b.constant(0, "zero", np.int32), b.constant(1, "one", np.int32)
     start, way = (binary(b, "SUB", length, one), -1) if reverse else (zero, 1)
-    results = [_zeros(b, length, dtype, dims) for dtype, dims in shapes]
+    results = [
+        _zeros(b, length, dtype, dims, own)
+        for (dtype, dims, _), own in zip(shapes, sizes, strict=True)
+    ]
     count = len(states)
 
     def going(inner: Builder, values: list[ir.Value]) -> ir.Value:
@@ -165,23 +171,46 @@ def _looped(
 
 def _shapes_of_results(
     b: Builder, sequences: Sequence[ir.Value], states: Sequence[ir.Value], step: Step
-) -> list[tuple[str, Dims]]:
-    """Types and shapes of what one step adds, from a step that is thrown away."""
+) -> list[tuple[str, Dims, int | None]]:
+    """Types and shapes of what one step adds, and which state it is, if one; from a step that is
+    thrown away.
+    """
     trial = b.body("trial")
     slices = []
     for x in sequences:
         first, second = b.pair(x)
         slices.append(trial.input_like(x, (first[1:], second[1:])))
-    _, added = step(trial, slices, [trial.input_like(v) for v in states])
-    return [(v.dtype, trial.pair(v)) for v in added]
+    after, added = step(trial, slices, [trial.input_like(v) for v in states])
+    places = {value: i for i, value in enumerate(after)}
+    return [(v.dtype, trial.pair(v), places.get(v)) for v in added]
 
 
-def _zeros(b: Builder, length: ir.Value, dtype: str, dims: Dims) -> ir.Value:
-    """[length, *dims] of zeros."""
-    first, second = dims
-    if first != second:
-        raise NoForm("gives results of dynamic sizes in a loop: give the inputs fixed sizes")
-    shape = basic.concat(b, [basic.reshape(b, length, [1]), int32s(b, first, "dims")], 0)
+def _computed_sizes(
+    b: Builder,
+    sequences: Sequence[ir.Value],
+    states: Sequence[ir.Value],
+    step: Step,
+    places: Sequence[int | None],
+) -> list[ir.Value | None]:
+    """The shapes, INT32, of what one step adds: those of a state that it is (states keep their
+    shapes), else those of a first step on its own.
+    """
+    added: list[ir.Value] = []
+    if None in places:
+        zero = b.constant(0, "zero", np.int32)
+        _, added = step(b, [b.emit("GATHER", [x, zero], axis=0) for x in sequences], list(states))
+    return [
+        basic.shape_of(b, added[i] if place is None else states[place])
+        for i, place in enumerate(places)
+    ]
+
+
+def _zeros(
+    b: Builder, length: ir.Value, dtype: str, dims: Dims, sizes: ir.Value | None
+) -> ir.Value:
+    """[length, *dims] of zeros; `sizes` are the dims where they are computed."""
+    own = int32s(b, dims[0], "dims") if sizes is None else sizes
+    shape = basic.concat(b, [basic.reshape(b, length, [1]), own], 0)
     zero = b.constant(0, "zero", ir.numpy_dtype(dtype))
     return b.emit("FILL", [shape, zero], dtype=dtype)
 
