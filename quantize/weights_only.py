@@ -9,12 +9,18 @@ import numpy as np
 from converter.ir import Graph, Model, Node, Quantization, Value
 from quantize.affine import quantize_weights, weight_scales
 from quantize.constraints import CONSTRAINTS, constant_weights
+from quantize.errors import QuantizationError
 from quantize.preparation import nothing_to_do, with_float_constants
 from quantize.recipes import Recipe
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Ops whose float kernels take int8 weights and quantize their activations as they run.
 _HYBRID_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# Recurrent ops, the inputs that are weights (int8 all or none), and the version that takes them.
+_RECURRENT_OPS = {
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ((*range(1, 12), 16), 3),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": ((1, 2), 3),
+}
 # LiteRT 2.3 reads a scale per channel of these even where the file has one for all.
 _SCALE_PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
@@ -63,7 +69,8 @@ def _worth_halving(value: Value, recipe: Recipe) -> bool:
 
 
 def quantize_weights_only(model: Model, recipe: Recipe, notes: list[str]) -> Model:
-    """A new model with int8 weights in its convolutions and dense layers; all else stays float.
+    """A new model with int8 weights in its convolutions, dense and recurrent layers; all else stays
+    float.
 
     Such layers quantize their input as they run, per image or row. Errors: QuantizationError if
     there is no such layer with at least `recipe.smallest_constant` weights.
@@ -75,11 +82,13 @@ def quantize_weights_only(model: Model, recipe: Recipe, notes: list[str]) -> Mod
         for node in graph.nodes:
             if node.op in _HYBRID_OPS and not recipe.wants_float(node):
                 _make_hybrid(node, recipe, replaced)
+            elif node.op in _RECURRENT_OPS and not recipe.wants_float(node):
+                _make_hybrid_recurrent(node, recipe, replaced)
     if not replaced:
         raise nothing_to_do(
             model,
-            f"no {', '.join(_HYBRID_OPS)} with {recipe.smallest_constant} or more constant float32 "
-            "weights that the recipe allows",
+            f"no {', '.join((*_HYBRID_OPS, *_RECURRENT_OPS))} with {recipe.smallest_constant} or "
+            "more constant float32 weights that the recipe allows",
         )
     return model
 
@@ -103,3 +112,32 @@ def _make_hybrid(node: Node, recipe: Recipe, replaced: dict[tuple[Value, str], V
     node.set_input(row.weights, replaced[key])
     if node.op == "FULLY_CONNECTED":
         node.options["asymmetric_quantize_inputs"] = True
+
+
+def _make_hybrid_recurrent(
+    node: Node, recipe: Recipe, replaced: dict[tuple[Value, str], Value]
+) -> None:
+    """Weights with one scale each, which is what the ops read; biases stay float."""
+    places, version = _RECURRENT_OPS[node.op]
+    found = {i: node.inputs[i] for i in places}
+    weights = {i: v for i, v in found.items() if v is not None}
+    if sum(v.size for v in weights.values()) < max(recipe.smallest_constant, 1):
+        return
+    if any(v.data is None or v.dtype != "FLOAT32" or v.sparsity for v in weights.values()):
+        return
+    for i, value in weights.items():
+        assert value.data is not None
+        if not np.isfinite(value.data).all():
+            raise QuantizationError(
+                f"{node.label}: the weights {value.name!r} hold NaN or infinity; train or load "
+                "again"
+            )
+        key = (value, node.op)
+        if key not in replaced:
+            scales = weight_scales(value.data, None)
+            q = quantize_weights(value.data, scales, None)
+            quant = Quantization(scales, np.zeros(scales.shape))
+            replaced[key] = Value.constant(value.name, q, quant=quant)
+        node.set_input(i, replaced[key])
+    node.options["asymmetric_quantize_inputs"] = True
+    node.version = version

@@ -9,8 +9,9 @@ from quantize_nets import PLAIN_KERNELS, LiteRT, Net, conv_net, run, samples
 
 import converter
 import quantize
-from converter.ir import Model
+from converter.ir import Graph, Model, Value
 from quantize import QuantizationError, Recipe
+from runtime import Interpreter as Runtime
 
 # Share of an output's largest value. float16 keeps 11 bits of each weight, int8 keeps 8 of weights
 # and inputs; both gather over the five layers.
@@ -134,3 +135,38 @@ def test_weights_that_are_not_numbers_are_told() -> None:
     model = net.model(net.dense(net.input(1, 4), weights, np.zeros(4, np.float32)))
     with pytest.raises(QuantizationError, match=r"FULLY_CONNECTED.*hold NaN"):
         quantize.dynamic_int8(model, min_elements=1)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "RNN"])
+def test_recurrent_layers_take_int8_weights(op: str) -> None:
+    rng, size, features = np.random.default_rng(4), 16, 12
+    graph = Graph("main")
+    x = graph.add_input("x", "FLOAT32", (6, 2, features))
+
+    def drawn(*shape: int) -> Value:
+        data = rng.standard_normal(shape).astype(np.float32) / 4
+        return Value.constant(f"w{rng.integers(1 << 40)}", data)
+
+    states = [Value(f"s{i}", "FLOAT32", (2, size), is_variable=True) for i in range(2)]
+    if op == "LSTM":
+        weights = [drawn(size, features) for _ in range(4)] + [drawn(size, size) for _ in range(4)]
+        bias = [drawn(size) for _ in range(4)]
+        inputs = [x, *weights, None, None, None, *bias, None, None, *states, *[None] * 4]
+    else:
+        inputs = [x, drawn(size, features), drawn(size, size), drawn(size), states[0]]
+    y = Value("y", "FLOAT32", (6, 2, size))
+    options = {"fused_activation_function": "TANH", "time_major": True}
+    graph.add_node(f"UNIDIRECTIONAL_SEQUENCE_{op}", inputs, [y], options)
+    graph.outputs = [y]
+    model = Model([graph])
+    small = quantize.apply(model, Recipe("dynamic_int8", min_elements=1))
+    (node,) = small.main.nodes
+    kinds = {v.dtype for v in node.inputs[1:9] if v is not None and len(v.shape) == 2}
+    assert kinds == ({"INT8"} if op == "LSTM" else {"INT8", "FLOAT32"})  # states stay float
+    feed = [rng.standard_normal(x.shape).astype(np.float32)]
+    wanted = run(LiteRT, model, feed)[0]
+    for kind in (LiteRT, Runtime):
+        got = run(kind, small, feed)[0]
+        assert np.abs(got - wanted).max() <= 2e-2 * np.abs(wanted).max()
+    with pytest.raises(QuantizationError, match="nothing to quantize"):
+        quantize.apply(model, Recipe("dynamic_int8", min_elements=1 << 20))
