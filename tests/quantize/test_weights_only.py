@@ -167,6 +167,6 @@ def test_recurrent_layers_take_int8_weights(op: str) -> None:
     wanted = run(LiteRT, model, feed)[0]
     for kind in (LiteRT, Runtime):
         got = run(kind, small, feed)[0]
-        assert np.abs(got - wanted).max() <= 2e-2 * np.abs(wanted).max()
+        assert np.abs(got - wanted).max() <= 5e-2 * np.abs(wanted).max()
     with pytest.raises(QuantizationError, match="nothing to quantize"):
         quantize.apply(model, Recipe("dynamic_int8", min_elements=1 << 20))
