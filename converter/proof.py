@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from converter import ir
-from converter.passes.quantized import MOVING
+from converter.passes.quantized import keeps_numbers
 from converter.reader import read_tflite
 from converter.sources import Arrays, Source, run_tflite
 
 TOLERANCE = 1e-4  # of the largest magnitude of an output
 # Steps of 8-bit numbers that an output of few layers may be off: kernels round elsewhere.
 QUANTIZED_STEPS = 2.0
+_INTEGERS = ("INT16", "INT8", "UINT8")
 _OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8")
 
 
@@ -160,7 +161,7 @@ def _steps(graph: ir.Graph) -> dict[ir.Value, tuple[float, float]]:
         if not before and node.op not in ("QUANTIZE", "ROUND"):
             continue
         kind = node.outputs[0].dtype
-        rounds = node.op == "ROUND" or (kind in ("INT8", "INT16") and node.op not in MOVING)
+        rounds = node.op == "ROUND" or (kind in _INTEGERS and not keeps_numbers(node))
         here = functools.reduce(operator.or_, before, 1 << i if rounds else 0)
         x = node.inputs[0]
         size = 0.0

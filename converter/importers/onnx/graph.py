@@ -180,7 +180,7 @@ class GraphImport:
                 "has no form in TFLite: export the model without it, or cut the model before it"
             )
         values = _listed(row(Context(self, node, opset)))
-        if node.op_type in _MOVING and not domain:
+        if not domain and _only_moves(node):
             self._carry_twins(node, lambda: _listed(row(Context(self, node, opset))), values)
         for name, value in zip(node.output, values, strict=False):
             if name:
@@ -255,6 +255,13 @@ class GraphImport:
 
 class _Lost(Exception):
     """An input was lost to an obstacle that is in the list already."""
+
+
+def _only_moves(node: onnx.NodeProto) -> bool:
+    """Whether what comes out are elements that go in."""
+    if node.op_type == "Resize":
+        return not any(a.name == "mode" and a.s != b"nearest" for a in node.attribute)
+    return node.op_type in _MOVING
 
 
 def _listed(results: ir.Value | Sequence[ir.Value]) -> list[ir.Value]:
