@@ -241,3 +241,65 @@ def test_integers_that_the_source_divides_by():
     source.ir_version = 9
     made = convert(OnnxSource(source))
     assert made.proof.passed and (made.proof.feeds["z"] > 0).all()
+
+
+def test_nodes_in_any_order():
+    inner = helper.make_graph(
+        [node("Neg", "late", "then")],
+        "then",
+        [],
+        [helper.make_tensor_value_info("then", FLOAT, None)],
+    )
+    other = helper.make_graph(
+        [node("Abs", "z", "other"), node("Exp", "late", "z")], "else", [],
+        [helper.make_tensor_value_info("other", FLOAT, None)],
+    )  # fmt: skip
+    nodes = [
+        node("If", "on", then_branch=inner, else_branch=other),
+        node("Add", "early early", "late"),
+        node("Tanh", "x", "early"),
+    ]
+    source = model_of(nodes, [("x", ["n"]), ("on", [], TensorProto.BOOL)], [("y", None)])
+    content = converter.write_tflite(converter.from_onnx(source))
+    x = floats(3)
+    run = runtime.Interpreter(model_content=content).get_signature_runner()
+    np.testing.assert_allclose(run(x=x, on=np.array(True))["y"], -2 * np.tanh(x), rtol=1e-6)
+    np.testing.assert_allclose(run(x=x, on=np.array(False))["y"], np.exp(2 * np.tanh(x)), rtol=1e-6)
+    nodes[-1].input[0] = "late"
+    with pytest.raises(converter.ConversionError, match="circles"):
+        converter.from_onnx(
+            model_of(nodes, [("x", ["n"]), ("on", [], TensorProto.BOOL)], [("y", None)])
+        )
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_of_any_batch_and_length(op, direction):
+    gates, ways = {"LSTM": 4, "GRU": 3, "RNN": 1}[op], 1 + (direction == "bidirectional")
+    constants = [("w", floats(ways, gates * 5, 3)), ("r", floats(ways, gates * 5, 5) / 3)]
+    nodes = [node(op, "x w r", "y h", hidden_size=5, direction=direction)]
+    feeds = [{"x": floats(7, 1, 3)}, {"x": floats(2, 3, 3)}]
+    agrees(nodes, [("x", ["length", "batch", 3])], feeds, constants, outputs=("y", "h"))
+
+
+def test_scan_whose_results_are_no_state():
+    body = helper.make_graph(
+        [node("Add", "state part", "after"), node("Tanh", "after", "out")],
+        "body",
+        [helper.make_tensor_value_info(n, FLOAT, None) for n in ("state", "part")],
+        [helper.make_tensor_value_info(n, FLOAT, None) for n in ("after", "out")],
+    )
+    nodes = [node("Scan", "start x", "last y", body=body, num_scan_inputs=1)]
+    feeds = [{"start": floats(n), "x": floats(t, n)} for t, n in ((4, 3), (40, 2))]
+    inputs = [("start", ["n"]), ("x", ["length", "n"])]
+    agrees(nodes, inputs, feeds, outputs=("last", "y"))
+
+
+@pytest.mark.parametrize("onesided", [0, 1])
+def test_fourier_transforms_of_dynamic_signals(onesided):
+    feeds = [{"x": floats(1, 40)}, {"x": floats(2, 61)}]
+    constants = [("step", np.array(10)), ("window", floats(16)), ("frame", np.array(16))]
+    nodes = [node("STFT", "x step window frame", onesided=onesided)]
+    agrees(nodes, [("x", ["n", "length"])], feeds, constants)
+    feeds = [{"x": floats(1, 3, 8, 1)}, {"x": floats(2, 5, 8, 1)}]
+    agrees([node("DFT", "x", axis=2, onesided=onesided)], [("x", ["n", "m", 8, 1])], feeds)

@@ -227,7 +227,7 @@ def _no_output() -> onnx.ModelProto:
     [
         (_with_nan(), "'dense'.* has NaN in its weights 'w' \\(1 of 4 numbers\\)"),
         (_twice(), "2 node outputs are called 'y'"),
-        (_circle(), "reads 'b', which is computed behind it"),
+        (_circle(), "reads 'b', which is computed from it"),
         (_with(alpha="much"), "'leak'.* has the attribute 'alpha' as STRING, not FLOAT"),
         (_arity(1), "'sum'.* has 1 inputs, but its op takes 2 to 2"),
         (_arity(3), "'sum'.* has 3 inputs, but its op takes 2 to 2"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import heapq
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -86,15 +87,52 @@ def defects(graph: onnx.GraphProto) -> Iterator[str]:
         yield f"a node computes '{name}', which is an input or a constant: the file is damaged"
     if not graph.output:
         yield "the model has no outputs: name what it computes"
-    known = set(given) | set(held) | {t.values.name for t in graph.sparse_initializer}
-    for position, node in enumerate(graph.node):
+    known: set[str] = set()
+    for position, node in enumerate(in_order(graph.node)):
         for name in node.input:
             if name and name in made and name not in known:
                 yield (
                     f"{node.op_type} at node '{node.name or position}' reads '{name}', which is"
-                    " computed behind it or from it: put the nodes in order"
+                    " computed from it: a model has no circles, export it again"
                 )
         known |= set(node.output)
+
+
+def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """`nodes`, each behind those whose outputs it or its bodies read; else in their own order. Those
+    of a circle stand last.
+    """
+    makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    sources = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
+    if all(source < i for i, found in enumerate(sources) for source in found):
+        return list(nodes)
+    readers: dict[int, list[int]] = collections.defaultdict(list)
+    for i, found in enumerate(sources):
+        for source in found:
+            readers[source].append(i)
+    waits = [len(found) for found in sources]
+    ready = [i for i, count in enumerate(waits) if not count]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for reader in readers[i]:
+            waits[reader] -= 1
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    placed = set(order)
+    return [nodes[i] for i in [*order, *(i for i in range(len(nodes)) if i not in placed)]]
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node or its bodies read; a body's own names are among them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for inner in graph.node:
+                yield from _reads(inner)
+            yield from (info.name for info in graph.output)
 
 
 def fixed_inputs(proto: onnx.ModelProto, values: Mapping[str, Any]) -> dict[str, np.ndarray]:

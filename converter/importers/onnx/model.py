@@ -101,7 +101,7 @@ class _Import:
         for info in inputs:
             self._add_input(info, sizes)
         self.has_dynamic, self.has_dynamic_images = sizes.has_dynamic, sizes.has_dynamic_images
-        self.graph.convert(proto.node)
+        self.graph.convert(loading.in_order(proto.node))
         outputs = self._outputs()
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)

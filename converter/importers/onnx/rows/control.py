@@ -10,6 +10,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control
 from converter.importers.no_form import NoForm
+from converter.importers.onnx import loading
 from converter.importers.onnx.context import Context, Rows
 
 _MOST_UNROLLED = 64
@@ -25,7 +26,7 @@ def body_values(
     for info, value in zip(graph.input if inputs else [], inputs, strict=True):
         inner.values[info.name] = value
     scope, count = b.scope, len(c.graph.obstacles)
-    inner.convert(graph.node)
+    inner.convert(loading.in_order(graph.node))
     b.scope = scope
     if len(c.graph.obstacles) > count:
         raise NoForm(f"has a {label} with obstacles of its own")

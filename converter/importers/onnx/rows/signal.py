@@ -62,9 +62,9 @@ def _dft(c: Context) -> ir.Value:
     table = c.b.constant(_transform(size, parts, function), "transform", np.float32)
     perm = [*(i for i in range(rank - 1) if i != axis), axis, rank - 1]
     moved = basic.transpose(c.b, x, perm)
-    rest = list(c.b.dims(moved)[:-2])
-    found = products.matmul(c.b, basic.reshape(c.b, moved, [*rest, size * parts]), table)
-    split = basic.reshape(c.b, found, [*rest, table.shape[1] // width, width])
+    flat = basic.with_last(c.b, moved, rank - 2, [size * parts])
+    found = products.matmul(c.b, flat, table)
+    split = basic.with_last(c.b, found, rank - 2, [table.shape[1] // width, width])
     return basic.transpose(c.b, split, [perm.index(i) for i in range(rank)])
 
 
@@ -72,26 +72,34 @@ def _stft(c: Context) -> ir.Value:
     x = c.input(0)
     if basic.rank(c.b, x) == 2:
         x = basic.unsqueeze(c.b, x, [2])
-    batch, length, parts = c.b.dims(x)
-    if length is None or parts not in (1, 2):
-        raise NoForm("transforms a signal of dynamic length: give the inputs fixed sizes")
+    _, length, parts = c.b.dims(x)
+    if parts not in (1, 2):
+        raise NoForm(f"transforms numbers of {parts} parts: give it real or complex ones")
     step = int(c.array(1, "step").reshape(()))
     window = c.optional(2)
     frame = int(c.array(3, "frame length").reshape(())) if c.has(3) else None
     if frame is None:
         frame = length if window is None else c.b.fixed_dims(window, "its window")[0]
-    if step < 1 or not 0 < frame <= length:
+    if frame is None:
+        raise NoForm("transforms a signal of dynamic length as one frame: give it a frame_length")
+    if step < 1 or frame < 1 or (length is not None and frame > length):
         raise NoForm(f"cuts frames of {frame}, {step} apart, from a signal of {length}")
-    starts = np.arange(1 + (length - frame) // step) * step
-    at = int32s(c.b, starts[:, None] + np.arange(frame), "frames")
-    frames = c.b.emit("GATHER", [x, at], axis=1)
+    frames = c.b.emit("GATHER", [x, _frames(c, x, frame, step)], axis=1)
     if window is not None:
         frames = binary(c.b, "MUL", frames, basic.unsqueeze(c.b, window, [1]))
     function, width = _function(frame, False, bool(c.attr("onesided", 1)))
     table = c.b.constant(_transform(frame, parts, function), "transform", np.float32)
-    flat = basic.reshape(c.b, frames, [batch, len(starts), frame * parts])
+    flat = basic.with_last(c.b, frames, 2, [frame * parts])
     found = products.matmul(c.b, flat, table)
-    return basic.reshape(c.b, found, [batch, len(starts), table.shape[1] // width, width])
+    return basic.with_last(c.b, found, 2, [table.shape[1] // width, width])
+
+
+def _frames(c: Context, x: ir.Value, frame: int, step: int) -> ir.Value:
+    """[frames, frame] which numbers along the second axis of `x` are in each frame."""
+    length = basic.size_of(c.b, x, 1)
+    end = binary(c.b, "SUB", length, c.b.constant(frame - 1, "rest", np.int32))
+    starts = basic.counted(c.b, c.b.constant(0, "zero", np.int32), end, step)
+    return binary(c.b, "ADD", basic.unsqueeze(c.b, starts, [1]), int32s(c.b, range(frame), "frame"))
 
 
 def _einsum(c: Context) -> ir.Value:
