@@ -4,8 +4,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from rillet.errors import EXIT_CODES
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of one command. SystemExit, with a sentence said, where they are wrong."""
+    main = parser()
+    args, rest = main.parse_known_args(argv)
+    files = args.command == "run" and not any(text.startswith("-") for text in rest)
+    if files:  # those behind an option, which argparse leaves over
+        args.files += rest
+    elif rest:
+        main.error(f"unrecognized arguments: {' '.join(rest)}")
+    if args.command == "run" and bool(args.files) == args.random:
+        main.error("run wants either a file for each input of the model, or --random")
+    return args
 
 
 def parser() -> argparse.ArgumentParser:
@@ -213,19 +228,18 @@ def _run(commands: argparse._SubParsersAction) -> None:
         "run a model once and show its outputs",
         """examples:
   rillet run net.tflite --random
-  rillet run net.tflite --input photo.jpg
-  rillet run net.tflite --input photo.jpg --labels labels.txt --top 3
-  rillet run net.tflite --input x=x.npy --input y=y.npy --output out.npz""",
+  rillet run net.tflite photo.jpg
+  rillet run net.tflite photo.jpg --labels labels.txt --top 3
+  rillet run net.tflite x=x.npy y=y.npy --output out.npz""",
     )
     command.add_argument("model", metavar="MODEL", help="a .tflite file")
-    source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--input",
-        action="append",
+    command.add_argument(
+        "files",
+        nargs="*",
         metavar="[NAME=]FILE",
-        help="an .npy array or a photo; NAME may be left out where there is one input",
+        help="for each input an .npy array or a photo; NAME may be left out where there is one",
     )
-    source.add_argument("--random", action="store_true", help="random values in every input")
+    command.add_argument("--random", action="store_true", help="random values in every input")
     command.add_argument("--seed", type=int, default=0, help="of --random (0)")
     _add_pixels(command)
     command.add_argument("--output", "-o", metavar="NPZ", help="save the outputs by name")

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from rillet import errors
-from rillet.arguments import parser
+from rillet.arguments import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output is one JSON object, ``{"error": ..., "exit_code": ...}`` where the command failed.
     """
     try:
-        args = parser().parse_args(argv)
+        args = parse(argv)
     except SystemExit as stop:  # argparse has said why
         return errors.USAGE if stop.code else errors.OK
     try:

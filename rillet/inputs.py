@@ -81,12 +81,12 @@ def sample_set(path: str, model: Model, pixels: Pixels) -> SampleSet:
 
 
 def named_input(text: str, model: Model, pixels: Pixels) -> tuple[Value, np.ndarray]:
-    """An ``--input [NAME=]FILE``: the input it is for and its array."""
+    """A ``[NAME=]FILE`` of ``run``: the input it is for and its array."""
     name, mark, path = text.partition("=")
     if mark and not os.path.exists(text):
         value = _find_input(name, model)
     else:
-        value, path = _only_input(model, "--input without a name"), text
+        value, path = _only_input(model, f"{text} names no input"), text
     if not os.path.exists(path):
         raise CommandError(f"there is no file {path}")
     if path.lower().endswith(".npy"):
@@ -240,7 +240,7 @@ def _photo(path: str, value: Value, model: Model, pixels: Pixels) -> np.ndarray:
 def input_arrays(
     model: Model, texts: Iterable[str] | None, seed: int, pixels: Pixels | None = None
 ) -> list[np.ndarray]:
-    """An array for every model input, from ``--input`` arguments, or random where they are None."""
+    """An array for each model input, from texts ``[NAME=]FILE``, or random where they are None."""
     inputs = model.main.inputs
     if texts is None:
         rng = np.random.default_rng(seed)

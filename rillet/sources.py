@@ -34,6 +34,7 @@ ACCEPTED = (
     " module"
 )
 FROZEN = (".pb", ".pbtxt")
+_CONVERTED = (*FROZEN, ".onnx", ".pt2", ".keras", ".h5", ".meta")
 _WEIGHTS = "holds weights, or a module of TorchScript, without a program that can be converted:"
 _WEIGHTS += (
     " write a function that builds the module and loads them, or torch.export.save it as .pt2"
@@ -164,6 +165,8 @@ def _shape(text: str) -> tuple[str, list[int | None]]:
 def read_model(path: str, content: bytes | None = None) -> Model:
     """The model in a .tflite file; errors name the file."""
     content = read_bytes(path) if content is None else content
+    if Path(path).suffix.lower() in _CONVERTED:
+        raise CommandError(f"{path} is no .tflite file: rillet convert {path} -o NAME.tflite first")
     try:
         return converter.read_tflite(content, name=path)
     except converter.ConversionError as error:

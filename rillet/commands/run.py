@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     content = read_bytes(args.model)
     model, metadata = read_model(args.model, content), read_metadata(content)
     pixels = Pixels(args.mean, args.std, metadata)
-    arrays = input_arrays(model, args.input, args.seed, pixels)
+    arrays = input_arrays(model, None if args.random else args.files, args.seed, pixels)
     outputs = infer(args.model, arrays, args.threads)
     names = model.end_names()[1]
     labels = [given or own for own in own_labels(metadata, outputs)]

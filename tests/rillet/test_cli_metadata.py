@@ -40,7 +40,7 @@ def sums(channels: int = 3) -> np.ndarray:
 
 def test_photos_need_no_flags_where_the_model_says(rillet, grey: Path, tmp_path: Path) -> None:
     path = described(tmp_path / "m.tflite", mean=[100.0], std=[50.0])
-    (output,) = rillet("run", path, "--input", grey, "--json").json["outputs"]
+    (output,) = rillet("run", path, grey, "--json").json["outputs"]
     assert output["first"] == pytest.approx((2 * sums()).tolist(), rel=1e-3, abs=1e-3)
     order = np.argsort(-sums(), kind="stable")[:3]
     assert [t["label"] for t in output["top"]] == [LABELS[i] for i in order]
@@ -50,7 +50,7 @@ def test_flags_come_before_what_the_model_says(rillet, grey: Path, tmp_path: Pat
     path = described(tmp_path / "m.tflite", mean=[100.0], std=[50.0])
     (tmp_path / "other.txt").write_text("v\nw\nx\ny\nz\n")
     flags = ["--std", 25, "--labels", tmp_path / "other.txt"]
-    (output,) = rillet("run", path, "--input", grey, *flags, "--json").json["outputs"]
+    (output,) = rillet("run", path, grey, *flags, "--json").json["outputs"]
     assert output["first"] == pytest.approx((4 * sums()).tolist(), rel=1e-3, abs=1e-3)
     assert output["top"][0]["label"] == "vwxyz"[int(np.argmax(sums()))]
 
@@ -58,7 +58,7 @@ def test_flags_come_before_what_the_model_says(rillet, grey: Path, tmp_path: Pat
 def test_a_number_per_channel(rillet, grey: Path, tmp_path: Path) -> None:
     mean, std = [100.0, 150.0, 200.0], [50.0, 25.0, 10.0]
     path = described(tmp_path / "m.tflite", mean=mean, std=std)
-    (output,) = rillet("run", path, "--input", grey, "--json").json["outputs"]
+    (output,) = rillet("run", path, grey, "--json").json["outputs"]
     weights = image_model().main.nodes[0].inputs[1].data
     wanted = (weights * np.array([2.0, 2.0, 0.0])).sum(axis=(1, 2, 3))
     assert output["first"] == pytest.approx(wanted.tolist(), rel=1e-3, abs=1e-3)
@@ -81,7 +81,7 @@ def test_photos_for_channels_first(rillet, tmp_path: Path) -> None:
     converter.describe(model, images={"": ImageInput([0.0], [1.0])})
     path = written(model, tmp_path / "first.tflite")
     out = tmp_path / "o.npz"
-    assert rillet("run", path, "--input", tmp_path / "noise.png", "-o", out).code == errors.OK
+    assert rillet("run", path, tmp_path / "noise.png", "-o", out).code == errors.OK
     from edge_examples.classify_photos import crop_frame, read_photo
 
     frame = crop_frame(read_photo(tmp_path / "noise.png"), (4, 6))
@@ -94,7 +94,7 @@ def test_labels_of_other_classes_are_not_shown(rillet, grey: Path, tmp_path: Pat
     converter.describe(model, labels=LABELS)
     model.files["labels.txt"] = b"only one\n"
     path = written(model, tmp_path / "m.tflite")
-    (output,) = rillet("run", path, "--input", grey, "--json").json["outputs"]
+    (output,) = rillet("run", path, grey, "--json").json["outputs"]
     assert "top" not in output
 
 
@@ -106,9 +106,9 @@ def test_metadata_that_divides_by_zero(rillet, grey: Path, tmp_path: Path) -> No
     assert model.metadata[key].count(number) == 1
     model.metadata[key] = model.metadata[key].replace(number, bytes(4))
     path = written(model, tmp_path / "m.tflite")
-    outcome = rillet("run", path, "--input", grey)
+    outcome = rillet("run", path, grey)
     assert outcome.code == errors.MISTAKE and "std [0.0]; give --mean and --std" in outcome.err
-    assert rillet("run", path, "--input", grey, "--std", 2).code == errors.OK
+    assert rillet("run", path, grey, "--std", 2).code == errors.OK
 
 
 def test_open_heights_take_no_photo(rillet, grey: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_open_heights_take_no_photo(rillet, grey: Path, tmp_path: Path) -> None:
     graph.add_node("RELU", [x], [y])
     graph.outputs = [y]
     path = written(signed(graph, {"x": 0}, {"y": 0}), tmp_path / "open.tflite")
-    outcome = rillet("run", path, "--input", grey)
+    outcome = rillet("run", path, grey)
     assert outcome.code == errors.MISTAKE and "[1, -1, -1, 3], which takes no photo" in outcome.err
 
 

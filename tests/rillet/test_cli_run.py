@@ -35,7 +35,7 @@ def expected(x: np.ndarray) -> np.ndarray:
 def test_run_gives_and_saves_the_outputs(rillet, dense: str, x_file: Path, tmp_path: Path) -> None:
     wanted = expected(np.load(x_file))
     for text in (x_file, f"x={x_file}", f"a={x_file}"):
-        outcome = rillet("run", dense, "--input", text, "--output", tmp_path / "o.npz", "--json")
+        outcome = rillet("run", dense, text, "--output", tmp_path / "o.npz", "--json")
         assert outcome.code == errors.OK
         (output,) = outcome.json["outputs"]
         assert output["name"] == "scores" and output["shape"] == [1, 3]
@@ -48,7 +48,7 @@ def test_run_gives_and_saves_the_outputs(rillet, dense: str, x_file: Path, tmp_p
 def test_run_shows_labels_of_the_largest(rillet, dense: str, x_file: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("ant\nbee\ncat\n")
-    outcome = rillet("run", dense, "--input", x_file, "--labels", labels, "--top", 2)
+    outcome = rillet("run", dense, x_file, "--labels", labels, "--top", 2)
     order = np.argsort(-expected(np.load(x_file))[0])
     lines = outcome.out.splitlines()
     assert [line.split()[0] for line in lines[3:]] == [str(i) for i in order[:2]]
@@ -67,7 +67,7 @@ def test_int8_models_take_float_inputs_and_show_real_scores(
     x = np.load(x_file)
     int8 = quantize.static_int8(model, [x, -x])
     path = written(int8, tmp_path / "int8.tflite")
-    (output,) = rillet("run", path, "--input", x_file, "--json").json["outputs"]
+    (output,) = rillet("run", path, x_file, "--json").json["outputs"]
     step = float(int8.main.outputs[0].quant.scale[0])
     assert output["dtype"] == "int8"
     assert np.abs(np.array(output["first"]) - expected(x)[0]).max() <= 2 * step
@@ -79,7 +79,7 @@ def test_photos_are_cropped_and_normalized(rillet, channels: int, tmp_path: Path
     image_file.save(tmp_path / "grey.png")
     path = written(image_model(channels), tmp_path / "image.tflite")
     (output,) = rillet(
-        "run", path, "--input", tmp_path / "grey.png", "--mean", 100, "--std", 50, "--json"
+        "run", path, tmp_path / "grey.png", "--mean", 100, "--std", 50, "--json"
     ).json["outputs"]
     weights = image_model(channels).main.nodes[0].inputs[1].data
     assert output["first"] == pytest.approx(2 * weights.sum(axis=(1, 2, 3)), rel=1e-3, abs=1e-3)
@@ -102,12 +102,29 @@ def test_inputs_that_do_not_fit(rillet, dense, x_file, tmp_path, argument, sente
     np.save(tmp_path / "double.npy", np.zeros((1, 4)))
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY")
-    outcome = rillet("run", dense, "--input", argument.format(folder=tmp_path))
+    outcome = rillet("run", dense, argument.format(folder=tmp_path))
     assert outcome.code == errors.MISTAKE and sentence in outcome.err
 
 
+def test_files_may_stand_behind_options(rillet, dense: str, x_file) -> None:
+    first = rillet("run", dense, x_file, "--top", 1).out
+    assert first and rillet("run", dense, "--top", 1, x_file).out == first
+    for argv in (["--random", x_file], []):
+        outcome = rillet("run", dense, *argv)
+        assert outcome.code == errors.USAGE and "either a file for each input" in outcome.err
+    outcome = rillet("run", dense, x_file, "--tops", 1)
+    assert outcome.code == errors.USAGE and "unrecognized arguments: --tops 1" in outcome.err
+
+
+@pytest.mark.parametrize("command", [["run", "--random"], ["inspect"], ["bench"]])
+def test_a_model_that_is_not_converted_yet(rillet, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x07")
+    outcome = rillet(command[0], tmp_path / "net.onnx", *command[1:])
+    assert outcome.code == errors.MISTAKE and "net.onnx -o NAME.tflite first" in outcome.err
+
+
 def test_other_mistakes_of_run(rillet, dense: str, image: str, x_file, tmp_path: Path) -> None:
-    twice = rillet("run", dense, "--input", x_file, "--input", f"x={x_file}")
+    twice = rillet("run", dense, x_file, f"x={x_file}")
     assert twice.code == errors.MISTAKE and "'x' is given twice" in twice.err
     (tmp_path / "two.txt").write_text("one\ntwo\n")
     few = rillet("run", dense, "--random", "--labels", tmp_path / "two.txt")
@@ -115,7 +132,7 @@ def test_other_mistakes_of_run(rillet, dense: str, image: str, x_file, tmp_path:
     away = rillet("run", dense, "--random", "--output", tmp_path / "no" / "o.npz")
     assert away.code == errors.MISTAKE and "there is no folder" in away.err
     (tmp_path / "bad.jpg").write_bytes(b"not a picture")
-    bad = rillet("run", image, "--input", tmp_path / "bad.jpg")
+    bad = rillet("run", image, tmp_path / "bad.jpg")
     assert bad.code == errors.MISTAKE and "no readable picture" in bad.err
     missing = rillet("run", dense, "--random", "--labels", tmp_path / "none.txt")
     assert missing.code == errors.MISTAKE and "there is no file" in missing.err
