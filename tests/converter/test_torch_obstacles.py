@@ -55,7 +55,6 @@ class Outer(nn.Module):
 
 
 REFUSED = {
-    "fft": (lambda x: torch.fft.rfft(x).abs(), "cosines"),
     "unknown": (lambda x: torch.linalg.qr(x)[0], "has no form in TFLite"),
     "places of adaptive pooling": (
         lambda x: nn.functional.adaptive_max_pool1d(x[None], 2, return_indices=True)[1],

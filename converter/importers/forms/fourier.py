@@ -11,6 +11,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, products
 from converter.importers.forms.basic import binary
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 
 _LARGEST = 1 << 24  # elements of a matrix
@@ -48,6 +49,19 @@ def _sum_of_products(
         found = product if found is None else binary(b, "ADD", found, product)
     assert found is not None
     return found
+
+
+def along(b: Builder, x: Complex | ir.Value, axis: int, function: Function) -> Complex | ir.Value:
+    """`function` along `axis` of a real or complex tensor; a tensor where that is real."""
+    given = list(x) if isinstance(x, Complex) else [x]
+    rank = basic.rank(b, given[0])
+    axis = basic.axis_of(b, given[0], axis)
+    perm = [*(i for i in range(rank) if i != axis), axis]
+    back = [perm.index(i) for i in range(rank)]
+    real, imaginary = transformed(b, [basic.transpose(b, part, perm) for part in given], function)
+    if imaginary is None:
+        return basic.transpose(b, real, back)
+    return Complex(*(basic.transpose(b, part, back) for part in (real, imaginary)))
 
 
 def fitted(b: Builder, x: ir.Value, length: int) -> ir.Value:

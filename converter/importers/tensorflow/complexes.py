@@ -3,31 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from converter import ir
-from converter.importers.builder import Builder
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import Context, Row
-
-
-@dataclass(frozen=True)
-class Complex:
-    """A tensor of complex numbers by its real and imaginary parts, of one shape."""
-
-    real: ir.Value
-    imaginary: ir.Value
-
-    def __iter__(self) -> Iterator[ir.Value]:
-        return iter((self.real, self.imaginary))
-
-    def into(self, b: Builder) -> Complex:
-        """The same tensor, seen in a body."""
-        return Complex(b.captured(self.real), b.captured(self.imaginary))
 
 
 def parts(c: Context, index: int) -> Complex:

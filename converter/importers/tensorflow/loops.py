@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
-from converter.importers.tensorflow.complexes import Complex
 from converter.importers.tensorflow.lists import Listed, zeros
 
 _MOST_WRITTEN_OUT = control.MOST_UNROLLED

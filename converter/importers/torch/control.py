@@ -11,6 +11,7 @@ import torch
 from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _values(
     inner.obstacles = graph.obstacles
     places = [node for node in body.graph.nodes if node.op == "placeholder"]
     for place, given in zip(places, operands, strict=True):
-        inner.results[place.name] = b.captured(given) if isinstance(given, ir.Value) else given
+        inside = given.into(b) if isinstance(given, Complex) else given
+        inner.results[place.name] = b.captured(given) if isinstance(given, ir.Value) else inside
     scope, count = b.scope, len(graph.obstacles)
     inner.convert(list(body.graph.nodes))
     b.scope = scope

@@ -14,11 +14,14 @@ import torch
 
 from converter import ir
 from converter.importers.builder import Builder, show_dims
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 from converter.importers.torch import control, sizes, types
 from converter.importers.torch.context import Context, Rows
+from converter.importers.torch.rows import complexes
 
 _MOST_MADE = 1 << 26  # elements of a constant that comes from nothing: zeros, ranges
+_NO_FORM = "has no form in TFLite: rewrite the module without it, or export the part before it"
 _NOTHING = ("_assert", "sym_constrain_range", "_guards_fn")
 
 
@@ -75,6 +78,11 @@ class GraphImport:
         return self.results[node.name]
 
     def _constant(self, name: str, held: Any) -> Any:
+        if isinstance(held, torch.Tensor) and held.is_complex():
+            real, imaginary = torch.view_as_real(held.resolve_conj()).unbind(-1)
+            return Complex(
+                self._constant(f"{name}_real", real), self._constant(f"{name}_imaginary", imaginary)
+            )
         if isinstance(held, torch.Tensor):
             return ir.Value.constant(self.builder.unique(name), types.array_of(held))
         if isinstance(held, list | tuple):
@@ -102,15 +110,19 @@ class GraphImport:
         elif node.target in sizes.ROWS:
             given = [self.resolved(a) for a in node.args]
             self.results[node.name] = sizes.compute(self.builder, node.target, given)
-        elif name in self.rows:
-            found = self.rows[name](Context(self, node, self._arguments(node)))
-            self.results[node.name] = found
+        else:
+            self.results[node.name] = found = self._by_row(node, name)
             if isinstance(found, ir.Value):
                 self._rename(node, found)
-        else:
-            raise NoForm(
-                "has no form in TFLite: rewrite the module without it, or export the part before it"
-            )
+
+    def _by_row(self, node: torch.fx.Node, name: str) -> Any:
+        if not hasattr(node.target, "_schema"):
+            raise NoForm(_NO_FORM)
+        c = Context(self, node, self._arguments(node))
+        row = complexes.row_for(name, self.rows.get(name), c)
+        if row is None:
+            raise NoForm(_NO_FORM)
+        return row(c)
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
         target: Any = node.target

@@ -12,6 +12,7 @@ import torch
 from converter import ir
 from converter.errors import ObstacleError
 from converter.importers.builder import Builder
+from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 from converter.importers.torch import types
 from converter.importers.torch.graph import GraphImport
@@ -101,7 +102,8 @@ class ProgramImport:
                 given = self.builder.emit(
                     "CAST", [given], dtype=inner, in_data_type=border, out_data_type=inner
                 )
-            self.graph.results[node.name] = given
+            is_complex = inner == "COMPLEX64"
+            self.graph.results[node.name] = _parts(self.builder, given) if is_complex else given
         except NoForm as error:
             self.graph.obstacles.append(f"input '{node.name}' {error}")
             self.graph.lost.add(node.name)
@@ -158,6 +160,8 @@ class ProgramImport:
         """A value that only this output names, in the type that the module gives."""
         made = None if node is None else node.meta.get("val")
         if not isinstance(given, ir.Value):
+            if isinstance(given, Complex):
+                raise NoForm("is of complex numbers: give torch.view_as_real of them back")
             if not isinstance(given, bool | int | float):
                 raise NoForm(f"is a {type(given).__name__}: give tensors and numbers back")
             given = self.builder.constant(given, "number", _number_type(given))
@@ -182,6 +186,10 @@ class ProgramImport:
     ) -> ir.Value:
         dims = self.builder.pair(value)
         return self.builder.append(op, [value, *others], [(dtype, dims)], options)[0]
+
+
+def _parts(b: Builder, x: ir.Value) -> Complex:
+    return Complex(*(b.emit(op, [x], dtype="FLOAT32") for op in ("REAL", "IMAG")))
 
 
 def _number_type(number: bool | int | float) -> type:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, fourier, products
+from converter.importers.forms import basic, complexes, fourier, products
 from converter.importers.forms.basic import binary, scalar, unary
+from converter.importers.forms.complexes import Complex
 from converter.importers.forms.elementwise import affine
 from converter.importers.no_form import NoForm
-from converter.importers.tensorflow.complexes import Complex, is_complex, parts
+from converter.importers.tensorflow.complexes import is_complex, parts
 from converter.importers.tensorflow.context import Context, Row, Rows
 
 # -- complex numbers --------------------------------------------------------------------------
@@ -30,21 +31,16 @@ def _complex(c: Context) -> Complex:
 
 
 def _magnitude(c: Context) -> ir.Value:
-    real, imaginary = parts(c, 0)
-    squares = binary(c.b, "ADD", unary(c.b, "SQUARE", real), unary(c.b, "SQUARE", imaginary))
-    return unary(c.b, "SQRT", squares)
+    return complexes.magnitude(c.b, parts(c, 0))
 
 
 def _angle(c: Context) -> ir.Value:
-    real, imaginary = parts(c, 0)
-    return c.b.emit("ATAN2", [imaginary, real])
+    return complexes.angle(c.b, parts(c, 0))
 
 
 def _conjugate(c: Context) -> Any:
-    if not is_complex(c.any_input(0)):
-        return c.input(0)
-    real, imaginary = parts(c, 0)
-    return Complex(real, unary(c.b, "NEG", imaginary))
+    x = c.any_input(0)
+    return complexes.conjugate(c.b, parts(c, 0)) if is_complex(x) else c.input(0)
 
 
 def product(plain: Row) -> Row:
@@ -53,9 +49,7 @@ def product(plain: Row) -> Row:
     def row(c: Context) -> Any:
         if not is_complex(c.any_input(0)):
             return plain(c)
-        (p, q), (r, s) = parts(c, 0), parts(c, 1)
-        real = binary(c.b, "SUB", binary(c.b, "MUL", p, r), binary(c.b, "MUL", q, s))
-        return Complex(real, binary(c.b, "ADD", binary(c.b, "MUL", p, s), binary(c.b, "MUL", q, r)))
+        return complexes.product(c.b, parts(c, 0), parts(c, 1))
 
     return row
 
@@ -67,10 +61,7 @@ def exponential(plain: Row) -> Row:
         if not is_complex(c.any_input(0)):
             return plain(c)
         real, imaginary = parts(c, 0)
-        size = unary(c.b, "EXP", real)
-        return Complex(
-            *(binary(c.b, "MUL", size, unary(c.b, way, imaginary)) for way in ("COS", "SIN"))
-        )
+        return complexes.polar(c.b, unary(c.b, "EXP", real), imaginary)
 
     return row
 
@@ -84,7 +75,7 @@ def cast(plain: Row) -> Row:
             return found if c.kind() == "COMPLEX64" else basic.cast(c.b, found.real, c.kind())
         if c.kind() == "COMPLEX64":
             real = basic.cast(c.b, c.input(0), "FLOAT32")
-            return Complex(real, affine(c.b, real, 0.0, 0))
+            return complexes.of_real(c.b, real)
         return plain(c)
 
     return row
@@ -93,25 +84,11 @@ def cast(plain: Row) -> Row:
 # -- Fourier transforms -----------------------------------------------------------------------
 
 
-def _along(x: Any, c: Context, axis: int, function: fourier.Function) -> Any:
-    """`function` along `axis` (from the end) of a real or complex tensor."""
-    given = list(x) if isinstance(x, Complex) else [x]
-    rank = basic.rank(c.b, given[0])
-    perm = [*(i for i in range(rank) if i != rank + axis), rank + axis]
-    back = [perm.index(i) for i in range(rank)]
-    real, imaginary = fourier.transformed(
-        c.b, [basic.transpose(c.b, part, perm) for part in given], function
-    )
-    if imaginary is None:
-        return basic.transpose(c.b, real, back)
-    return Complex(*(basic.transpose(c.b, part, back) for part in (real, imaginary)))
-
-
 def _complex_transform(function: Callable[..., np.ndarray], axes: int) -> Row:
     def row(c: Context) -> Any:
         x: Any = parts(c, 0)
         for axis in range(1, axes + 1):
-            x = _along(x, c, -axis, function)
+            x = fourier.along(c.b, x, -axis, function)
         return x
 
     return row
@@ -127,10 +104,10 @@ def _lengths(c: Context, axes: int) -> list[int]:
 def _real_transform(axes: int) -> Row:
     def row(c: Context) -> Any:
         *others, last = _lengths(c, axes)
-        x: Any = _along(fourier.fitted(c.b, c.input(0), last), c, -1, np.fft.rfft)
+        x: Any = fourier.along(c.b, fourier.fitted(c.b, c.input(0), last), -1, np.fft.rfft)
         for axis, length in enumerate(reversed(others), 2):
             x = Complex(*(_fitted(c, part, -axis, length) for part in x))
-            x = _along(x, c, -axis, np.fft.fft)
+            x = fourier.along(c.b, x, -axis, np.fft.fft)
         return x
 
     return row
@@ -149,9 +126,9 @@ def _inverse_to_real(axes: int) -> Row:
         x: Any = parts(c, 0)
         for axis, length in enumerate(reversed(others), 2):
             x = Complex(*(_fitted(c, part, -axis, length) for part in x))
-            x = _along(x, c, -axis, np.fft.ifft)
+            x = fourier.along(c.b, x, -axis, np.fft.ifft)
         x = Complex(*(fourier.fitted(c.b, part, last // 2 + 1) for part in x))
-        return _along(x, c, -1, lambda rows: np.fft.irfft(rows, last))
+        return fourier.along(c.b, x, -1, lambda rows: np.fft.irfft(rows, last))
 
     return row
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from converter.importers.torch.rows import (
     activations,
+    complexes,
     convolution,
     elementwise,
     indexing,
@@ -21,6 +22,7 @@ from converter.importers.torch.rows import (
 
 ROWS = {
     **activations.ROWS,
+    **complexes.ROWS,
     **convolution.ROWS,
     **elementwise.ROWS,
     **indexing.ROWS,

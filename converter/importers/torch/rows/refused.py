@@ -8,15 +8,8 @@ from converter.importers.no_form import NoForm
 from converter.importers.torch.context import Context, Row, Rows
 
 _TRAINING = "is for training: export the module's forward alone"
-_COMPLEX = (
-    "computes with complex numbers: write the transform as products with matrices of cosines and"
-    " sines, or do it before the model"
-)
 _REASONS = {
     "_adaptive_avg_pool2d_backward": _TRAINING,
-    "_fft_c2c": _COMPLEX,
-    "_fft_c2r": _COMPLEX,
-    "_fft_r2c": _COMPLEX,
     "avg_pool2d_backward": _TRAINING,
     "convolution_backward": _TRAINING,
     "embedding_dense_backward": _TRAINING,
@@ -25,8 +18,6 @@ _REASONS = {
     "max_pool2d_with_indices_backward": _TRAINING,
     "native_group_norm_backward": _TRAINING,
     "native_layer_norm_backward": _TRAINING,
-    "view_as_complex": _COMPLEX,
-    "view_as_real": _COMPLEX,
 }
 
 
