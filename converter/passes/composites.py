@@ -59,7 +59,8 @@ def outline(
 
     `nodes` compute outputs that are read elsewhere from `inputs` and from constants alone; what
     reads those comes after all of `nodes`. A value may be an input twice: whoever runs the
-    composite whole knows its inputs by their places. `attributes` are numbers by name. Returns the
+    composite whole knows its inputs by their places. A constant among them is one of the graph's
+    own too, so that whoever runs that can prepare it. `attributes` are numbers by name. Returns the
     composite.
     """
     graph, inside = model.main, set(nodes)
@@ -67,6 +68,7 @@ def outline(
     body = ir.Graph(f"{name}.impl_{len(model.graphs)}")
     body.inputs = [_twin(v, f"{v.name}/inner_{i}") for i, v in enumerate(inputs)]
     twins = dict(zip(reversed(inputs), reversed(body.inputs), strict=True))  # its first place
+    twins.update({v: _own_constant(v) for v in inputs if v.data is not None})
     results = [
         value
         for node in ordered
@@ -91,16 +93,23 @@ def outline(
     graph.nodes = [node for node in graph.nodes if node not in inside]
     body.nodes = ordered
     model.graphs.append(body)
-    options = {
-        "name": name,
-        "decomposition_subgraph_index": len(model.graphs) - 1,
-        "composite_attributes": np.frombuffer(flexbuffer(attributes or {}), np.uint8),
-        "composite_attributes_format": "FLEXBUFFERS",
-        "version": 1,
-    }
+    options = composite_options(name, len(model.graphs) - 1, attributes or {})
     return graph.add_node(
         "STABLEHLO_COMPOSITE", inputs, results, options, before=after, name=ordered[-1].name
     )
+
+
+def composite_options(
+    name: str, graph: int, attributes: Mapping[str, float | int]
+) -> dict[str, object]:
+    """Those of a STABLEHLO_COMPOSITE whose decomposition is graph number `graph`."""
+    return {
+        "name": name,
+        "decomposition_subgraph_index": graph,
+        "composite_attributes": np.frombuffer(flexbuffer(attributes), np.uint8),
+        "composite_attributes_format": "FLEXBUFFERS",
+        "version": 1,
+    }
 
 
 def flexbuffer(numbers: Mapping[str, float | int]) -> bytes:
@@ -129,6 +138,12 @@ def _twin(value: ir.Value, name: str) -> ir.Value:
     return ir.Value(
         name, value.dtype, value.shape, shape_signature=value.shape_signature, quant=value.quant
     )
+
+
+def _own_constant(value: ir.Value) -> ir.Value:
+    """One of the same array, whose bytes the file has once."""
+    name = f"{value.name}/own"
+    return ir.Value(name, value.dtype, value.shape, data=value.data, quant=value.quant)
 
 
 def _is_whole(graph: ir.Graph, nodes: Sequence[ir.Node]) -> bool:

@@ -118,6 +118,19 @@ def test_attention(masked, scale, adj_y):
     assert node.inputs == model.main.inputs[:1] + [k, v] + ([mask] if masked else [])
 
 
+def test_constants_are_the_graphs_own_too_and_in_the_file_once():
+    b = Builder()
+    row = RNG.uniform(0.5, 2, 1000).astype(np.float32)
+    x = b.input("x", "FLOAT32", (2, 3, 1000))
+    model = model_of(b, b.emit("MUL", [over_spread(b, x, "mul", True), b.constant(row, "row")]))
+    plain = converter.write_tflite(model)
+    outlined(model)
+    (node,), body = model.main.nodes, model.graphs[1]
+    assert node.inputs[1].data is not None and not body.inputs[1].users
+    whole = converter.write_tflite(model)
+    assert plain.count(row.tobytes()) == whole.count(row.tobytes()) == 1
+
+
 def test_attention_to_itself_is_given_one_value_thrice():
     b = Builder()
     x = b.input("x", "FLOAT32", (2, 4, 6))
