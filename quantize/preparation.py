@@ -6,12 +6,18 @@ from __future__ import annotations
 import numpy as np
 
 from converter.ir import Model, Value
+from converter.passes.inlining import inline_composites
 from quantize.errors import QuantizationError
+
+_WITH_WEIGHTS = ("rillet.gru",)
 
 
 def with_float_constants(model: Model) -> Model:
-    """A copy of `model` whose FLOAT16 constants behind DEQUANTIZE are float32 constants again."""
+    """A copy of `model` whose FLOAT16 constants behind DEQUANTIZE are float32 constants again, and
+    whose composites that hold weights are the operators they are made of.
+    """
     model = model.copy()
+    inline_composites(model, _WITH_WEIGHTS)
     for graph in model.graphs:
         for node in list(graph.nodes):
             source = node.inputs[0] if node.op == "DEQUANTIZE" else None

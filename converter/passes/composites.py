@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from converter import ir
+from converter.effects import variables_hidden
 from converter.passes.rewriting import constant_operand, is_float
 
 _LOGGER = logging.getLogger("converter.passes")
@@ -24,13 +25,14 @@ _LOGGER = logging.getLogger("converter.passes")
 def outline_composites(model: ir.Model) -> bool:
     """Outline every layer norm, RMS norm and attention of the main graph; say if there was one."""
     moved: set[ir.Node] = set()
-    for node in reversed(list(model.main.nodes)):  # the larger ones first
-        row = _ROWS.get(node.op)
-        found = row(node) if row is not None and node not in moved else None
-        if found is not None and _is_whole(model.main, found.nodes):
-            _LOGGER.info("outline_composites: %s is %s", node.label, found.name)
-            outline(model, found.nodes, found.name, found.inputs, found.attributes)
-            moved.update(found.nodes)
+    with variables_hidden(model.main):
+        for node in reversed(list(model.main.nodes)):  # the larger ones first
+            row = _ROWS.get(node.op)
+            found = row(node) if row is not None and node not in moved else None
+            if found is not None and _is_whole(model.main, found.nodes):
+                _LOGGER.info("outline_composites: %s is %s", node.label, found.name)
+                outline(model, found.nodes, found.name, found.inputs, found.attributes)
+                moved.update(found.nodes)
     return bool(moved)
 
 

@@ -13,6 +13,7 @@ import runtime
 from converter import ir, verify, write_tflite
 from converter.effects import has_effects, is_deterministic
 from converter.passes import DEFAULT_PASSES, optimize
+from converter.passes.composites import outline_composites
 from converter.passes.dead_code import remove_dead_code
 from converter.passes.half import pack_half
 
@@ -140,6 +141,24 @@ def test_passes_leave_what_variables_hold(make, run):
         for x, y in zip(own, other, strict=True):
             np.testing.assert_allclose(y, x, atol=1e-6)
     assert {v.name for v in model.main.values() if v.is_variable} == written
+
+
+def test_composites_are_not_made_of_variables():
+    b = Builder()
+    x, kept = b.input(SHAPE), state()
+    plain = {"fused_activation_function": "NONE"}
+    squares = b.op("MUL", [kept, kept], SHAPE, **plain)
+    mean = b.op("MEAN", [squares, np.int32([1])], (2, 1), keep_dims=True)
+    moved = b.op("ADD", [mean, np.float32(1e-3)], (2, 1), **plain)
+    spread = b.op("RSQRT", [moved], (2, 1))
+    scaled = b.op("MUL", [kept, spread], SHAPE, **plain)
+    y = rnn(b, x, kept)
+    model = b.model(y, b.op("MUL", [scaled, np.float32([1, 2, 3])], SHAPE, **plain))
+    before = runs(model)
+    outline_composites(model)
+    for own, other in zip(before, runs(model), strict=True):
+        for p, q in zip(own, other, strict=True):
+            np.testing.assert_allclose(q, p, atol=1e-6)
 
 
 def test_a_write_that_nobody_reads_is_dead():

@@ -15,14 +15,16 @@ from onnx import helper
 from onnx_models import model_of
 
 import converter
+import quantize
 import runtime
 from converter import ir
+from converter.passes.inlining import inline_composites
 from converter.sources import OnnxSource
 
 RNG = np.random.default_rng(17)
 RESOLVERS = ("AUTO", "BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
 SEQUENCE = "UNIDIRECTIONAL_SEQUENCE_"
-GATES = {"LSTM": 4, "RNN": 1}
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 TIME, BATCH, FEATURES, SIZE = 6, 2, 3, 5
 
 
@@ -93,7 +95,7 @@ def counts(model: ir.Model) -> Counter[str]:
 @pytest.mark.parametrize("time", [1, 4, 40])
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("states", [False, True])
-@pytest.mark.parametrize("op", list(GATES))
+@pytest.mark.parametrize("op", ["LSTM", "RNN"])
 def test_every_call_starts_from_the_given_state(op, states, directions, time):
     source = one(op=op, states=states, directions=directions, dims=[time, BATCH, FEATURES])
     found = counts(agree(source))
@@ -124,6 +126,48 @@ def test_forms_of_lstm(attributes):
 def test_forms_of_rnn(activation):
     source = one(op="RNN", activations=[activation], without_bias=activation == "Tanh")
     assert counts(agree(source))[SEQUENCE + "RNN"] == 1
+
+
+@pytest.mark.parametrize("time", [1, 4, 40])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"linear_before_reset": 1},
+        {"without_bias": True},
+        {"direction": "reverse", "states": True},
+        {"directions": 2, "states": True, "linear_before_reset": 1},
+    ],
+    ids=lambda a: "-".join(a) or "plain",
+)
+def test_gru_is_a_composite(attributes, time):
+    model = agree(one(op="GRU", dims=[time, BATCH, FEATURES], **attributes))
+    found = [node for node in model.main.nodes if node.op == "STABLEHLO_COMPOSITE"]
+    assert len(found) == attributes.get("directions", 1)
+    for node in found:
+        assert node.options["name"] == "rillet.gru" and len(node.inputs) == 6
+        body = model.graphs[node.options["decomposition_subgraph_index"]]
+        assert [v.shape for v in body.inputs] == [v.shape for v in node.inputs]
+        # The weights that go in are for those who have the op whole.
+        assert not any(v.users for v in body.inputs[1:5])
+
+
+def test_a_composite_is_inlined():
+    model = agree(one(op="GRU", directions=2, dims=[40, BATCH, FEATURES]))
+    feeds = {v.name: normal(*v.shape) for v in model.main.inputs}
+    runs = []
+    for changed in (False, True):
+        if changed:
+            assert inline_composites(model, ["rillet.gru"])
+            converter.optimize(model, check=True)
+            assert len(model.graphs) == 5 and counts(model)["WHILE"] == 2
+        content = converter.write_tflite(model)
+        for kind in (runtime.Interpreter, LiteRT):
+            runs.append(kind(model_content=content).get_signature_runner()(**feeds))
+    for run in runs[1:]:
+        for name, array in runs[0].items():
+            np.testing.assert_allclose(run[name], array, atol=1e-5)
+    assert not inline_composites(model, ["rillet.gru"])
 
 
 @pytest.mark.parametrize("reordered", [False, True])
@@ -157,7 +201,7 @@ def test_layers_behind_each_other(states, reordered):
 
 
 def test_a_sequence_of_dynamic_length():
-    for op in GATES:
+    for op in ("LSTM", "RNN"):
         model = agree(one(op=op, dims=["time", BATCH, FEATURES]), dims=(3, 50, 1))
         assert counts(model)[SEQUENCE + op] == 1
 
@@ -180,6 +224,9 @@ def test_what_is_not_read_is_not_computed():
         {"activations": ["Sigmoid", "Relu", "Tanh"]},
         {"activations": ["HardSigmoid", "Tanh", "Tanh"]},
         {"op": "RNN", "activations": ["Sigmoid"]},
+        {"op": "GRU", "activations": ["Sigmoid", "Relu"]},
+        {"op": "GRU", "dims": [TIME, "batch", FEATURES]},
+        {"op": "GRU", "dims": ["time", 2, FEATURES]},
         {"dims": [TIME, "batch", FEATURES]},
         {"input_forget": 1, "activations": ["HardSigmoid", "Tanh", "Tanh"]},
     ],
@@ -187,7 +234,8 @@ def test_what_is_not_read_is_not_computed():
 )
 def test_other_layers_stay_what_they_are(attributes):
     model = agree(one(**attributes), dims=(BATCH,) if "dims" in attributes else (TIME,))
-    assert not any(node.op.startswith(SEQUENCE) for graph in model.graphs for node in graph.nodes)
+    ops = {node.op for graph in model.graphs for node in graph.nodes}
+    assert not any(op.startswith((SEQUENCE, "STABLEHLO")) for op in ops)
 
 
 def test_sequences_of_lengths_and_computed_weights_are_no_such_op():
@@ -222,3 +270,22 @@ def test_layers_of_a_branch_keep_no_variables():
     weights.append(("zero", np.float32(0)))
     model = agree(model_of(nodes, [("x", [TIME, BATCH, FEATURES])], [("y", None)], weights))
     assert not any(v.is_variable for graph in model.graphs for v in graph.values())
+
+
+@pytest.mark.parametrize("op", list(GATES))
+@pytest.mark.parametrize("kind", ["float16", "dynamic_int8", "static_int8"])
+def test_recurrent_layers_are_quantized(op, kind):
+    node, constants, feeds = layer(op=op, states=True, directions=2)
+    dims = [TIME, BATCH, FEATURES]
+    model = agree(model_of([node], [("x", dims), *feeds], [("y", None)], constants))
+    feeds = {v.name: normal(*v.shape) for v in model.main.inputs}
+    io = {"io": "float32"} if kind == "static_int8" else {}
+    small = quantize.apply(model, quantize.Recipe(kind, min_elements=1, **io), [feeds])
+    assert small.graphs[0].nodes and (
+        kind == "float16" or counts(small)["STABLEHLO_COMPOSITE"] == 0
+    )
+    want = runtime.Interpreter(model_content=converter.write_tflite(model))
+    want = want.get_signature_runner()(**feeds)["y"]
+    for engine in (runtime.Interpreter, LiteRT):
+        got = engine(model_content=converter.write_tflite(small)).get_signature_runner()(**feeds)
+        assert np.abs(got["y"] - want).max() <= 0.05 * np.abs(want).max()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from converter.importers.builder import Builder, Dims
 from converter.importers.forms import basic
 from converter.importers.forms.basic import binary, int32s
 from converter.importers.no_form import NoForm
+from converter.passes.composites import composite_options
 
 MOST_UNROLLED = 32  # steps that are written out one after the other
 
@@ -86,6 +87,25 @@ def loop(
         {"cond_subgraph_index": test_index, "body_subgraph_index": body_index},
     )
     return outputs[: len(states)]
+
+
+def composite(
+    b: Builder,
+    name: str,
+    inputs: Sequence[ir.Value],
+    attributes: Mapping[str, float | int],
+    parts: Callable[[Builder, list[ir.Value]], Sequence[ir.Value]],
+) -> list[ir.Value]:
+    """STABLEHLO_COMPOSITE of `inputs`: for engines that have `name` whole one op, for others what
+    `parts` makes of stand-ins for the inputs.
+    """
+    body = b.body(f"{name}.impl")
+    results = list(parts(body, [body.input_like(v) for v in inputs]))
+    assert not body.captures, f"{name} is not made of its inputs alone"
+    body.graph.outputs = [_made(body, v) for v in results]
+    outputs = [(v.dtype, body.pair(v)) for v in results]
+    options = composite_options(name, b.add_body(body), attributes)
+    return b.append("STABLEHLO_COMPOSITE", inputs, outputs, options)
 
 
 def scan(

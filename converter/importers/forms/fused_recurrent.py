@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LSTM and plain recurrent layers as TFLite's own ops.
+"""LSTM and plain recurrent layers as TFLite's own ops, GRU as a composite.
 
-Those keep their state in variables, from one invoke to the next. Layers of the sources start from
-the given state at every call, so BROADCAST_TO writes that into the variables first. What is left in
-them is read together with a result of the op: an engine that moves parts of a graph elsewhere keeps
-the order of nodes along edges only, and none leads from the op to its variables.
+TFLite's ops keep their state in variables, from one invoke to the next. Layers of the sources start
+from the given state at every call, so BROADCAST_TO writes that into the variables first. What is
+left in them is read together with a result of the op: an engine that moves parts of a graph
+elsewhere keeps the order of nodes along edges only, and none leads from the op to its variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from converter import ir
 from converter.importers.builder import Builder
-from converter.importers.forms import basic
+from converter.importers.forms import basic, control
 
 
 class LstmWeights(NamedTuple):
@@ -90,6 +90,35 @@ def rnn(
     options = {"fused_activation_function": activation, "time_major": True}
     every = _sequence(b, "UNIDIRECTIONAL_SEQUENCE_RNN", inputs, size, options)
     return _reversed(b, every) if reverse else every, _last(b, every)
+
+
+def gru(
+    b: Builder,
+    x: ir.Value,
+    constants: Sequence[ir.Value | None],
+    hidden: ir.Value,
+    reverse: bool,
+    reset_after: bool,
+    parts: Callable[[Builder, ir.Value, ir.Value], tuple[ir.Value, ir.Value]],
+) -> tuple[ir.Value, ir.Value]:
+    """(every hidden state, the last one) of a GRU that `fits`: the composite `rillet.gru`.
+
+    `constants` are its weights, recurrent weights and their biases, gates in the order update,
+    reset, hidden. `parts` spells it, forwards, over a sequence and a state; there the weights are
+    constants, so that nobody copies those that go in.
+    """
+    weights = constants[0]
+    assert weights is not None
+    zeros = b.constant(np.zeros(weights.shape[0]), "bias", np.float32)
+    inputs = [_reversed(b, x) if reverse else x, *(zeros if v is None else v for v in constants)]
+    every, last = control.composite(
+        b,
+        "rillet.gru",
+        [*inputs, hidden],
+        {"reset_after": int(reset_after)},
+        lambda inner, own: parts(inner, own[0], own[-1]),
+    )
+    return _reversed(b, every) if reverse else every, last
 
 
 def _started(b: Builder, start: ir.Value, dims: tuple[int, ...]) -> ir.Value:

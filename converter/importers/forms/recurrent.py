@@ -103,6 +103,31 @@ def gru(
     `reset_after`: the reset gate multiplies the product of the state (PyTorch, ONNX's
     linear_before_reset), else the state before it.
     """
+    constants = (weights, recurrent, bias, recurrent_bias)
+    standard = lengths is None and tuple(activations) == (sigmoid, tanh)
+    if standard and None not in b.dims(x) and fused_recurrent.fits(b, x, constants):
+
+        def parts(b: Builder, x: ir.Value, hidden: ir.Value) -> tuple[ir.Value, ir.Value]:
+            return _gru(b, x, *constants, hidden, False, reset_after, activations, None)
+
+        return fused_recurrent.gru(b, x, constants, hidden, reverse, reset_after, parts)
+    return _gru(b, x, *constants, hidden, reverse, reset_after, activations, lengths)
+
+
+def _gru(
+    b: Builder,
+    x: ir.Value,
+    weights: ir.Value,
+    recurrent: ir.Value,
+    bias: ir.Value | None,
+    recurrent_bias: ir.Value | None,
+    hidden: ir.Value,
+    reverse: bool,
+    reset_after: bool,
+    activations: Sequence[Activation],
+    lengths: ir.Value | None,
+) -> tuple[ir.Value, ir.Value]:
+    """A GRU in parts."""
     size = b.fixed_dims(recurrent, "its weights")[1]
     gate, inner = activations
     gates = basic.slice_axis(b, recurrent, 0, 0, 2 * size)
