@@ -49,10 +49,53 @@ SCATTERED["index_reduce"] = (
     V * 2,
 )
 
-CASES = {**SCANS, **MIDDLES, **SCATTERED}
+COUNTS = {
+    "histc": (lambda x: torch.histc(x, 5, -1, 1.5), V),
+    "histc of edges": (lambda x: torch.histc(x.float(), 4, 0, 3), INTS),
+}
+CASES = {**SCANS, **MIDDLES, **SCATTERED, **COUNTS}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_operation(name):
     function, *inputs = CASES[name]
     check(function, *inputs)
+
+
+@torch.library.custom_op("test_seldom_ops::grouped_mm_fallback", mutates_args=())
+def grouped_product(input: torch.Tensor, weight: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
+    """As transformers defines it: rows up to offs[i] times weight[i], zeros behind the last."""
+    found, begin = input.new_zeros(len(input), weight.shape[2]), 0
+    for matrix, end in zip(weight, offs.tolist(), strict=True):
+        found[begin:end], begin = input[begin:end] @ matrix, end
+    return found
+
+
+@grouped_product.register_fake
+def _(input, weight, offs):
+    return input.new_empty(len(input), weight.shape[2])
+
+
+class Experts(nn.Module):
+    """Each row goes to the two experts with the best scores, sorted into groups."""
+
+    def __init__(self, left_out):
+        super().__init__()
+        self.left_out = left_out
+        self.gate = nn.Linear(8, 4)
+        self.weights = nn.Parameter(
+            torch.randn(4, 8, 16, generator=torch.Generator().manual_seed(1))
+        )
+
+    def forward(self, x):
+        scores, chosen = self.gate(x).softmax(-1).topk(2)
+        experts, order = torch.sort(chosen.reshape(-1))
+        ends = torch.histc(experts.float(), 4, 0, 3).cumsum(0, dtype=torch.int32)
+        y = grouped_product(x[order // 2], self.weights, ends - self.left_out)
+        y = y * scores.reshape(-1)[order][:, None]
+        return torch.zeros_like(y).index_copy(0, order, y).view(-1, 2, 16).sum(1)
+
+
+@pytest.mark.parametrize("left_out", [0, 2])
+def test_experts_of_groups(left_out):
+    check(Experts(torch.tensor([0, 0, 0, left_out])), floats(6, 8))
