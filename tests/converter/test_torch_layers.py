@@ -22,6 +22,8 @@ CONVOLUTIONS = {
     "conv2d one image": (nn.Conv2d(3, 6, 3), X[0]),
     "conv2d reflect": (nn.Conv2d(3, 6, 3, padding=1, padding_mode="reflect"), X),
     "conv3d": (nn.Conv3d(2, 3, 3, 2, 1), BOX),
+    "conv3d in groups": (nn.Conv3d(2, 6, (3, 2, 3), (2, 1, 1), (2, 1, 0), (2, 1, 1), 2), BOX),
+    "conv3d of each channel": (nn.Conv3d(2, 2, 3, 1, 1, groups=2, bias=False), BOX),
     "conv_transpose1d": (nn.ConvTranspose1d(4, 6, 3, 2, 1, 1), LINE),
     "conv_transpose1d groups": (nn.ConvTranspose1d(4, 6, 3, 2, groups=2), LINE),
     "conv_transpose2d": (nn.ConvTranspose2d(3, 5, 2, 2), X),

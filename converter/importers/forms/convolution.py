@@ -89,7 +89,7 @@ def convolution(
     if spatial not in (2, 3):
         raise NoForm(f"convolves over {spatial} axes: TFLite has 1, 2 or 3")
     if spatial == 3 and groups != 1:
-        raise NoForm("has groups over three axes: split the channels and convolve each group")
+        return _by_frames(b, x, weights, bias, window, groups)
     last = basic.channels_last(b, x)
     last, padding = pad_option(b, last, window, dims[2:])
     bias = bias or b.constant(np.zeros(dims[0]), "bias", ir.numpy_dtype(x.dtype))
@@ -126,3 +126,37 @@ def _over_one_axis(
     )
     y = form(b, basic.unsqueeze(b, x, [2]), basic.unsqueeze(b, weights, [2]), bias, plane, groups)
     return basic.squeeze(b, y, [2])
+
+
+def _by_frames(
+    b: Builder,
+    x: ir.Value,
+    weights: ir.Value,
+    bias: ir.Value | None,
+    window: Window,
+    groups: int,
+) -> ir.Value:
+    """A convolution of groups over three axes, which CONV_3D lacks: the sum over the filter's depth
+    of convolutions of frames.
+    """
+    dims, depth = b.dims(x), b.dims(x)[2]
+    if depth is None or window.same:
+        raise NoForm("has groups over three axes of dynamic size: give the inputs fixed sizes")
+    stride, dilation, pads = window.strides[0], window.dilations[0], window.pads[0]
+    x = pad_with(b, x, [(0, 0), (0, 0), pads, (0, 0), (0, 0)])
+    taps = b.fixed_dims(weights, "its filter")[2]
+    count = (depth + sum(pads) - (taps - 1) * dilation - 1) // stride + 1
+    plane = Window(window.strides[1:], window.pads[1:], window.dilations[1:])
+    frames = basic.transpose(b, x, [0, 2, 1, 3, 4])
+    batch = None if dims[0] is None else dims[0] * count
+    total: ir.Value | None = None
+    for tap in range(taps):
+        begin = tap * dilation
+        part = basic.slice_axis(b, frames, 1, begin, begin + (count - 1) * stride + 1, stride)
+        part = basic.reshape(b, part, [batch, dims[1], *dims[3:]])
+        filters = basic.squeeze(b, basic.slice_axis(b, weights, 2, tap, tap + 1), [2])
+        y = convolution(b, part, filters, None if tap else bias, plane, groups)
+        total = y if total is None else basic.binary(b, "ADD", total, y)
+    assert total is not None
+    shaped = basic.reshape(b, total, [dims[0], count, *b.dims(total)[1:]])
+    return basic.transpose(b, shaped, [0, 2, 1, 3, 4])
