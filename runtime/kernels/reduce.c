@@ -218,6 +218,29 @@ static void sum_runs(const rlt_run *r, const rlt_node *n, int64_t begin, int64_t
   }
 }
 
+/* ---- FLOAT32, the innermost dimensions: outputs [begin, end), each from one run ---- */
+
+static bool is_row_of_reals(const rlt_node *n) {
+  const reduce_data *k = n->data;
+  bool is_known = n->def->op == RLT_OP_MEAN || n->def->op == RLT_OP_SUM || n->def->op == RLT_OP_REDUCE_MAX ||
+                  n->def->op == RLT_OP_REDUCE_MIN;
+  return is_known && n->in[0]->type == RLT_TYPE_FLOAT32 && !k->inner_kept && k->reduced_rank == 0 && k->run > 0;
+}
+
+static void reduce_rows_of_reals(const rlt_run *r, const rlt_node *n, int64_t begin, int64_t end) {
+  const reduce_data *k = n->data;
+  const rlt_loops *loops = r->u->loops;
+  const float *x = (const float *)n->in[0]->data + begin * k->run;
+  float *y = n->out[0]->data;
+  if (n->def->op == RLT_OP_REDUCE_MAX || n->def->op == RLT_OP_REDUCE_MIN) {
+    float (*extreme)(const float *, int64_t) = n->def->op == RLT_OP_REDUCE_MAX ? loops->largest : loops->smallest;
+    for (int64_t unit = begin; unit < end; unit++, x += k->run) y[unit] = extreme(x, k->run);
+    return;
+  }
+  double count = k->is_mean ? (double)k->run : 1.0;
+  for (int64_t unit = begin; unit < end; unit++, x += k->run) y[unit] = (float)(loops->sum(x, k->run) / count);
+}
+
 static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
   const reduce_data *k = n->data;
   const uint8_t *x = n->in[0]->data;
@@ -226,6 +249,10 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   int64_t begin, end;
   if (n->out[0]->count == 0) return RLT_OK;
   rlt_part(n, k->units, first, last, &begin, &end);
+  if (is_row_of_reals(n)) {
+    reduce_rows_of_reals(r, n, begin, end);
+    return RLT_OK;
+  }
   if (is_plain_sum(n)) {
     (k->inner_kept ? sum_rows : sum_runs)(r, n, begin, end);
     return RLT_OK;

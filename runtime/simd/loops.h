@@ -105,7 +105,7 @@ typedef struct rlt_loops {
   int32_t (*total_u8)(const void *x, int64_t n);
   float (*largest)(const float *x, int64_t n); /* n >= 1; NaN is kept */
   float (*smallest)(const float *x, int64_t n);
-  double (*sum)(const float *x, int64_t n); /* eight interleaved float64 sums, added up in order */
+  double (*sum)(const float *x, int64_t n); /* sixteen interleaved float64 sums, added up in halves */
   void (*exp_of_difference)(const float *x, float *y, int64_t n, float subtract, float factor); /* e^((x - s) f) */
   double (*sum_of_squares)(const float *x, int64_t n, float centre); /* of x - centre, as `sum` adds */
   /* y[i] = (x[i] - centre) * factor * gain[i] + shift[i]; gain and shift may be NULL, for 1 and 0 */

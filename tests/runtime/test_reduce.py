@@ -102,6 +102,21 @@ def test_sums_do_not_lose_small_values() -> None:
     assert error(found, x.astype(np.float64).sum(axis=1)) < 1e-7
 
 
+@pytest.mark.parametrize("op", ["SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN"])
+def test_rows_of_every_length(op: str, rng: Any) -> None:
+    """Every value counts once, wherever it stands in a row and whatever the row leaves over."""
+    for n in [*range(1, 52), 63, 64, 65, 97]:
+        x = rng.normal(0, 1, (3, n)).astype(np.float32)
+        x[2] = np.eye(1, n, int(rng.integers(n)))[0]
+        model = single_op(op, [x, const([1])], Out(), keep_dims=False)
+        wanted = REDUCTIONS[op](x.astype(np.float64), axis=1)
+        for isa in ISAS:
+            assert error(run(model, isa=isa), wanted) <= 1e-6
+        odd = np.repeat(x[:1], n, 0)
+        np.fill_diagonal(odd, np.nan)
+        assert np.isnan(run(single_op(op, [odd, const([1])], Out(), keep_dims=False))).all()
+
+
 def test_nothing_to_reduce_gives_the_neutral_value() -> None:
     x = np.zeros((2, 0, 3), np.float32)
     neutral = {
