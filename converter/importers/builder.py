@@ -27,6 +27,7 @@ _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 
 # A size for each of the two samples; equal where the dimension is fixed.
 Dims = tuple[tuple[int, ...], tuple[int, ...]]
+Size = int | tuple[int, int] | None
 
 
 class Builder:
@@ -44,6 +45,9 @@ class Builder:
         # A quantized number of the source: its twin on the device, and the scale and zero point.
         self.twins: dict[ir.Value, tuple[ir.Value, float, int]] = {}
         self.wholes: dict[ir.Value, ir.Value] = {}  # integers: the floats cast to them
+        # By (matrix, whether it is transposed) of a product's right-hand side: its rows, where they
+        # are constants that a DEQUANTIZE unpacks.
+        self.unpacked: dict[tuple[ir.Value, bool], ir.Value] = {}
         self.dequantizes = False  # whether something here computes with what int8 numbers mean
         self._dims: dict[ir.Value, Dims] = {}
         self._twins: dict[ir.Value, ir.Value] = {}  # of constants of graphs around this one
@@ -154,14 +158,15 @@ class Builder:
         *,
         dtype: str | None = None,
         name: str = "",
-        dims: Sequence[int | None] | None = None,
+        dims: Sequence[Size] | None = None,
         **options: Any,
     ) -> ir.Value:
         """Append a node with one output of type `dtype` (default: that of the first input).
 
         Where all it needs is known, nothing is appended and a constant is returned. `dims` is what
-        the caller knows of a shape that depends on values: its rank and its fixed sizes. NoForm, in
-        the runtime's words, where the op does not take these types, shapes or options.
+        the caller knows of a shape that depends on values: its rank and its sizes, a pair where one
+        is dynamic but that of another value, None where nothing tells. NoForm, in the runtime's
+        words, where the op does not take these types, shapes or options.
         """
         known_dims = None if dims is None else [dims]
         return self.emit_many(op, inputs, [dtype], name=name, dims=known_dims, **options)[0]
@@ -173,7 +178,7 @@ class Builder:
         dtypes: Sequence[str | None],
         *,
         name: str = "",
-        dims: Sequence[Sequence[int | None]] | None = None,
+        dims: Sequence[Sequence[Size]] | None = None,
         **options: Any,
     ) -> list[ir.Value]:
         """:meth:`emit` for a node of several outputs, one type (and `dims`) each."""
@@ -283,7 +288,7 @@ class Builder:
         inputs: Sequence[ir.Value | None],
         types: list[str],
         options: dict[str, Any],
-        dims: Sequence[Sequence[int | None]] | None,
+        dims: Sequence[Sequence[Size]] | None,
     ) -> tuple[Shapes, Shapes]:
         """The outputs' shapes at both samples; sizes that only values tell get stand-ins."""
         first = self._ask(infer, op, [self._given(v, 0) for v in inputs], types, options)
@@ -298,8 +303,7 @@ class Builder:
                 " constant"
             )
         low, high = (
-            [tuple(stand_in if d is None else d for d in sizes) for sizes in dims]
-            for stand_in in _STAND_INS
+            [tuple(_at_sample(d, sample) for d in sizes) for sizes in dims] for sample in (0, 1)
         )
         return low, high
 
@@ -332,6 +336,12 @@ class Builder:
             return question(op, *args)
         except ConversionError as error:
             raise NoForm(str(error)) from error
+
+
+def _at_sample(size: Size, sample: int) -> int:
+    if size is None:
+        return _STAND_INS[sample]
+    return size[sample] if isinstance(size, tuple) else size
 
 
 def show_dims(dims: Sequence[int | None]) -> str:

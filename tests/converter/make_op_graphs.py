@@ -101,6 +101,123 @@ def images(x, boxes):
     ]
 
 
+def counting(x, ids):
+    """[4, 6], [4] from 0 to 3"""
+    t, m, raw = tf, tf.math, tf.raw_ops
+    ordered, edges = t.sort(ids), t.sort(x[:2], axis=1)
+    return [
+        raw.Bucketize(input=x, boundaries=[-1.0, 0.0, 0.5]),
+        t.searchsorted(edges, x[2:, :3]),
+        t.searchsorted(edges, edges, side="right"),
+        m.bincount(ids, minlength=5, maxlength=5),
+        m.bincount(ids, weights=x[:, 0], minlength=5, maxlength=5),
+        m.bincount(t.stack([ids, ids]), minlength=5, maxlength=5, binary_output=True, axis=-1),
+        t.histogram_fixed_width(x, [-1.0, 1.5], 4),
+        *(
+            getattr(m, f"segment_{way}")(x, [0, 0, 2, 2])
+            for way in ("sum", "mean", "max", "min", "prod")
+        ),
+        m.segment_sum(x, ordered),
+        m.invert_permutation(t.argsort(x[0])),
+        t.dynamic_stitch([[0, 3], [2, 1]], [x[:2], x[2:]]),
+        *t.dynamic_partition(x, [1, 0, 1, 1], 2),
+        m.in_top_k(ids, x, 2),
+        m.cumprod(x, 1),
+        m.cumprod(x, 0, exclusive=True, reverse=True),
+        m.cumulative_logsumexp(x, 1),
+        t.tensor_scatter_nd_sub(x, [[0], [0]], x[:2]),
+        t.tensor_scatter_nd_max(x, [[1], [3]], x[:2]),
+        t.tensor_scatter_nd_min(x, [[1], [3]], x[:2]),
+        t.gather_nd(x, t.reshape(ids, [4, 1]), batch_dims=1),
+        t.sparse.to_dense(t.SparseTensor([[0, 1], [2, 3]], x[0, :2], [3, 4]), 9.0),
+        t.parallel_stack([x, x]),
+        t.raw_ops.LinSpace(start=x[0, 0], stop=x[0, 1], num=7),
+        t.linalg.band_part(x, 1, 2),
+        t.linalg.band_part(x, 0, -1),
+    ]
+
+
+def matrices(x):
+    """[2, 4, 5]"""
+    g = tf.linalg
+    return [
+        g.diag(x[0]),
+        g.diag(x[0], k=1),
+        g.diag(x[0], k=-1, num_rows=6, num_cols=8, padding_value=3.0),
+        g.diag(x[:, :3], k=(-1, 1)),
+        g.diag_part(x),
+        g.diag_part(x, k=2),
+        g.diag_part(x, k=(-2, 1), padding_value=7.0),
+        g.diag_part(x, k=(-1, 3), align="LEFT_RIGHT"),
+        g.set_diag(x, x[:, 0, :4]),
+        g.set_diag(x, x[:, :3, :4], k=(-1, 1)),
+        tf.eye(4, 5) * x + tf.eye(tf.shape(x)[1], 5),
+        tf.linalg.tensor_diag(x[0, 0]),
+        tf.linalg.tensor_diag_part(x[0, :, :4]),
+        tf.einsum("bij,bik,bk->bj", x, x, x[:, 0]),
+        tf.einsum("bii->bi", x[:, :, :4]),
+        tf.einsum("...ij->...", x),
+        tf.math.atan2(x, x[:, :1]),
+    ]
+
+
+def special(x, counts):
+    """[3, 8] from 0.05 to 0.95, [6] integers"""
+    m, n = tf.math, tf.nn
+    wide = x * 20.0 - 10.1
+    return [
+        m.lgamma(wide),
+        m.digamma(x * 8.0 - 2.03),
+        m.erfinv(x * 2.0 - 1.0),
+        m.ndtri(x),
+        m.bessel_i0e(wide),
+        m.bessel_i1e(wide),
+        m.bessel_i0(x * 4.0),
+        m.bessel_i1(-x * 5.0),
+        m.xlogy(tf.round(x), x),
+        m.xlog1py(tf.round(x), x),
+        m.xdivy(tf.round(x), tf.round(x)),
+        m.multiply_no_nan(1.0 / tf.round(x), tf.round(x)),
+        tf.bitcast(x, tf.int32),
+        tf.bitwise.bitwise_and(counts, 5),
+        tf.bitwise.bitwise_or(counts, [1, 2, 4, 8, 16, -3]),
+        tf.bitwise.invert(counts),
+        tf.bitwise.left_shift(counts, 3),
+        tf.bitwise.right_shift(counts, 2),
+        n.softmax_cross_entropy_with_logits(x, wide[:, ::-1]),
+        n.sparse_softmax_cross_entropy_with_logits([1, 7, 0], wide),
+    ]
+
+
+def volumes(x, image):
+    """[1, 5, 6, 4, 3], [2, 9, 7, 3]"""
+    n = tf.nn
+    filters = tf.constant(normal(2, 3, 2, 3, 4))
+    back = tf.constant(normal(3, 2, 2, 4, 3))
+    flat = tf.constant(normal(3, 3, 4, 3))
+    top, places = n.max_pool_with_argmax(image, 3, 2, "SAME")
+    return [
+        n.max_pool3d(x, 3, 2, "SAME"),
+        n.avg_pool3d(x, [2, 3, 2], [1, 2, 2], "SAME"),
+        n.avg_pool3d(x, 2, 2, "VALID"),
+        n.conv3d(x, filters, [1, 1, 1, 1, 1], "SAME", dilations=[1, 1, 1, 1, 1]),
+        n.conv3d_transpose(x, back, [1, 10, 12, 8, 4], 2, "SAME"),
+        n.conv3d_transpose(x, back, [1, 12, 12, 8, 4], 2, "VALID"),
+        n.conv2d_transpose(image, flat, [2, 13, 11, 4], 1, "VALID", dilations=2),
+        n.conv2d_transpose(image, flat, [2, 18, 13, 4], 2, [[0, 0], [1, 0], [1, 1], [0, 0]]),
+        top,
+        places,
+        n.dilation2d(image, normal(3, 2, 3), [1, 1, 2, 1], "SAME", "NHWC", [1, 2, 1, 1]),
+        n.with_space_to_batch(
+            x,
+            [2, 2, 1],
+            "VALID",
+            lambda y, n_, p: n.conv3d(y, filters, [1] * 5, "VALID"),
+            [2, 3, 2],
+        ),
+    ]
+
+
 def all_graphs():
     pixels = RNG.rand(2, 9, 7, 3).astype(np.float32)
     boxes = np.sort(RNG.rand(3, 2, 2).astype(np.float32), 1).reshape(3, 4) * 1.1
@@ -109,6 +226,14 @@ def all_graphs():
         "ops_speech": (speech, normal(640, 2) * np.float32(0.3)),
         "ops_resizing": (resizing, pixels * 255),
         "ops_images": (images, pixels, boxes),
+        "ops_counting": (counting, normal(4, 6), np.array([2, 0, 3, 0], np.int32)),
+        "ops_matrices": (matrices, normal(2, 4, 5)),
+        "ops_special": (
+            special,
+            RNG.uniform(0.05, 0.95, (3, 8)).astype(np.float32),
+            np.array([0, 1, -5, 1 << 20, -(1 << 30), 77], np.int32),
+        ),
+        "ops_volumes": (volumes, normal(1, 5, 6, 4, 3), pixels),
     }
 
 

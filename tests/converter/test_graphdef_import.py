@@ -139,12 +139,12 @@ def unary(name, op, source, more=""):
 
 
 def test_every_obstacle_is_listed_with_its_node():
-    nodes = PLACEHOLDER + unary("a", "Digamma", "x") + unary("b", "Relu", "a")
+    nodes = PLACEHOLDER + unary("a", "Zeta", "x") + unary("b", "Relu", "a")
     nodes += unary("c", "MyOwnOp", "x")
     with pytest.raises(ConversionError) as error:
         text_graph(nodes)
     assert "2 obstacles" in str(error.value)
-    assert "Digamma at node 'a' ([2,3]): has no form in TFLite" in str(error.value)
+    assert "Zeta at node 'a' ([2,3]): has no form in TFLite" in str(error.value)
     assert "MyOwnOp at node 'c'" in str(error.value)
 
 

@@ -93,7 +93,31 @@ def _product(
     p = _as_matrices(b, x, left, [batch, rows, sums], sizes)
     q = _as_matrices(b, y, right, [batch, sums, columns], sizes)
     names = "".join([*batch, *rows, *columns])
-    return basic.reshape(b, products.matmul(b, p, q), [sizes[n] for n in names]), names
+    return _parted(b, products.matmul(b, p, q), names, sizes, ((x, left), (y, right))), names
+
+
+def _parted(
+    b: Builder,
+    product: ir.Value,
+    names: str,
+    sizes: dict[str, int | None],
+    operands: Sequence[tuple[ir.Value, str]],
+) -> ir.Value:
+    """`product` with an axis for each of `names`, whose sizes are those of the operands."""
+    dims = [sizes[n] for n in names]
+    if dims.count(None) <= 1:
+        return basic.reshape(b, product, dims)
+    pieces = []
+    for name, size in zip(names, dims, strict=True):
+        if size is not None:
+            pieces.append(basic.int32s(b, [size], "size"))
+            continue
+        for value, own in operands:
+            at = own.find(name)
+            if at >= 0 and b.dims(value)[at] != 1:
+                pieces.append(basic.slice_axis(b, basic.shape_of(b, value), 0, at, at + 1))
+                break
+    return basic.reshape_like(b, product, basic.concat(b, pieces, 0))
 
 
 def _as_matrices(
@@ -110,7 +134,34 @@ def _as_matrices(
         own = [b.dims(x)[names.index(n)] for n in group]
         return None if None in own else math.prod(d for d in own if d is not None)
 
-    return basic.reshape(b, moved, [*dims, product(groups[1]), product(groups[2])])
+    whole = [*dims, product(groups[1]), product(groups[2])]
+    if whole.count(None) <= 1:
+        return basic.reshape(b, moved, whole)
+    return _merged(b, moved, [len(dims), len(groups[1]), len(groups[2])], len(groups[0]))
+
+
+def _merged(b: Builder, x: ir.Value, counts: list[int], batch: int) -> ir.Value:
+    """`x` of axes in three groups as matrices, of which several sizes are dynamic; its first axes
+    are left as they are, or are one where they are all fixed.
+    """
+    shape = basic.shape_of(b, x)
+    pieces, at = [], 0
+    if counts[0] == batch:
+        pieces, at = [basic.slice_axis(b, shape, 0, i, i + 1) for i in range(batch)], batch
+    else:
+        pieces, at = [_size_of(b, shape, 0, batch)], batch
+    for count in counts[1:]:
+        pieces.append(_size_of(b, shape, at, at + count))
+        at += count
+    return basic.reshape_like(b, x, basic.concat(b, pieces, 0))
+
+
+def _size_of(b: Builder, shape: ir.Value, begin: int, end: int) -> ir.Value:
+    """The product of some sizes, a vector of one."""
+    if begin == end:
+        return basic.int32s(b, [1], "size")
+    part = basic.slice_axis(b, shape, 0, begin, end)
+    return basic.reduce(b, "REDUCE_PROD", part, [0], True)
 
 
 def _outer(

@@ -50,7 +50,7 @@ def max_pool_places(
     dims = b.fixed_dims(x, "its input")
     pads = _with_overhang(b, x, kernel, window, ceil)
     padded = pad_with(b, x, [(0, 0), (0, 0), *pads], lowest(x.dtype))
-    taps = _slices(b, padded, kernel, window)
+    taps = slices(b, padded, kernel, window)
     stacked = basic.concat(b, [basic.unsqueeze(b, tap, [-1]) for tap in taps], -1)
     top = reduction.reduce(b, "REDUCE_MAX", stacked, [-1], False)
     which = reduction.place(b, "ARG_MAX", stacked, -1, False)
@@ -271,7 +271,7 @@ def _by_slices(b: Builder, op: str, x: ir.Value, kernel: Sequence[int], window: 
     return x
 
 
-def _slices(b: Builder, x: ir.Value, kernel: Sequence[int], window: Window) -> list[ir.Value]:
+def slices(b: Builder, x: ir.Value, kernel: Sequence[int], window: Window) -> list[ir.Value]:
     """One slice of the output's shape for each element of the window, in their order."""
     found = [x]
     for axis, (k, stride, dilation) in enumerate(

@@ -7,18 +7,25 @@ from converter.importers.tensorflow.complexes import by_parts
 from converter.importers.tensorflow.context import Rows
 from converter.importers.tensorflow.rows import (
     control,
+    counting,
+    dilated,
     elementwise,
     images,
     indexing,
+    matrices,
     networks,
     products,
     reduction,
+    refused,
     shapes,
     signal,
+    special,
+    volumes,
 )
 
 _TABLES = (
-    *(control, elementwise, images, indexing, networks, products, reduction, shapes, signal),
+    *(control, counting, dilated, elementwise, images, indexing, matrices, networks),
+    *(products, reduction, refused, shapes, signal, special, volumes),
 )
 ROWS: Rows = {name: row for table in _TABLES for name, row in table.ROWS.items()}
 assert len(ROWS) == sum(len(table.ROWS) for table in _TABLES), "an op has two rows"

@@ -72,10 +72,7 @@ def _div_no_nan(c: Context) -> ir.Value:
 
 
 def _atan2(c: Context) -> ir.Value:
-    y, x = c.inputs()
-    if c.b.dims(y) != c.b.dims(x):
-        raise NoForm("has operands of two shapes: broadcast one of them first")
-    return c.b.emit("ATAN2", [y, x])
+    return c.b.emit("ATAN2", c.broadcast())
 
 
 def _reciprocal(c: Context) -> ir.Value:
@@ -160,7 +157,7 @@ def _trunc_div(c: Context) -> ir.Value:
 
 _ALIASES = (
     *("Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"),
-    *("PlaceholderWithDefault", "EnsureShape", "ReadVariableOp"),
+    *("PlaceholderWithDefault", "EnsureShape", "ReadVariableOp", "Print"),
 )
 ROWS: Rows = {
     **dict.fromkeys(_ALIASES, _alias),
@@ -218,7 +215,6 @@ ROWS: Rows = {
     "Pow": _of("power"),
     "Relu": _unary("RELU"),
     "Relu6": _unary("RELU6"),
-    "RightShift": _plain("RIGHT_SHIFT"),
     "Rint": _unary("ROUND"),
     "Round": _unary("ROUND"),
     "Rsqrt": _unary("RSQRT"),

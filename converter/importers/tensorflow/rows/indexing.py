@@ -7,8 +7,7 @@ import numpy as np
 
 from converter import ir
 from converter.importers.forms import basic, gathering
-from converter.importers.forms.elementwise import carried
-from converter.importers.no_form import NoForm
+from converter.importers.forms.elementwise import affine, carried, compare
 from converter.importers.tensorflow.context import Context, Row, Rows, refuse
 
 
@@ -27,7 +26,7 @@ def _gather(c: Context) -> ir.Value:
 def _gather_nd(c: Context) -> ir.Value:
     at = c.input(1)
     if c.attr("batch_dims", 0):
-        raise NoForm("has batch_dims: use tf.gather with batch_dims, or gather in a flat tensor")
+        return gathering.gather_nd(c.b, c.input(0), at, int(c.attr("batch_dims")))
     return carried(c.b, lambda v: c.b.emit("GATHER_ND", [v, at]), [c.input(0)])
 
 
@@ -98,13 +97,30 @@ def _unique(c: Context) -> list[ir.Value]:
 
 
 def _band_part(c: Context) -> ir.Value:
+    """Zeros outside a band of diagonals; numbers below 0 keep all on that side."""
     x = c.input(0)
-    *_, height, width = c.b.fixed_dims(x, "its input")
     low, high = (int(c.array(i, "number of diagonals").reshape(())) for i in (1, 2))
-    rows, columns = np.indices((height, width))
-    kept = ((low < 0) | (rows - columns <= low)) & ((high < 0) | (columns - rows <= high))
-    mask, zero = c.b.constant(kept, "band", np.bool_), basic.scalar(c.b, 0, x)
+    rows, columns = (_places(c, x, axis) for axis in (-2, -1))
+    below = basic.binary(c.b, "SUB", basic.unsqueeze(c.b, rows, [1]), columns)
+    kept: ir.Value | None = None
+    for number, way in ((low, 1), (high, -1)):
+        if number >= 0:
+            distance = affine(c.b, below, way, 0)
+            near = compare(c.b, "LESS_EQUAL", distance, basic.scalar(c.b, number, distance))
+            kept = near if kept is None else c.b.emit("LOGICAL_AND", [kept, near])
+    if kept is None:
+        return x
+    mask, zero = kept, basic.scalar(c.b, 0, x)
     return carried(c.b, lambda v, z: c.b.emit("SELECT_V2", [mask, v, z], dtype=v.dtype), [x, zero])
+
+
+def _places(c: Context, x: ir.Value, axis: int) -> ir.Value:
+    """0, 1, 2... along an axis, INT32."""
+    axis = basic.axis_of(c.b, x, axis)
+    size = basic.size_of(c.b, x, axis)
+    ends = [c.b.constant(n, "end", np.int32) for n in (0, 1)]
+    low, high = (dims[axis] for dims in c.b.pair(x))
+    return c.b.emit("RANGE", [ends[0], size, ends[1]], dims=[(low, high)])
 
 
 def _suppression(c: Context) -> list[ir.Value]:

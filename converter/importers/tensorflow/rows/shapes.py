@@ -9,6 +9,7 @@ import numpy as np
 
 from converter import ir
 from converter.importers.forms import basic, movement
+from converter.importers.forms.basic import binary
 from converter.importers.forms.elementwise import carried
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import Context, Rows
@@ -104,7 +105,10 @@ def _split_v(c: Context) -> list[ir.Value]:
 
 def _slice(c: Context) -> ir.Value:
     x, begin, size = c.input(0), c.ints(1), c.ints(2)
-    dims = [None] * basic.rank(c.b, x)
+    known = c.b.known(size)
+    dims: list[int | None] = [None] * basic.rank(c.b, x)
+    if known is not None:
+        dims = [int(s) if s >= 0 else None for s in known.reshape(-1)]
     return carried(c.b, lambda v: c.b.emit("SLICE", [v, begin, size], dims=dims), [x])
 
 
@@ -116,9 +120,24 @@ def _strided_slice(c: Context) -> ir.Value:
     masks: dict[str, Any] = {mask: int(c.attr(mask, 0)) for mask in _MASKS}
     if masks["ellipsis_mask"] or masks["new_axis_mask"]:
         parts, masks = _spelled(c, x, parts, masks)
-    added = masks["new_axis_mask"].bit_count() - masks["shrink_axis_mask"].bit_count()
-    dims = [None] * (basic.rank(c.b, x) + added)
+    dims = _sliced_dims(c, x, parts[0], masks)
     return carried(c.b, lambda v: c.b.emit("STRIDED_SLICE", [v, *parts], dims=dims, **masks), [x])
+
+
+def _sliced_dims(c: Context, x: ir.Value, begin: ir.Value, masks: dict[str, Any]) -> list[Any]:
+    """Sizes of a slice whose bounds only run time knows: whole axes keep theirs."""
+    pairs = list(zip(*c.b.pair(x), strict=True))
+    dims: list[Any] = []
+    for i in range(c.b.fixed_dims(begin, "its begin")[0]):
+        bit = 1 << i
+        if masks["new_axis_mask"] & bit:
+            dims.append(1)
+            continue
+        size = pairs.pop(0) if pairs else None
+        if not masks["shrink_axis_mask"] & bit:
+            is_whole = masks["begin_mask"] & masks["end_mask"] & bit
+            dims.append(size if is_whole else None)
+    return [*dims, *pairs]
 
 
 def _spelled(
@@ -131,15 +150,9 @@ def _spelled(
         return parts, masks
     news = sum(masks["new_axis_mask"] >> i & 1 for i in range(count) if i != at)
     whole = rank - (count - 1 - news)
-    numbers = [c.b.known(p) for p in parts]
-    if whole < 0 or any(n is None for n in numbers):
-        raise NoForm("slices with an ellipsis and computed bounds: write out the axes")
-    fillers = (0, 0, 1)
-    spelled = [
-        basic.int32s(c.b, [*n[:at], *[f] * whole, *n[at + 1 :]], "bounds")
-        for n, f in zip(numbers, fillers, strict=True)
-        if n is not None
-    ]
+    if whole < 0:
+        raise NoForm("slices more axes than there are: the file is damaged")
+    spelled = [_with_fillers(c, p, at, [f] * whole) for p, f in zip(parts, (0, 0, 1), strict=True)]
     low = (1 << at) - 1
     moved = {m: masks[m] & low | masks[m] >> (at + 1) << (at + whole) for m in _MASKS}
     everything = ((1 << whole) - 1) << at
@@ -147,6 +160,17 @@ def _spelled(
     moved["end_mask"] |= everything
     moved["ellipsis_mask"] = 0
     return spelled, moved
+
+
+def _with_fillers(c: Context, part: ir.Value, at: int, fillers: list[int]) -> ir.Value:
+    """A vector with `fillers` instead of its number `at`."""
+    (count,) = c.b.fixed_dims(part, "its bounds")
+    pieces = [basic.slice_axis(c.b, part, 0, 0, at)] if at else []
+    if fillers:
+        pieces.append(basic.int32s(c.b, fillers, "bounds"))
+    if at + 1 < count:
+        pieces.append(basic.slice_axis(c.b, part, 0, at + 1, None))
+    return basic.concat(c.b, pieces, 0) if pieces else basic.int32s(c.b, [], "bounds")
 
 
 def _transpose(c: Context) -> ir.Value:
@@ -200,6 +224,16 @@ def _range(c: Context) -> ir.Value:
     return carried(c.b, lambda *v: c.b.emit("RANGE", list(v), dims=[None]), c.inputs())
 
 
+def _line(c: Context) -> ir.Value:
+    """`number` values from `start` to `stop`, both among them."""
+    start, stop = c.input(0), c.input(1)
+    number = int(c.array(2, "number of values").reshape(()))
+    share = np.arange(number) / max(number - 1, 1)
+    way = binary(c.b, "SUB", stop, start)
+    steps = c.b.constant(share, "shares", ir.numpy_dtype(start.dtype))
+    return binary(c.b, "ADD", start, binary(c.b, "MUL", way, steps))
+
+
 def _reverse(c: Context) -> ir.Value:
     x = c.input(0)
     for axis in c.array(1, "axes").reshape(-1):
@@ -231,6 +265,7 @@ ROWS: Rows = {
     "BroadcastTo": _broadcast_to,
     "ExpandDims": _expand_dims,
     "Fill": _fill,
+    "LinSpace": _line,
     "MirrorPad": _mirror_pad,
     "Pack": _pack,
     "Range": _range,
