@@ -16,6 +16,7 @@ from converter.example_feeds import candidate_feeds
 from converter.importers.host import from_session
 from converter.metadata import describe
 from converter.passes import optimize
+from converter.passes.composites import outline_composites
 from converter.proof import TOLERANCE, Proof, find_departure, prove
 from converter.sources import Source
 from converter.writer import write_atomically, write_tflite
@@ -39,6 +40,7 @@ def convert(
     path: str | os.PathLike[str] | None = None,
     *,
     passes: bool = True,
+    composites: bool = False,
     check: str = "outputs",
     feeds: Mapping[str, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
@@ -47,6 +49,9 @@ def convert(
     metadata: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Import, optimize, serialize and prove; written to `path` only when the proof has passed.
+
+    `composites`: norms and attention become composites over the operators they are made of, which
+    this runtime runs by kernels of their own.
 
     `check` is "outputs" (run both and compare every output), "layers" (find the first value that
     departs, too) or "none". `feeds` are the inputs to compare on, by name; without them random ones
@@ -60,6 +65,8 @@ def convert(
     plain, imported = model.copy(), len(model.main.nodes)
     if passes:
         optimize(model, verbose=verbose)
+    if composites:
+        outline_composites(model)
     if metadata:
         describe(model, **metadata)
     content = write_tflite(model, offline_plan=path is not None)

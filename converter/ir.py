@@ -153,10 +153,17 @@ class Node:
         self.mutating_variable_inputs: list[bool] = []
 
     @property
+    def kind(self) -> str:
+        """What people call the op: a composite by its name, a custom op by its code."""
+        if self.op == "STABLEHLO_COMPOSITE":
+            return str(self.options.get("name") or self.op)
+        return self.custom_code or self.op
+
+    @property
     def label(self) -> str:
-        """What messages call this node: its op and source name, else its first output's name."""
+        """What messages call this node: its kind and source name, else its first output's name."""
         own = self.name or (self.outputs[0].name if self.outputs else "")
-        return f"{self.custom_code or self.op} '{own}'"
+        return f"{self.kind} '{own}'"
 
     def option(self, name: str) -> Any:
         """Option `name`, or its default in the schema; KeyError if the op has no such option."""

@@ -127,6 +127,11 @@ examples:
         help="inputs and outputs of an ONNX model that have four axes become channels last",
     )
     command.add_argument(
+        "--composites",
+        action="store_true",
+        help="keep layer norms, RMS norms and attention whole, for kernels of their own",
+    )
+    command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
     )
     command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")

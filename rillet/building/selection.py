@@ -19,14 +19,15 @@ from runtime.core.build import RUNTIME, Selection
 
 
 class NodeKind(NamedTuple):
-    """An operator (for custom ones "CUSTOM" and its code), the types of all tensors it has, and
-    whether one of them is stored sparsely.
+    """An operator (for custom ones "CUSTOM" and its code), the types of all tensors it has, whether
+    one of them is stored sparsely, and the name of a composite that has a kernel of its own.
     """
 
     op: str
     custom: str | None
     types: frozenset[str]
     is_sparse: bool = False
+    composite: str | None = None
 
 
 # Records of ukernels.h, with the types that need them; without, scalar loops stand in.
@@ -34,6 +35,7 @@ REALS = {"FLOAT32", "FLOAT16", "BFLOAT16", "FLOAT64"}
 BYTES = {"INT8", "UINT8", "INT16", "INT4", "UINT4", "INT2"}
 PRODUCTS = {"f32_gemm": REALS, "f32_depthwise": REALS, "s8_gemm": BYTES, "s8_depthwise": BYTES}
 FLOAT_LOOPS = {"unary", "binary", "largest", "smallest", "sum", "exp_of_difference"}
+FLOAT_LOOPS |= {"sum_of_squares", "normalize"}
 # Loops of loops.h whose names end so are for these types alone; others are kept whatever the types.
 SUFFIXES = {
     "_i8": {"INT8", "INT4", "INT2"},
@@ -69,21 +71,23 @@ TABLES = {"binary": "ROW", "reduce_forms": "FORM"}
 
 def node_kinds(models: Iterable[str | Path]) -> set[NodeKind]:
     """The operators of all models, each with every set of types it has there."""
-    kinds = set()
+    kinds, rows = set(), _kernel_rows()
     for path in models:
         for graph in converter.read_tflite(str(path)).graphs:
             for node in graph.nodes:
                 values = [v for v in [*node.inputs, *node.outputs] if v is not None]
                 types = frozenset(v.dtype for v in values)
                 sparse = any(v.sparsity is not None for v in values)
-                kinds.add(NodeKind(node.op, node.custom_code, types, sparse))
+                composite = node.kind if node.kind != node.op and not node.custom_code else None
+                known = composite if composite in rows else None
+                kinds.add(NodeKind(node.op, node.custom_code, types, sparse, known))
     return kinds
 
 
 def select(kinds: set[NodeKind], work: Path) -> Selection:
     """What build_all needs for these operators and types; the files it names lie below `work`."""
     rows = _kernel_rows()
-    symbols = {kind: rows[key] for kind in kinds if (key := kind.custom or kind.op) in rows}
+    symbols = {kind: rows[key] for kind in kinds if (key := _row_of(kind)) in rows}
     kernels = _closure({*symbols.values(), *_core_symbols()})
     texts = {
         "selected_kernels.def": _definitions(kinds),
@@ -106,10 +110,17 @@ def _text(path: Path) -> str:
     return re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.S)
 
 
+def _row_of(kind: NodeKind) -> str:
+    """The row of kernels.def that runs it; a composite's kernel leaves the rest to the core."""
+    return kind.composite or kind.custom or kind.op
+
+
 def _kernel_rows() -> dict[str, str]:
-    """Operator, or custom code, -> the symbol of its kernel."""
+    """Operator, custom code or composite -> the symbol of its kernel."""
     text = _text(RUNTIME / "core" / "kernels.def")
-    return dict(re.findall(r'^RLT_(?:CUSTOM_)?KERNEL\("?(\w+)"?, (\w+)\)', text, re.M))
+    return dict(
+        re.findall(r'^RLT_(?:CUSTOM_|COMPOSITE_)?KERNEL\("?([\w.]+)"?, (\w+)\)', text, re.M)
+    )
 
 
 @functools.cache
@@ -265,7 +276,7 @@ def _types(symbols: dict[NodeKind, str]) -> str:
 
 def _definitions(kinds: set[NodeKind]) -> str:
     text = (RUNTIME / "core" / "kernels.def").read_text()
-    names = {kind.custom or kind.op for kind in kinds}
+    names = {kind.custom or kind.op for kind in kinds} | {kind.composite for kind in kinds}
     lines = [line for line in text.splitlines() if line.startswith("RLT_")]
     kept = [line for line in lines if re.split(r'[("]+|[",]+', line)[1] in names]
     return "\n".join(kept) + "\n"

@@ -47,7 +47,7 @@ def _library(args: argparse.Namespace, target: str, out: Path) -> dict[str, Any]
             raise CommandError(f"the runtime has no kernel for {', '.join(names)}", UNSUPPORTED)
         chosen = selection.select(kinds, work)
         result["ops"] = sorted(
-            {f"{k.custom or k.op} of {', '.join(sorted(k.types))}" for k in kinds}
+            {f"{k.composite or k.custom or k.op} of {', '.join(sorted(k.types))}" for k in kinds}
         )
     row = TARGETS[target]
     archive = out / "librillet.a"

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             source,
             args.output,
             passes=not args.no_optimize,
+            composites=args.composites,
             check=args.check,
             feeds=feeds,
             tolerance=args.tolerance,

@@ -111,7 +111,7 @@ def _ops(model: Model) -> list[dict[str, Any]]:
     seen: set[Value] = set()
     for graph in model.graphs:
         for node in graph.nodes:
-            op = node.custom_code or node.op
+            op = node.kind
             counts[op] += 1
             for value in node.inputs:
                 if value is not None and value not in seen:

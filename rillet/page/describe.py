@@ -158,7 +158,7 @@ class _Described:
         if node.custom_options:
             options["custom_options"] = f"{len(node.custom_options)} bytes"
         return {
-            "op": node.custom_code or node.op,
+            "op": node.kind,
             "version": node.version,
             "inputs": [-1 if value is None else self.numbers[value] for value in node.inputs],
             "outputs": [self.numbers[value] for value in node.outputs],

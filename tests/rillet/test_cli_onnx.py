@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import model_of, small_network
 
 import converter
@@ -42,6 +42,27 @@ def test_shapes_can_be_given(rillet, network, tmp_path):
         outcome = rillet("convert", network, "-o", tmp_path / "o.tflite", "--input", text)
         assert outcome.code != errors.OK and words in outcome.err
         assert not (tmp_path / "o.tflite").exists()
+
+
+def test_norms_and_attention_stay_whole_where_asked(rillet, tmp_path):
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "g", "b"], ["n"], axis=-1),
+        helper.make_node("MatMul", ["n", "k"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["p"], axis=-1),
+        helper.make_node("MatMul", ["p", "n"], ["y"]),
+    ]
+    source = model_of(nodes, [("x", [2, 5, 8]), ("k", [2, 8, 5])], [("y", None)])
+    rows = np.random.default_rng(0).uniform(0.5, 2, (2, 8)).astype(np.float32)
+    source.graph.initializer.extend(numpy_helper.from_array(rows[i], "gb"[i]) for i in range(2))
+    path, out = tmp_path / "net.onnx", tmp_path / "net.tflite"
+    onnx.save(source, path)
+    plain = rillet("convert", path, "-o", out, "--json").json
+    whole = rillet("convert", path, "-o", out, "--composites", "--json").json
+    assert whole["proof"]["passed"] and whole["nodes_after"] == 2 < plain["nodes_after"]
+    shown = rillet("inspect", out, "--kernels", "--json").json
+    counts = {row["op"]: row["nodes"] for row in shown["ops"]}
+    assert counts["rillet.layer_norm"] == counts["rillet.attention"] == 1
+    assert all(row["loop"] for row in shown["runtime"]["kernels"])
 
 
 def test_inputs_can_become_constants(rillet, tmp_path):

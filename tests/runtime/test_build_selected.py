@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from composite_models import composite, gru_parts, norm_parts, rms_parts
 from conformance.op_types import builders
 from single_op import ISAS, OpModel
 from targets import find_emulator
@@ -187,6 +188,24 @@ def test_what_an_operator_does_not_need_is_not_called(first, tmp_path):
 @pytest.mark.slow
 def test_all_rows_run_in_a_build_for_them(tmp_path):
     assert run_alone(lambda kind: True, tmp_path) > 1000
+
+
+def test_composites_have_their_kernels_and_their_decompositions(tmp_path):
+    rng = np.random.default_rng(0)
+    x, row = rng.standard_normal((5, 9)).astype(np.float32), np.ones(9, np.float32)
+    norm = composite("rillet.layer_norm", norm_parts(0.1), [x, row, row], {"epsilon": 0.1}, [1, 2])
+    other = composite("rillet.rms_norm", rms_parts(0.1), [x, row], {"epsilon": 0.1}, version=9)
+    args = [rng.standard_normal(s).astype(np.float32) for s in ((3, 2, 4), (9, 4), (9, 3), 9, 9)]
+    args.append(np.zeros((2, 3), np.float32))
+    gru = composite("rillet.gru", gru_parts(True), args, {"reset_after": 1}, [1, 2, 3, 4])
+    kinds = {kind for model in (norm, gru) for kind in kinds_of(model.content)}
+    chosen = selection.select(kinds, WORK)
+    text = (chosen.folder / "selected_kernels.def").read_text()
+    assert "rlt_kernel_layer_norm)" in text and "rlt_kernel_gru)" in text
+    assert "rlt_kernel_rms_norm)" not in text and "rlt_kernel_attention)" not in text
+    assert {"layer_norm", "gru"} <= chosen.kernels and "attention" not in chosen.kernels
+    cases = [(model, outputs_of(model)) for model in (norm, other, gru)]
+    check([str(driver("x86_64", kinds, tmp_path / "driver"))], cases, tmp_path)  # type: ignore[arg-type]
 
 
 RUN = """
