@@ -21,6 +21,7 @@ from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
 from converter.passes.products import absorb_transposes, make_fully_connected
 from converter.passes.quantized import compute_in_int8
+from converter.passes.storage import store_integers
 from converter.passes.units import sink_squeezes
 from converter.verifier import verify
 
@@ -45,6 +46,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     merge_equal_nodes,
     compute_in_int8,
 )
+# Run once, behind the others: they hide constants behind nodes.
+LAST_PASSES: tuple[Pass, ...] = (store_integers,)
 _MOST_ROUNDS = 200
 CHECK_VARIABLE = "RILLET_CHECK_PASSES"
 
@@ -56,7 +59,8 @@ def optimize(
     passes: Sequence[Pass] = DEFAULT_PASSES,
     check: bool | None = None,
 ) -> bool:
-    """Run `passes` over every graph, in place, until none of them changes anything.
+    """Run `passes` over every graph, in place, until none of them changes anything; behind the
+    default ones, LAST_PASSES once.
 
     Returns whether anything changed. `verbose` names each firing on standard error. `check` runs
     the verifier after each pass that fired (default: the variable RILLET_CHECK_PASSES is set).
@@ -71,7 +75,11 @@ def optimize(
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
     try:
-        return _to_fixpoint(model, passes, check)
+        changed = _to_fixpoint(model, passes, check)
+        last = LAST_PASSES if passes is DEFAULT_PASSES else ()
+        for run in last:
+            changed |= _run(model, run, check)
+        return changed
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -161,12 +161,19 @@ def _light_data(case: Any, model: onnx.ModelProto) -> tuple[list[Any], list[Any]
     return inputs, [numpy_helper.to_array(tensor)]
 
 
+_CARRIERS = {"bfloat16": np.float32, "int4": np.int8, "int2": np.int8} | {
+    "uint4": np.uint8, "uint2": np.uint8
+}  # fmt: skip
+
+
 def _array(data: Any) -> Any:
-    """Data in memory: an array, or a TensorProto; bfloat16 as the float32 that carries it."""
+    """Data in memory: an array, or a TensorProto; bfloat16 as the float32 that carries it, integers
+    narrower than a byte as bytes.
+    """
     array = numpy_helper.to_array(data) if isinstance(data, onnx.TensorProto) else data
     array = np.asarray(array) if isinstance(array, np.generic) else array
-    is_bfloat16 = getattr(getattr(array, "dtype", None), "name", "") == "bfloat16"
-    return array.astype(np.float32) if is_bfloat16 else array
+    carrier = _CARRIERS.get(getattr(getattr(array, "dtype", None), "name", ""))
+    return array if carrier is None else array.astype(carrier)
 
 
 def _read(path: Path, info: onnx.ValueInfoProto) -> Any:

@@ -30,8 +30,10 @@ def matmul(
         return basic.squeeze(b, matmul(b, x, basic.unsqueeze(b, y, [1]), transpose_x), [-1])
     if max(rank(b, x), rank(b, y)) > _MOST:
         raise NoForm(f"multiplies matrices in more than {_MOST} axes: merge the leading ones")
-    if y.data is not None and y.data.ndim == 2 and x.dtype == "FLOAT32" and not transpose_x:
-        weights = y if transpose_y else basic.transpose(b, y, [1, 0])
+    unpacked = b.unpacked.get((y, transpose_y))
+    is_constant = (y.data is not None and y.data.ndim == 2) or unpacked is not None
+    if is_constant and x.dtype == "FLOAT32" and not transpose_x:
+        weights = unpacked or (y if transpose_y else basic.transpose(b, y, [1, 0]))
         return b.emit(
             "FULLY_CONNECTED",
             [x, weights, None],

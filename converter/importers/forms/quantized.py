@@ -18,6 +18,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.forms.basic import binary, scalar, unary
+from converter.importers.no_form import NoForm
 
 # The device's type for a type of the source, and what the zero point is less there.
 _TWINS = {
@@ -69,14 +70,16 @@ def integers(
     kind: str,
     axis: int = 1,
     block: int = 0,
+    limits: tuple[int, int] | None = None,
 ) -> ir.Value:
-    """round(x / scale) + zero, halves to even, within the range of `kind`, as arithmetic."""
+    """round(x / scale) + zero, halves to even, within `limits` (those of `kind`), as arithmetic."""
     y = unary(b, "ROUND", binary(b, "DIV", x, along(b, x, scale, axis, block)))
     if zero is not None:
         y = binary(b, "ADD", y, along(b, x, whole(b, zero), axis, block))
-    limits = np.iinfo(ir.numpy_dtype(kind))
-    y = binary(b, "MAXIMUM", y, scalar(b, float(limits.min), y))
-    y = binary(b, "MINIMUM", y, scalar(b, float(limits.max), y))
+    info = np.iinfo(ir.numpy_dtype(kind))
+    low, high = limits or (int(info.min), int(info.max))
+    y = binary(b, "MAXIMUM", y, scalar(b, float(low), y))
+    y = binary(b, "MINIMUM", y, scalar(b, float(high), y))
     return as_integers(b, y, kind)
 
 
@@ -130,6 +133,49 @@ def dequantize(
     if meaning is None or x.producer is not None or b.samples(x) is not None:
         return y
     return b.dequantize(_twin(b, y, x.dtype, meaning))  # an input of the model
+
+
+def stored(
+    b: Builder,
+    numbers: np.ndarray,
+    scale: np.ndarray,
+    zero: np.ndarray | None,
+    axis: int,
+    block: int,
+    bits: int,
+) -> ir.Value:
+    """Constant integers with a scale (and zero point) per block of `block` along `axis`, as a
+    DEQUANTIZE of INT4, or INT8, that the device unpacks when it loads the model.
+
+    `scale` and `zero` have the shape of `numbers`, with fewer places along `axis`.
+    """
+    shape = np.moveaxis(numbers, axis, -1).shape
+    rows = np.moveaxis(numbers, axis, -1).astype(np.int16)
+    rows = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -shape[-1] % block)])
+    scales = np.moveaxis(scale, axis, -1).reshape(-1)
+    zeros = np.zeros(scales.size, np.int16)
+    if zero is not None:
+        zeros = np.moveaxis(zero, axis, -1).reshape(-1).astype(np.int16)
+    shift = (1 << (bits - 1)) if rows.max(initial=0) >= 1 << (bits - 1) else 0
+    data = (rows - shift).reshape(-1, block)
+    if data.min(initial=0) < -(1 << (bits - 1)):
+        raise NoForm(f"has integers beyond {bits} bits: the file is damaged")
+    packed = b.constant(data.astype(np.int8), f"int{bits}")
+    packed.dtype = "INT4" if bits <= 4 else "INT8"
+    packed.quant = ir.Quantization(scales.astype(np.float32), zeros - shift, 0)
+    y = b.append("DEQUANTIZE", [packed], [("FLOAT32", (data.shape, data.shape))], {})[0]
+    y = basic.reshape(b, y, rows.shape)
+    if rows.shape != shape:
+        y = basic.slice_axis(b, y, -1, 0, shape[-1])
+    if len(shape) == 2:
+        b.unpacked[y, True] = y
+    order = list(range(len(shape) - 1))
+    order.insert(axis % len(shape), len(shape) - 1)
+    whole = basic.transpose(b, y, order)
+    if len(shape) == 2 and whole is not y:
+        b.unpacked[whole, False] = y
+        del b.unpacked[y, True]
+    return whole
 
 
 def carry_twins(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -55,7 +55,11 @@ def check(node: onnx.NodeProto, domain: str, opset: int) -> None:
 
 
 def definition(
-    node: onnx.NodeProto, domain: str, opset: int, value_of: Callable[[str], ir.Value]
+    node: onnx.NodeProto,
+    domain: str,
+    opset: int,
+    value_of: Callable[[str], ir.Value],
+    narrow: Mapping[ir.Value, int],
 ) -> onnx.FunctionProto | None:
     """How ONNX defines this op by others at this opset; None where it does not."""
     try:
@@ -72,7 +76,7 @@ def definition(
             types.append(b"")
             continue
         value = value_of(name)
-        element = _ELEMENTS.get(value.dtype, onnx.TensorProto.FLOAT)
+        element = narrow.get(value) or _ELEMENTS.get(value.dtype, onnx.TensorProto.FLOAT)
         dims = [None if d < 0 else d for d in value.shape_signature or value.shape]
         types.append(helper.make_tensor_type_proto(element, dims).SerializeToString())
     body = schema.get_context_dependent_function(node.SerializeToString(), types)

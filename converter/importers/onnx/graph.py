@@ -27,6 +27,7 @@ from converter.importers.onnx.context import Context, Rows
 
 _RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
 _RANDOM |= {"RandomUniformLike", "Dropout"}
+_FEWEST_PACKED = 1024  # elements
 _MOST_FOLDED = 1 << 28  # bytes of a folded constant
 # What a row may raise for attributes and shapes that its op cannot have.
 _UNFIT = (
@@ -71,6 +72,8 @@ class GraphImport:
         self.values: dict[str, ir.Value] = {}
         self.held: dict[str, np.ndarray] = {}
         self.lost: set[str] = set()  # what an obstacle in the list would have computed
+        # ONNX types narrower than a byte, of values that stand for them.
+        self.narrow: dict[ir.Value, int] = outer.narrow if outer else {}
 
     # -- what rows ask ------------------------------------------------------------------------
 
@@ -97,6 +100,9 @@ class GraphImport:
                 self.held[name] = array  # large models fit into memory once
             label, kind = self.builder.unique(self.prefix + name), ir.dtype_name(array.dtype)
             self.values[name] = ir.Value(label, kind, array.shape, data=array)
+            element = types.narrow_element(self.held[name])
+            if element:
+                self.narrow[self.values[name]] = element
             return self.values[name]
         if name in self.lost:
             raise _Lost
@@ -171,7 +177,7 @@ class GraphImport:
         row = self.rows.get(node.op_type if not domain else f"{domain}.{node.op_type}")
         function = self.functions.get((node.domain, node.op_type))
         if function is None and row is None:
-            function = definitions.definition(node, domain, opset, self.value)
+            function = definitions.definition(node, domain, opset, self.value, self.narrow)
         if function is not None:
             definitions.expand(self, node, function)
             return
@@ -222,6 +228,8 @@ class GraphImport:
 
     def _fold(self, node: onnx.NodeProto) -> bool:
         """Compute a node of constants with ONNX's reference; False where it is not one."""
+        if self._is_packed(node):
+            return False
         if node.op_type in _RANDOM or node.domain not in ("", "ai.onnx", "ai.onnx.ml"):
             return False
         if any(a.type in (a.GRAPH, a.GRAPHS) or a.ref_attr_name for a in node.attribute):
@@ -241,6 +249,13 @@ class GraphImport:
             if name:
                 self.held[name] = result
         return True
+
+    def _is_packed(self, node: onnx.NodeProto) -> bool:
+        """Whether these are integers with a scale per block, which the file keeps as they are."""
+        blocks = any(a.name == "block_size" and a.i for a in node.attribute)
+        held = self.held_array(node.input[0]) if node.input else None
+        large = held is not None and held.size >= _FEWEST_PACKED
+        return node.op_type == "DequantizeLinear" and blocks and large
 
     def _seen(self, node: onnx.NodeProto) -> str:
         """The shapes of the node's inputs, for messages."""

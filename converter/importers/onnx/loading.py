@@ -99,8 +99,8 @@ def defects(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def in_order(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """`nodes`, each behind those whose outputs it or its bodies read; else in their own order. Those
-    of a circle stand last.
+    """`nodes`, each behind those whose outputs it or its bodies read; else in their own order.
+    Those of a circle stand last.
     """
     makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     sources = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
@@ -178,7 +178,7 @@ def external_array(tensor: onnx.TensorProto, folder: str) -> np.ndarray | None:
 
     ValueError where the file is not there, lies outside of `folder` or is too short.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     if tensor.data_location != TensorProto.EXTERNAL:
         return None
@@ -193,20 +193,26 @@ def external_array(tensor: onnx.TensorProto, folder: str) -> np.ndarray | None:
     dims = [int(d) for d in tensor.dims]
     count = int(np.prod(dims, dtype=np.int64))
     offset = int(entries.get("offset", 0) or 0)
-    if kind.itemsize < 1 or min(dims, default=1) < 0 or _is_packed(tensor.data_type):
+    if kind.itemsize < 1 or min(dims, default=1) < 0:
         raise ValueError("its type cannot be read from a file of its own: store it in the model")
-    if offset < 0 or offset + count * kind.itemsize > os.stat(path).st_size:
+    packed = _bits(tensor.data_type)
+    size = -(-count * packed // 8) if packed else count * kind.itemsize
+    if offset < 0 or offset + size > os.stat(path).st_size:
         raise ValueError(f"{location!r} is too short: it ends before the data does")
+    if packed:
+        inner = TensorProto(data_type=tensor.data_type, dims=dims)
+        inner.raw_data = np.fromfile(path, np.uint8, size, offset=offset).tobytes()
+        return numpy_helper.to_array(inner)
     flat = np.fromfile(path, kind, count, offset=offset)
     return flat.reshape(dims)
 
 
-def _is_packed(element: int) -> bool:
-    """Whether elements of this type are narrower than a byte."""
+def _bits(element: int) -> int:
+    """Of elements narrower than a byte, the first lowest in its byte; 0 for others."""
     from onnx import TensorProto
 
     name = TensorProto.DataType.Name(element)
-    return name.endswith(("INT4", "INT2", "E2M1"))
+    return 4 if name.endswith(("INT4", "E2M1")) else 2 if name.endswith("INT2") else 0
 
 
 def dense_array(sparse: onnx.SparseTensorProto, values: np.ndarray, places: Any) -> np.ndarray:

@@ -132,6 +132,8 @@ class _Import:
         try:
             value = border.add_input(self.builder, info, sizes.of(info), self.nhwc)
             self.graph.values[info.name] = value
+            if info.type.tensor_type.elem_type in types.NARROW:
+                self.graph.narrow[value] = info.type.tensor_type.elem_type
         except NoForm as error:
             self.graph.obstacles.append(f"input '{info.name}' {error}")
             self.graph.lost.add(info.name)

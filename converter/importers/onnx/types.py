@@ -18,6 +18,13 @@ WIDENED: dict[int, str] = {
     TensorProto.DOUBLE: "FLOAT32",
 }
 AT_BORDER: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16", TensorProto.DOUBLE: "FLOAT64"}
+# Integers narrower than a byte, each in a byte of its own: the byte's type and the limits.
+NARROW: dict[int, tuple[str, int, int]] = {
+    TensorProto.INT4: ("INT8", -8, 7),
+    TensorProto.UINT4: ("UINT8", 0, 15),
+    TensorProto.INT2: ("INT8", -2, 1),
+    TensorProto.UINT2: ("UINT8", 0, 3),
+}
 # Types that a cast rounds to, though float32 carries the numbers on.
 ROUNDED: dict[int, str] = {TensorProto.FLOAT16: "FLOAT16"}
 
@@ -41,8 +48,8 @@ _PLAIN: dict[int, str] = {
 
 def inner_type(element: int) -> str:
     """TensorType that stands for an ONNX element type inside the model; NoForm without one."""
-    found = _PLAIN.get(element) or WIDENED.get(element)
-    if found is None:
+    found = _PLAIN.get(element) or WIDENED.get(element) or NARROW.get(element, ("",))[0]
+    if not found:
         raise NoForm(f"has elements of {type_name(element)}, which devices lack: cast them")
     return found
 
@@ -80,8 +87,17 @@ def dense_of(sparse: onnx.SparseTensorProto, folder: str = "") -> np.ndarray:
     return loading.dense_array(sparse, values, places)
 
 
+def narrow_element(array: np.ndarray) -> int:
+    """The ONNX type of a constant whose integers are narrower than a byte; 0 for others."""
+    name = array.dtype.name.upper()
+    return next((e for e in NARROW if type_name(e) == name), 0)
+
+
 def settled(array: np.ndarray) -> np.ndarray:
     """`array` in the type that stands for its own inside the model."""
+    narrow = NARROW.get(narrow_element(array))
+    if narrow is not None:
+        return array.astype(ir.numpy_dtype(narrow[0]))
     if array.dtype in (np.float16, np.float64):
         return array.astype(np.float32)
     try:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from converter import ir
 from converter.importers.forms import basic, elementwise, pooling, products, quantized, reduction
 from converter.importers.forms import normalization as norm
 from converter.importers.forms.basic import binary, unary
 from converter.importers.forms.elementwise import affine
+from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Row, Rows
 from converter.importers.onnx.rows.convolution import window_of
 from converter.importers.onnx.rows.integer_products import matmul_integer
@@ -121,9 +124,43 @@ def _dynamic_quantize_matmul(c: Context) -> ir.Value:
     return _scaled(c, product, scale, c.input(2), b, c.optional(4))
 
 
+def _matmul_n_bits(c: Context) -> ir.Value:
+    """A matrix by rows of blocks of 2, 4 or 8 bits each, the first number lowest in its byte."""
+    bits, block = int(c.attr("bits", 4)), int(c.attr("block_size"))
+    columns, depth = int(c.attr("N")), int(c.attr("K"))
+    if bits not in (2, 4, 8):
+        raise NoForm(f"has weights of {bits} bits: make them of 2, 4 or 8")
+    if c.has(4):
+        raise NoForm("has its columns in groups (g_idx): quantize without reordering them")
+    blocks = -(-depth // block)
+    packed = c.array(1, "weights").reshape(columns, -1)
+    numbers = _unpacked(packed, bits)[:, : blocks * block]
+    scales = c.array(2, "scales").reshape(columns, blocks)
+    zeros = np.full((columns, blocks), 1 << (bits - 1))
+    if c.has(3):
+        given = c.array(3, "zero points").reshape(columns, -1)
+        if given.dtype != np.uint8:
+            raise NoForm("has zero points that are no whole numbers: quantize with integer ones")
+        zeros = _unpacked(given, bits)[:, :blocks]
+    rows = quantized.stored(c.b, numbers, scales, zeros, 1, block, bits)
+    if blocks * block != depth:
+        rows = basic.slice_axis(c.b, rows, 1, 0, depth)
+    c.b.unpacked[rows, True] = rows
+    y = products.matmul(c.b, c.input(0), rows, False, True)
+    return binary(c.b, "ADD", y, c.input(5)) if c.has(5) else y
+
+
+def _unpacked(data: np.ndarray, bits: int) -> np.ndarray:
+    """Unsigned numbers of `bits` along the last axis of bytes."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    parts = (data[..., None] >> shifts) & ((1 << bits) - 1)
+    return parts.reshape(*data.shape[:-1], -1)
+
+
 _ROWS: Rows = {
     "DequantizeLinear": PLAIN["DequantizeLinear"],
     "DynamicQuantizeMatMul": _dynamic_quantize_matmul,
+    "MatMulNBits": _matmul_n_bits,
     "MatMulIntegerToFloat": _matmul_integer_to_float,
     "QGemm": _gemm,
     "QLinearAdd": _of_two("ADD"),

@@ -52,12 +52,27 @@ def _cast(c: Context) -> ir.Value:
     x, kind = c.input(0), types.inner_type(c.attr("to"))
     if "STRING" in (x.dtype, kind) and x.dtype != kind:
         raise NoForm("turns texts into numbers or back, which devices cannot: do it outside")
+    if c.attr("to") in types.NARROW:
+        return _narrow(c, x, c.attr("to"))
     if c.attr("to") == types.BFLOAT16 and kind == "FLOAT32":
         return elementwise.to_bfloat16(c.b, basic.cast(c.b, x, "FLOAT32"))
     narrow = types.ROUNDED.get(c.attr("to"))
     if narrow and x.dtype == "FLOAT32":  # what is computed in float32 still has these numbers
         return basic.cast(c.b, basic.cast(c.b, x, narrow), "FLOAT32")
     return basic.cast(c.b, x, kind)
+
+
+def _narrow(c: Context, x: ir.Value, element: int) -> ir.Value:
+    """Integers narrower than a byte: truncated, and what is beyond their limits wraps around."""
+    kind, low, high = types.NARROW[element]
+    if c.graph.narrow.get(x) == element:
+        return x
+    whole = basic.cast(c.b, basic.cast(c.b, x, "INT32"), "FLOAT32")
+    moved = affine(c.b, whole, 1, -low)
+    wrapped = elementwise.remainder(c.b, moved, scalar(c.b, high - low + 1, moved))
+    y = basic.cast(c.b, affine(c.b, wrapped, 1, low), kind)
+    c.graph.narrow[y] = element
+    return y
 
 
 def _clip(c: Context) -> ir.Value:

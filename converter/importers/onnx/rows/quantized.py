@@ -38,17 +38,29 @@ def write(c: Context, y: ir.Value, first: int, kind: str, axis: int = 1) -> ir.V
 def _quantize(c: Context) -> ir.Value:
     x, scale, zero = c.input(0), c.input(1), c.optional(2)
     element = c.attr("output_dtype", 0)
+    element = element if zero is None else c.graph.narrow.get(zero, 0)
     kind = types.inner_type(element) if element else "UINT8"
     kind = kind if zero is None else zero.dtype
     if kind not in _KINDS:
         raise NoForm(f"quantizes to {kind}, which devices lack: use int8, uint8 or int16")
     axis, block = c.attr("axis", 1), c.attr("block_size", 0)
-    return quantized.quantize(c.b, x, scale, zero, kind, axis, block)
+    if element not in types.NARROW:
+        return quantized.quantize(c.b, x, scale, zero, kind, axis, block)
+    limits = types.NARROW[element][1:]
+    y = quantized.integers(c.b, x, scale, zero, kind, axis, block, limits)
+    c.graph.narrow[y] = element
+    return y
 
 
 def _dequantize(c: Context) -> ir.Value:
     x, scale, zero = c.input(0), c.input(1), c.optional(2)
-    return quantized.dequantize(c.b, x, scale, zero, c.attr("axis", 1), c.attr("block_size", 0))
+    axis, block = c.attr("axis", 1), c.attr("block_size", 0)
+    parts = [v.data for v in (x, scale, zero) if v is not None]
+    if block and all(p is not None for p in parts) and x.dtype in ("INT8", "UINT8"):
+        numbers, steps = c.b.require(x, "weights"), c.b.require(scale, "scale")
+        points, bits = None if zero is None else zero.data, 4 if x in c.graph.narrow else 8
+        return quantized.stored(c.b, numbers, steps, points, axis, block, bits)
+    return quantized.dequantize(c.b, x, scale, zero, axis, block)
 
 
 def _dynamic_quantize(c: Context) -> list[ir.Value]:
