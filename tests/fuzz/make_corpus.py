@@ -15,6 +15,7 @@ from pathlib import Path
 import control_models
 import numpy as np
 import runtime_models
+from composite_models import attention_parts, composite, gru_parts, norm_parts, rms_parts
 from conformance.op_types import builders, read_rows
 from single_op import Arg, Out, const, single_op
 
@@ -96,9 +97,31 @@ def _unlisted() -> Iterator[tuple[str, bytes]]:
     yield "hashtable_lookup", single_op("HASHTABLE_LOOKUP", table, outs).content
 
 
+def _composites() -> Iterator[tuple[str, bytes]]:
+    """Those with kernels of their own."""
+    rng = np.random.default_rng(0)
+
+    def floats(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+        return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    norm, epsilon = floats((2, 3), (3,), (3,)), {"epsilon": 0.1}
+    scale = {"keys_are_rows": 1, "scale": 0.5}
+    attention = floats((2, 2, 3), (2, 4, 3), (1, 4, 2), (4,))
+    gru = floats((2, 1, 2), (3, 2), (3, 1), (3,), (3,), (1, 1))
+    found = [
+        composite("rillet.layer_norm", norm_parts(0.1), norm, epsilon, [1, 2]),
+        composite("rillet.rms_norm", rms_parts(0.1), norm[:2], epsilon),
+        composite("rillet.attention", attention_parts(0.5), attention, scale),
+        composite("rillet.gru", gru_parts(True), gru, {"reset_after": 1}, [1, 2, 3, 4]),
+    ]
+    for model in found:
+        yield model.op.replace(".", "_"), model.content
+
+
 def corpus() -> dict[str, bytes]:
     """File name -> bytes."""
     found = {**dict(smallest_per_op()), **dict(_control()), **dict(_unlisted())}
+    found.update(_composites())
     return {f"{name}.tflite": found[name] for name in sorted(found)}
 
 

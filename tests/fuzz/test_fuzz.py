@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,6 +51,9 @@ def test_the_corpus_has_every_operator() -> None:
             session = runtime.interpreter.Session(model, graph)
             found |= {session.node(i).op.decode() for i in range(model.node_count(graph))}
     assert set(runtime.supported_ops()) - found == set(), "run `make fuzz-corpus`"
+    rows = (ROOT / "runtime" / "core" / "kernels.def").read_text()
+    composites = set(re.findall(r'^RLT_COMPOSITE_KERNEL\("(.+?)",', rows, re.M))
+    assert composites and composites - found == set(), "run `make fuzz-corpus`"
 
 
 def test_every_seed_runs(loop: Path) -> None:
