@@ -164,10 +164,13 @@ def enum_value(enum: str, member: Any) -> int:
 
 def encode(root: str, content: dict[str, Any], identifier: bytes) -> bytearray:
     """A FlatBuffer whose root is table `root` with `content`; its size is a multiple of 16."""
-    builder = flatbuffers.Builder(1024)
+    constants = sum(len(item.get("data", b"")) for item in content.get("buffers", []))
+    builder = flatbuffers.Builder(constants + constants // 32 + 4096)  # growing copies all of it
     builder.Prep(16, 0)
     builder.Finish(_add_table(builder, root, content), file_identifier=identifier)
-    return builder.Output()
+    data: bytearray = builder.Bytes
+    del data[: builder.Head()]  # in place, where Output() copies
+    return data
 
 
 def _add_table(builder: flatbuffers.Builder, name: str, content: dict[str, Any]) -> int:

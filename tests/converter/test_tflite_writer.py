@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -179,6 +180,19 @@ def test_no_temporary_array_is_mistaken_for_another():
     again = read_tflite(write_tflite(b.model(y)))
     for i, node in enumerate(again.main.nodes):
         assert np.all(node.inputs[1].data == i)
+
+
+def test_writing_takes_little_more_than_twice_the_file():
+    b = Builder()
+    y, rng = b.input((1, 512)), np.random.default_rng(0)
+    for _ in range(10):
+        y = b.op("FULLY_CONNECTED", [y, normal(rng, 512, 512), None], (1, 512))
+    model = b.model(y)
+    tracemalloc.start()
+    size = len(write_tflite(model))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 10 << 20 and peak < 2.3 * size
 
 
 def test_conv_builder_matches_litert_shapes():
