@@ -66,6 +66,7 @@ _OF_8_BITS = {"ELU", "GELU", "HARD_SWISH", "RELU_0_TO_1", "RELU_N1_TO_1"}
 _CHOOSING = {"MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"}  # whose results are some of their inputs
 _MIXING = {"AVERAGE_POOL_2D", "RESIZE_BILINEAR"}
 _JOINING = {"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK"}
+_NARROW = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}  # which take INT4 weights
 _ROOM = 1 + 1e-6
 
 
@@ -245,7 +246,7 @@ def _weighted(node: ir.Node, result: ir.Value) -> Integers | None:
     if node.options.get("weights_format", "DEFAULT") != "DEFAULT":
         return None
     assert weights is not None
-    packed = symmetric_weights(weights, form.axis)
+    packed = symmetric_weights(weights, form.axis, result.dtype == "INT8" and node.op in _NARROW)
     if packed is None:
         return _with_asymmetric_weights(node, form, data, weights, bias, result)
     found = {form.data: data, form.weights: packed}

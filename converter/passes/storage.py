@@ -8,11 +8,10 @@ import logging
 import numpy as np
 
 from converter import ir
-from converter.passes.whole_numbers import WIDEST, is_plain_constant, whole_scales
+from converter.passes.whole_numbers import FEWEST_LEVELS, WIDEST, is_plain_constant, whole_scales
 
 _LOGGER = logging.getLogger("converter.passes")
 _FEWEST = 256  # elements: a DEQUANTIZE node costs about 150 bytes of file
-_FEWEST_LEVELS = 4  # different numbers: masks and matrices of ones are no quantized weights
 # Which input is weights, and which of their axes may have a scale per place.
 _WEIGHTS = {
     "BATCH_MATMUL": (1, -1),
@@ -70,7 +69,7 @@ def _integers(value: ir.Value, axis: int) -> ir.Value | None:
         steps, scales = found
         low, high = np.minimum(steps.min(1), 0), np.maximum(steps.max(1), 0)
         bits = next((n for n in (4, 8) if (high - low < 1 << n).all()), 0)
-        if not bits or np.unique(steps).size < _FEWEST_LEVELS:
+        if not bits or np.unique(steps).size < FEWEST_LEVELS:
             return None
         half = 1 << (bits - 1)
         zero = np.where((low >= -half) & (high < half), 0, -half - low).astype(np.int64)

@@ -10,6 +10,7 @@ from converter.passes.rewriting import is_float
 
 _INEXACT = 5e-5  # how far from whole a weight by its scale may be: the rounding of float32
 _SAMPLE = 64  # elements per channel that are looked at first
+FEWEST_LEVELS = 4  # different numbers: masks and matrices of ones are no weights of 4 bits
 WIDEST = 255  # steps between the least and the largest number of 8 bits
 
 
@@ -20,8 +21,10 @@ def is_plain_constant(value: ir.Value | None) -> bool:
     return is_float(value) and bool(np.isfinite(value.data).all())
 
 
-def symmetric_weights(value: ir.Value, axis: int) -> ir.Value | None:
-    """`value` as int8 with zero point 0: with one scale, or with one per place of `axis`."""
+def symmetric_weights(value: ir.Value, axis: int, narrow: bool = False) -> ir.Value | None:
+    """`value` as int8 with zero point 0: with one scale, or with one per place of `axis`; as INT4
+    where 4 bits hold it and `narrow`.
+    """
     assert value.data is not None
     rows = np.moveaxis(value.data, axis, 0).reshape(value.shape[axis], -1)
     scale = whole_scales(rows.reshape(1, -1), 127)
@@ -29,12 +32,18 @@ def symmetric_weights(value: ir.Value, axis: int) -> ir.Value | None:
         scale = whole_scales(rows, 127)
     if scale is None:
         return None
-    spread = [1] * value.data.ndim
-    spread[axis] = scale.size
-    data = np.rint(value.data / scale.reshape(spread)).astype(np.int8)
+    dtype = "INT8"
+    steps = np.rint(rows.reshape(scale.size, -1) / scale[:, None]).astype(np.int16)
+    common = np.maximum(np.gcd.reduce(steps, axis=1), 1)  # 126 steps may be 7 of 18
+    fewer = steps // common[:, None]
+    fits = fewer.min() >= -8 and fewer.max() <= 7 and np.unique(fewer).size >= FEWEST_LEVELS
+    if narrow and fits:
+        steps, scale, dtype = fewer, scale * common, "INT4"
+    moved = steps.reshape(np.moveaxis(value.data, axis, 0).shape)
+    data = np.moveaxis(moved, 0, axis).astype(np.int8)
     axis = axis if scale.size > 1 else 0
     quant = ir.Quantization(scale.astype(np.float32), np.zeros(scale.size, np.int64), axis)
-    return ir.Value.constant(value.name, data, quant=quant)
+    return ir.Value.constant(value.name, data, dtype=dtype, quant=quant)
 
 
 def with_zero_point(value: ir.Value | None) -> ir.Value | None:

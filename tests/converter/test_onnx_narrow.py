@@ -198,6 +198,38 @@ def test_trained_floats_and_matrices_of_ones_stay_floats():
     assert not unpacking(model)
 
 
+@pytest.mark.parametrize(("op", "ours"), [("Conv", "CONV_2D"), ("MatMul", "FULLY_CONNECTED")])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_products_of_int8_by_int4(op, ours, per_channel):
+    shape = (8, 6, 3, 3) if op == "Conv" else (12, 16)
+    axis = 0 if op == "Conv" else 1
+    held = [
+        narrow("w", TensorProto.INT4, shape), scales("s", *([shape[axis]] if per_channel else [])),
+        numpy_helper.from_array(np.float32(0.02), "xs"),
+        numpy_helper.from_array(np.int8(3), "xz"),
+        numpy_helper.from_array(np.float32(0.05), "ys"),
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "xs", "xz"], ["r"]),
+        helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=axis),
+        helper.make_node(op, ["r", "d"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "ys", "xz"], ["p"]),
+        helper.make_node("DequantizeLinear", ["p", "ys", "xz"], ["y"]),
+    ]
+    dims = (1, 6, 7, 7) if op == "Conv" else (5, 12)
+    source = model_of(nodes, dims, held)
+    model = converter.from_onnx(source)
+    converter.optimize(model, check=True)
+    (node,) = [n for n in model.main.nodes if n.op == ours]
+    assert [v.dtype for v in (*node.inputs[:2], *node.outputs)] == ["INT8", "INT4", "INT8"]
+    x = RNG.normal(size=dims).astype(np.float32)
+    wanted, content = reference_of(source, x), converter.write_tflite(model)
+    for engine in (runtime.Interpreter, Interpreter):
+        found = engine(model_content=content).get_signature_runner()(x=x)["y"]
+        assert np.abs(found - wanted).max() <= 1.01 * 0.05
+
+
 @pytest.mark.parametrize("element", list(LIMITS))
 def test_narrow_integers_are_bytes_at_the_border(element):
     low, high = LIMITS[element]
