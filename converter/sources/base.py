@@ -31,6 +31,10 @@ class Source:
         """Outputs by name, from inputs by name."""
         raise NotImplementedError
 
+    def other_engine(self) -> Source | None:
+        """The same model run by another engine, which decides where the first one disagrees."""
+        return None
+
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         """Intermediate values by name, in the order of the model; empty where none can be had."""
         return iter(())

@@ -16,6 +16,26 @@ from converter import ir
 from converter.sources.base import Arrays, Source, cannot_run
 
 
+def _tensors(names: Sequence[str], values: Sequence[Any], content: bytes) -> Arrays:
+    """Outputs by name. Maps from labels to scores, as ZipMap makes them, become the scores."""
+    import onnx
+
+    found = dict(zip(names, values, strict=True))
+    maps = {n for n, x in found.items() if isinstance(x, list) and x and isinstance(x[0], dict)}
+    if not maps:
+        return found
+    for node in onnx.load_model_from_string(content).graph.node:
+        if node.op_type == "ZipMap" and node.output[0] in maps:
+            labels = [
+                label.decode() if isinstance(label, bytes) else label
+                for a in node.attribute
+                for label in onnx.helper.get_attribute_value(a)
+            ]
+            rows = [[row[label] for label in labels] for row in found[node.output[0]]]
+            found[node.output[0]] = np.array(rows, np.float32)
+    return found
+
+
 class OnnxSource(Source):
     """An ONNX file, run by ONNX Runtime where it is installed, else by ONNX's reference."""
 
@@ -75,6 +95,13 @@ class OnnxSource(Source):
     def rounds_to_8_bits(self) -> bool:
         return _is_quantized(self._content())
 
+    def other_engine(self) -> Source | None:
+        if self.package == "onnx":
+            return None
+        other = OnnxSource(self.path, self.input_shapes, self.nhwc_io, self.constants)
+        other._use("onnx")
+        return other
+
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         import onnx
 
@@ -99,11 +126,11 @@ class OnnxSource(Source):
                 session = self._session(content)
                 if session is not None:
                     names = [output.name for output in session.get_outputs()]
-                    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+                    return _tensors(names, session.run(names, dict(feeds)), content)
             from onnx.reference import ReferenceEvaluator
 
             program = ReferenceEvaluator(content)
-            return dict(zip(program.output_names, program.run(None, dict(feeds)), strict=True))
+            return _tensors(program.output_names, list(program.run(None, dict(feeds))), content)
         except Exception as error:  # whatever the framework raises, the reader needs its sentence
             raise cannot_run(self.engine, error) from error
 

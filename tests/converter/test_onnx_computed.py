@@ -303,3 +303,35 @@ def test_fourier_transforms_of_dynamic_signals(onesided):
     agrees(nodes, [("x", ["n", "length"])], feeds, constants)
     feeds = [{"x": floats(1, 3, 8, 1)}, {"x": floats(2, 5, 8, 1)}]
     agrees([node("DFT", "x", axis=2, onesided=onesided)], [("x", ["n", "m", 8, 1])], feeds)
+
+
+def test_boxes_of_any_number():
+    nodes = [node("NonMaxSuppression", "boxes scores most overlap least", "places")]
+    constants = [("most", np.array([3])), ("overlap", np.array([0.4], np.float32)),
+                 ("least", np.array([0.1], np.float32))]  # fmt: skip
+    feeds = []
+    for count in (2, 9):
+        corner = RNG.uniform(0, 1, (1, count, 2))
+        boxes = np.concatenate([corner, corner + RNG.uniform(0.3, 1, (1, count, 2))], 2)
+        scores = RNG.uniform(0, 1, (1, 2, count))
+        feeds.append({"boxes": boxes.astype(np.float32), "scores": scores.astype(np.float32)})
+    inputs = [("boxes", [1, "n", 4]), ("scores", [1, 2, "n"])]
+    agrees(nodes, inputs, feeds, constants, outputs=("places",))
+
+
+def test_where_the_first_engine_is_coarse_another_decides():
+    """ONNX Runtime's sigmoid is exact to 1e-7, which is much of a result of 1e-6."""
+    source = model_of([node("Sigmoid", "x")], [("x", [64])], [("y", None)])
+    source.ir_version = 9
+    x = np.linspace(-16, -13, 64).astype(np.float32)
+    made = convert(OnnxSource(source), feeds={"x": x})
+    assert made.proof.passed and "reference" in made.proof.engine
+    wrong = model_of([node("Sigmoid", "x")], [("x", [64])], [("y", None)])
+    wrong.ir_version = 9
+
+    class Other(OnnxSource):
+        def convert(self):
+            return converter.from_onnx(model_of([node("Tanh", "x")], [("x", [64])], [("y", None)]))
+
+    with pytest.raises(converter.ConversionError, match="ONNX Runtime"):
+        convert(Other(wrong), feeds={"x": x})

@@ -21,8 +21,10 @@ from converter.importers.onnx.rows import (
     reduction,
     refused,
     resize,
+    scores,
     shapes,
     signal,
+    trees,
     vision,
 )
 
@@ -44,8 +46,10 @@ ROWS = merged(
         reduction.ROWS,
         refused.ROWS,
         resize.ROWS,
+        scores.ROWS,
         shapes.ROWS,
         signal.ROWS,
+        trees.ROWS,
         vision.ROWS,
     )
 )

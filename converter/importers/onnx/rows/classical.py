@@ -8,9 +8,10 @@ import numpy as np
 from converter import ir
 from converter.importers.forms import basic, gathering, products, reduction
 from converter.importers.forms.basic import binary, cast, scalar
-from converter.importers.forms.elementwise import absolute, compare, is_nan, select
+from converter.importers.forms.elementwise import absolute, affine, compare, is_nan, select
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
+from converter.importers.onnx.rows.scores import table_of, transformed
 
 
 def _vector(c: Context, name: str, default: float) -> ir.Value:
@@ -65,12 +66,14 @@ def _linear_regressor(c: Context) -> ir.Value:
 
 
 def _one_hot(c: Context) -> ir.Value:
-    categories = c.attr("cats_int64s")
-    if not categories:
-        raise NoForm("has categories of texts, which devices only look up: use numbers")
-    x = basic.unsqueeze(c.b, cast(c.b, c.input(0), "INT64"), [basic.rank(c.b, c.input(0))])
-    same = compare(c.b, "EQUAL", x, c.b.constant(categories, "categories", np.int64))
-    return cast(c.b, same, "FLOAT32")
+    x = c.input(0)
+    names = c.attr("cats_strings") if x.dtype == "STRING" else c.attr("cats_int64s")
+    if not names:
+        raise NoForm(f"has no categories for an input of {x.dtype}: the file is damaged")
+    if x.dtype != "STRING":
+        x = cast(c.b, x, "INT64")
+    x = basic.unsqueeze(c.b, x, [basic.rank(c.b, x)])
+    return cast(c.b, compare(c.b, "EQUAL", x, table_of(c.b, names, "categories")), "FLOAT32")
 
 
 def _feature_vectorizer(c: Context) -> ir.Value:
@@ -78,8 +81,43 @@ def _feature_vectorizer(c: Context) -> ir.Value:
 
 
 def _array_feature(c: Context) -> ir.Value:
-    at = basic.reshape(c.b, c.input(1), [-1])
-    return gathering.gather(c.b, c.input(0), at, -1)
+    at, x = basic.reshape(c.b, c.input(1), [-1]), c.input(0)
+    if basic.rank(c.b, x) == 1:
+        x = basic.unsqueeze(c.b, x, [0])
+    return gathering.gather(c.b, x, at, -1)
+
+
+def _kernel(c: Context, x: ir.Value, vectors: np.ndarray) -> ir.Value:
+    """[n, vectors] the kernel of each row of `x` with each vector."""
+    kind = c.attr("kernel_type", "LINEAR")
+    gamma, shift, degree = c.attr("kernel_params") or [0.0, 0.0, 0.0]
+    if kind == "RBF":
+        apart = c.b.emit(
+            "SQUARED_DIFFERENCE", [basic.unsqueeze(c.b, x, [1]), c.b.constant(vectors, "vectors")]
+        )
+        distance = reduction.reduce(c.b, "SUM", apart, [-1], False)
+        return c.b.emit("EXP", [affine(c.b, distance, -gamma, 0)])
+    found = products.matmul(c.b, x, c.b.constant(vectors, "vectors"), False, True)
+    if kind == "LINEAR":
+        return found
+    found = affine(c.b, found, gamma, shift)
+    if kind == "SIGMOID":
+        return c.b.emit("TANH", [found])
+    return binary(c.b, "POW", found, scalar(c.b, degree, found))
+
+
+def _svm_regressor(c: Context) -> ir.Value:
+    x, count = cast(c.b, c.input(0), "FLOAT32"), c.attr("n_supports", 0)
+    weights = np.asarray(c.attr("coefficients"), np.float32)
+    if count:
+        vectors = np.asarray(c.attr("support_vectors"), np.float32).reshape(count, -1)
+        x = _kernel(c, x, vectors)
+    y = products.matmul(c.b, x, c.b.constant(weights.reshape(1, -1), "weights"), False, True)
+    y = affine(c.b, y, 1, float((c.attr("rho") or [0.0])[0]))
+    if c.attr("one_class", 0):
+        above = compare(c.b, "GREATER", y, scalar(c.b, 0, y))
+        return select(c.b, above, scalar(c.b, 1, y), scalar(c.b, -1, y))
+    return transformed(c.b, y, c.attr("post_transform", "NONE"))
 
 
 ROWS: Rows = {
@@ -88,6 +126,7 @@ ROWS: Rows = {
     "ai.onnx.ml.FeatureVectorizer": _feature_vectorizer,
     "ai.onnx.ml.Imputer": _imputer,
     "ai.onnx.ml.LinearRegressor": _linear_regressor,
+    "ai.onnx.ml.SVMRegressor": _svm_regressor,
     "ai.onnx.ml.Normalizer": _normalizer,
     "ai.onnx.ml.OneHotEncoder": _one_hot,
     "ai.onnx.ml.Scaler": _scaler,

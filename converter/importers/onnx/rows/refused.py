@@ -12,9 +12,8 @@ _SEQUENCES = (
 )  # fmt: skip
 _TEXTS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
 _TRAINING = ("Adagrad", "Adam", "Gradient", "Momentum")
-_TREES = ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")
-_CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "SVMRegressor", "ZipMap")
-_MAPS = ("CastMap", "DictVectorizer", "CategoryMapper", "LabelEncoder")
+_CLASSIFIERS = ("SVMClassifier",)
+_MAPS = ("CastMap", "DictVectorizer", "CategoryMapper")
 
 
 def _rows() -> Rows:
@@ -41,11 +40,6 @@ def _rows() -> Rows:
     for op in _TRAINING:
         rows[f"ai.onnx.preview.training.{op}"] = refuse(
             "trains: export the model for inference, without it"
-        )
-    for op in _TREES:
-        rows[f"ai.onnx.ml.{op}"] = refuse(
-            "decides by trees, which TFLite lacks: export the model as operations on"
-            " tensors, or run the trees outside"
         )
     for op in _CLASSIFIERS:
         rows[f"ai.onnx.ml.{op}"] = refuse(

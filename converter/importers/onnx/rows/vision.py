@@ -33,7 +33,9 @@ def _affine_grid(c: Context) -> ir.Value:
 def _non_max_suppression(c: Context) -> ir.Value:
     """For each batch and class: which boxes stay, as rows (batch, class, box)."""
     boxes, scores = c.input(0), c.input(1)
-    batches, classes, count = c.b.fixed_dims(scores, "its scores")
+    batches, classes, count = c.b.dims(scores)
+    if batches is None or classes is None:
+        raise NoForm("has a dynamic batch or number of classes: give the inputs fixed sizes")
     if batches * classes > _MOST_CLASSES:
         raise NoForm(f"selects among {batches} x {classes} classes: use fewer, or do it outside")
     most = int(c.array(2, "number of boxes").reshape(())) if c.has(2) else 0
@@ -46,16 +48,21 @@ def _non_max_suppression(c: Context) -> ir.Value:
     apart = np.nextafter(np.float32(overlap), np.float32(np.inf))  # TFLite's reaches, ONNX's passes
     if c.attr("center_point_box", 0):
         boxes = _corners(c, boxes)
+    limit = c.b.constant(most if count is None else min(most, count), "most", np.int32)
+    if count is None:
+        limit = binary(c.b, "MINIMUM", limit, basic.size_of(c.b, scores, 2))
     rows = []
     for batch in range(batches):
         own = basic.squeeze(c.b, basic.slice_axis(c.b, boxes, 0, batch, batch + 1), [0])
         for k in range(classes):
             part = basic.slice_axis(c.b, scores, 0, batch, batch + 1)
             part = basic.squeeze(c.b, basic.slice_axis(c.b, part, 1, k, k + 1), [0, 1])
-            limits = [c.b.constant(min(most, count), "most", np.int32)]
-            limits += [c.b.constant(n, "threshold", np.float32) for n in (apart, least)]
+            ends = [c.b.constant(n, "threshold", np.float32) for n in (apart, least)]
             found, valid = c.b.emit_many(
-                "NON_MAX_SUPPRESSION_V4", [own, part, *limits], ["INT32", "INT32"]
+                "NON_MAX_SUPPRESSION_V4",
+                [own, part, limit, *ends],
+                ["INT32", "INT32"],
+                dims=[[None], []],
             )
             rows.append(_rows(c, found, valid, batch, k))
     return c.b.emit("CONCATENATION", rows, dims=[None, 3], axis=0, fused_activation_function="NONE")
@@ -64,8 +71,9 @@ def _non_max_suppression(c: Context) -> ir.Value:
 def _rows(c: Context, found: ir.Value, valid: ir.Value, batch: int, k: int) -> ir.Value:
     """The first `valid` of `found` as rows (batch, class, box), INT64."""
     column = basic.unsqueeze(c.b, basic.cast(c.b, found, "INT64"), [1])
-    ends = np.tile([batch, k], (c.b.fixed_dims(found, "its boxes")[0], 1))
-    whole = basic.concat(c.b, [c.b.constant(ends, "class", np.int64), column], 1)
+    # [0, 0, 1] spreads the column, so that its length need not be known
+    own = binary(c.b, "MUL", column, c.b.constant([[0, 0, 1]], "places", np.int64))
+    whole = binary(c.b, "ADD", own, c.b.constant([[batch, k, 0]], "class", np.int64))
     size = basic.concat(c.b, [basic.reshape(c.b, valid, [1]), int32s(c.b, [3], "three")], 0)
     return c.b.emit("SLICE", [whole, int32s(c.b, [0, 0], "begin"), size], dims=[None, 3])
 
