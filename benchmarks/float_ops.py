@@ -24,7 +24,7 @@ ROUNDS = 25
 SIZES = (1024, 65536, 1048576)
 ROWS = (10, 128, 1000, 4096)  # softmax and sums over the last axis, 2^18 values in all
 POSITIVE = ("LOG", "SQRT", "RSQRT", "POW")
-UNARY = ("EXP", "LOG", "LOGISTIC", "TANH", "GELU", "GELU_TANH", "ELU", "HARD_SWISH")
+UNARY: tuple[str, ...] = ("EXP", "LOG", "LOGISTIC", "TANH", "GELU", "GELU_TANH", "ELU", "HARD_SWISH")
 UNARY += ("SQRT", "RSQRT", "SIN", "COS")
 BINARY = ("ADD", "MUL", "DIV", "SQUARED_DIFFERENCE", "POW")
 ROW_OPS = ("SOFTMAX", "LOG_SOFTMAX", "MEAN", "SUM", "REDUCE_MAX")
@@ -77,7 +77,7 @@ def by_turns(content: bytes, feeds: Sequence[np.ndarray], rounds: int) -> tuple[
 
 def cases(names: Sequence[str]) -> list[tuple[str, tuple[int, ...], int]]:
     """(operator, shape, inputs) of every row of the tables."""
-    found = [(op, (n,), 1) for op in UNARY for n in SIZES]
+    found: list[tuple[str, tuple[int, ...], int]] = [(op, (n,), 1) for op in UNARY for n in SIZES]
     found += [(op, (n,), 2) for op in BINARY for n in SIZES]
     found += [(op, (2**18 // n, n), 1) for op in ROW_OPS for n in ROWS]
     return [case for case in found if not names or case[0] in names]

@@ -18,7 +18,8 @@ def plan_of(data: bytes | bytearray) -> bytes | None:
     """Content of the metadata OFFLINE_PLAN for the ``.tflite`` file `data`.
 
     No tensor lies over another that is alive at the same node, a node's inputs and outputs
-    included, because TFLite Micro's kernels do not expect that. None where there is no plan: the
+    included, because TFLite Micro's kernels do not expect that; its RESHAPE does, and moves nothing
+    then. None where there is no plan: the
     runtime cannot run the model, the arena is beyond 2 GB, or the model has several subgraphs,
     which releases of TFLite Micro read in different ways.
     """

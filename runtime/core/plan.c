@@ -41,7 +41,8 @@ static int32_t root_of(const rlt_frame *f, int32_t tensor) {
 static void share_in_place(rlt_frame *f, int32_t node) {
   const rlt_node *n = &f->nodes[node];
   int32_t k = n->in_place;
-  bool apart = f->it->options.preserve_all_tensors || f->it->options.plan_only;
+  /* A plan for other runtimes lets nothing but RESHAPE work in place, which they expect. */
+  bool apart = f->it->options.preserve_all_tensors || (f->it->options.plan_only && n->def->op != RLT_OP_RESHAPE);
   if (n->when != RLT_AT_INVOKE || apart || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
   const rlt_tensor *in = n->in[k];
   rlt_tensor *out = n->out[0];
