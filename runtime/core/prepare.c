@@ -129,7 +129,7 @@ static bool is_declared(const rlt_tensor *t) {
 /* Outputs' sizes are bounded where those of the inputs are and larger inputs never make smaller outputs, or where the
  * file says a size; one that turns out larger after all is then taken from the region. */
 static void mark_late(rlt_node *n, bool tried) {
-  bool bounded = tried && rlt_op_grows_with_inputs(n->def->op);
+  bool bounded = tried && (rlt_op_grows_with_inputs(n->def->op) || (n->def->composite && !n->is_decomposed));
   for (int32_t i = 0; i < n->def->n_inputs; i++) bounded = bounded && (!n->in[i] || n->in[i]->extent != RLT_UNBOUNDED);
   n->when = RLT_LATE;
   for (int32_t i = 0; i < n->def->n_outputs; i++) {

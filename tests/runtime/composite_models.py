@@ -145,3 +145,16 @@ def reshaped_gru(args: Sequence[Any], half: bool) -> bytes:
         b.graph.add_node("DEQUANTIZE", [stored], [wide], before=node)
         node.set_input(i, wide)
     return write_tflite(model)
+
+
+def norm_of_unique() -> bytes:
+    """`rillet.rms_norm` of the different ones among eight numbers: how many, only a run tells."""
+    b = Builder()
+    x = b.input("x", "FLOAT32", [8])
+    unique, _ = b.emit_many("UNIQUE", [x], ["FLOAT32", "INT32"], dims=[[None], [8]])
+    before = list(b.graph.nodes)
+    b.graph.outputs = rms_parts(0.1)(b, unique)
+    model = ir.Model([b.graph])
+    nodes = [node for node in b.graph.nodes if node not in before]
+    outline(model, nodes, "rillet.rms_norm", [unique], {"epsilon": 0.1})
+    return write_tflite(model)

@@ -11,6 +11,7 @@ from composite_models import (
     attention_parts,
     composite,
     gru_parts,
+    norm_of_unique,
     norm_parts,
     reshaped_gru,
     rms_parts,
@@ -289,6 +290,19 @@ def test_sizes_that_only_a_run_tells(rng, half, state):
     parts = [x, w.astype("f"), r.astype("f"), b, c, np.ascontiguousarray(state_given)]
     plain = composite("rillet.gru", gru_parts(True), parts, {"reset_after": 1}, version=2)
     assert error(found, run_all(plain)[0]) <= NEAR
+
+
+def test_what_a_kernel_gives_is_bounded_as_its_input_is():
+    interpreter = runtime.Interpreter(model_content=norm_of_unique())
+    interpreter.allocate_tensors()
+    for x in np.float32([[1, 2, 3, 1, 2, 3, 1, 2], [4] * 8, np.arange(8)]):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        y = np.array(list(dict.fromkeys(x.tolist())), np.float32)
+        wanted = y / np.sqrt((y * y).mean() + np.float32(0.1))
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        assert error(found, wanted) <= NEAR
+    assert interpreter.extent() == "bounded" and interpreter.memory()["region"] == 0
 
 
 def test_work_is_limited(rng):
