@@ -14,6 +14,12 @@ I32 = whole(4, 6, kind=torch.int32)
 ZEROS = V * (V > -0.5)
 
 
+def _put(x, mask, values):
+    y = x.clone()
+    y[mask] = values
+    return y
+
+
 def _by_rule(rule, own, values):
     def function(x, i):
         return x.scatter_reduce(1, i.abs() % 6, x * 2, rule, include_self=own)
@@ -49,11 +55,41 @@ SCATTERED["index_reduce"] = (
     V * 2,
 )
 
+MASKED = {
+    "as many values as places": (
+        lambda x, y: _put(x, x > 0, y.flatten()[: V.gt(0).sum()]),
+        V,
+        V * 2,
+    ),
+    "values that are found": (lambda x: _put(x, x > 0, x[x > 0] * 2), V),
+    "rows that are found": (lambda x: _put(x, x[:, 0] > 0, x[x[:, 0] > 0] * 2), V),
+    "nothing is found": (lambda x: _put(x, x > 9, x[x > 9] * 2), V),
+    "one row for all": (lambda x: _put(x, x[:, 0] > 0, x[1]), V),
+    "one row of one for all": (lambda x: _put(x, x[:, 0] > 0, x[1:2, :1]), V),
+    "whole numbers": (lambda x: _put(x, x > 0, x[x > 0] * 2), INTS),
+    "masked_scatter": (lambda x, y: x.masked_scatter(x > 0, y), V, V * 2),
+    "masked_scatter of rows": (lambda x, y: x.masked_scatter(x[:, :1] > 0, y), V, V * 2),
+}
+TRUTHS = {
+    "all and any": (
+        lambda m: (torch.ops.aten._is_all_true(m), torch.ops.aten._is_any_true(m)),
+        V > 0,
+    ),
+    "a size that a condition chooses": (
+        lambda x: x * torch.sym_ite((x > 0).all().item(), 2, 3),
+        V,
+    ),
+}
+AXES = {
+    "matmul of six axes": (lambda x: x @ x.mT, floats(2, 1, 3, 2, 2, 4)),
+    "matmul of six axes that broadcast": (lambda x: x @ x[:1, :, :1].mT, floats(2, 1, 3, 2, 2, 4)),
+    "linear of six axes": (nn.Linear(4, 3), floats(2, 1, 3, 2, 2, 4)),
+}
 COUNTS = {
     "histc": (lambda x: torch.histc(x, 5, -1, 1.5), V),
     "histc of edges": (lambda x: torch.histc(x.float(), 4, 0, 3), INTS),
 }
-CASES = {**SCANS, **MIDDLES, **SCATTERED, **COUNTS}
+CASES = {**SCANS, **MIDDLES, **SCATTERED, **MASKED, **TRUTHS, **AXES, **COUNTS}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -167,6 +167,26 @@ def one_hot(
     return carried(b, form, [on, off])
 
 
+def written_where(b: Builder, x: ir.Value, mask: ir.Value, values: ir.Value) -> ir.Value:
+    """`x` with `values` [count, rest...] where the `mask` of its first axes holds, in order."""
+    places, lead = rank(b, mask), b.dims(mask)
+    count = None if None in lead else math.prod(d for d in lead if d is not None)
+    flat = basic.reshape(b, basic.cast(b, mask, "INT32"), [count])
+    before = b.emit(
+        "CUMSUM", [flat, b.constant(0, "axis", np.int32)], exclusive=False, reverse=False
+    )
+    at = basic.reshape_like(b, basic.binary(b, "MUL", before, flat), basic.shape_of(b, mask))
+    rest = b.fixed_dims(x, "its input")[places:]
+
+    def form(whole: ir.Value, new: ir.Value) -> ir.Value:
+        nothing = b.constant(np.zeros((1, *rest)), "nothing", ir.numpy_dtype(new.dtype))
+        both = basic.concat(b, [nothing, new], 0)  # place 0 stands for those that stay
+        picked = b.emit("GATHER", [both, at], axis=0, batch_dims=0)
+        return select(b, basic.unsqueeze(b, mask, range(places, places + len(rest))), picked, whole)
+
+    return carried(b, form, [x, values])
+
+
 def nonzero(b: Builder, x: ir.Value) -> ir.Value:
     """[rank, count] INT64: where `x` is not 0."""
     found = b.emit("WHERE", [x], dtype="INT64", dims=[None, rank(b, x)])

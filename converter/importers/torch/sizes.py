@@ -18,7 +18,7 @@ import torch
 from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
-from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
+from converter.importers.forms.elementwise import affine, apply, arithmetic, compare, select
 
 Form = Callable[..., ir.Value]
 
@@ -78,6 +78,7 @@ ROWS: dict[Any, Form] = {
     operator.truediv: _quotient,
     torch.sym_float: lambda b, x: basic.cast(b, x, "FLOAT32"),
     torch.sym_int: _truncated,
+    torch.sym_ite: lambda b, condition, x, y: select(b, condition, x, y),
     torch.sym_max: _binary("MAXIMUM"),
     torch.sym_min: _binary("MINIMUM"),
     torch.sym_not: lambda b, x: b.emit("LOGICAL_NOT", [x]),

@@ -112,6 +112,8 @@ def _index_put(c: Context) -> ir.Value:
     single = all(d == 1 for d in c.b.dims(values))
     if len(only) == 1 and only[0][1].dtype == "BOOL" and single:
         return _masked_put(c, x, basic.reshape(c.b, values, []), *only[0])
+    if len(only) == 1 and only[0][1].dtype == "BOOL" and not only[0][0] and not c.arg("accumulate"):
+        return _written_where(c, x, only[0][1], values)
     if any(v.dtype == "BOOL" for _, v in only):
         raise NoForm("writes as many values as a mask has places: write it as torch.where")
     given, axes = _settled_indices(c, x)
@@ -129,6 +131,26 @@ def _index_put(c: Context) -> ir.Value:
     found = gathering.scatter_nd(c.b, front, at, updates, reduction_)
     perm = [*axes, *(i for i in range(basic.rank(c.b, x)) if i not in axes)]
     return basic.transpose(c.b, found, [perm.index(i) for i in range(len(perm))])
+
+
+def _written_where(c: Context, x: ir.Value, mask: ir.Value, values: ir.Value) -> ir.Value:
+    """x[mask] = values: a slice for each place, or one for all."""
+    places, dims = basic.rank(c.b, mask), c.b.dims(values)
+    rest = basic.rank(c.b, x) - places
+    if len(dims) == rest + 1 and dims[0] != 1:
+        return gathering.written_where(c.b, x, mask, values)
+    values = basic.squeeze(c.b, values, [0]) if len(dims) == rest + 1 else values
+    mask = basic.unsqueeze(c.b, mask, range(places, places + rest))
+    return carried(c.b, lambda new, old: select(c.b, mask, new, old), [values, x])
+
+
+def _masked_scatter(c: Context) -> ir.Value:
+    """The first elements of "source" where a mask holds, which broadcasts."""
+    x, mask, source = c.value("self"), c.value("mask"), c.value("source")
+    shape = basic.shape_of(c.b, x)
+    mask = carried(c.b, lambda v: basic.broadcast_to(c.b, v, shape), [mask])
+    flat = basic.reshape(c.b, source, [-1 if None not in c.b.dims(source) else None])
+    return gathering.written_where(c.b, x, mask, basic.cast(c.b, flat, x.dtype))
 
 
 def _masked_put(c: Context, x: ir.Value, value: ir.Value, axis: int, mask: ir.Value) -> ir.Value:
@@ -347,6 +369,7 @@ ROWS: Rows = {
     "index_put": _index_put,
     "index_reduce": _index_reduce,
     "index_select": _index_select,
+    "masked_scatter": _masked_scatter,
     "nonzero": _nonzero,
     "scatter": _scatter,
     "scatter_add": _scatter,

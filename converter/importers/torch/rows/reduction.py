@@ -210,6 +210,8 @@ def _p_norm(c: Context, x: ir.Value, axis: int | None) -> ir.Value:
 
 ROWS: Rows = {
     "_cdist_forward": _distance,
+    "_is_all_true": _truth("REDUCE_ALL"),
+    "_is_any_true": _truth("REDUCE_ANY"),
     "_pdist_forward": _pairs,
     "all": _truth("REDUCE_ALL"),
     "amax": _reduce("REDUCE_MAX"),

@@ -14,7 +14,6 @@ _REASONS = {
     "convolution_backward": _TRAINING,
     "embedding_dense_backward": _TRAINING,
     "lgamma": "has no form in TFLite: give it as a table, or compute it before the model",
-    "masked_scatter": "places as many values as a mask is true: write it as torch.where",
     "max_pool2d_with_indices_backward": _TRAINING,
     "native_group_norm_backward": _TRAINING,
     "native_layer_norm_backward": _TRAINING,
