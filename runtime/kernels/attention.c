@@ -9,7 +9,7 @@
 #include "softmax_row.h"
 
 enum { Q, K, V, MASK, OPERANDS };
-enum { CHUNK = 64, BLOCK = 32 }; /* rows of a matrix in one unit of work; rows at once, about */
+enum { BLOCK = 32, BLOCKS = 2 }; /* rows at once, about; blocks of a matrix in one unit of work */
 #define TILE_MACS 262144
 
 typedef struct attention_data {
@@ -20,8 +20,8 @@ typedef struct attention_data {
   int64_t matrices, chunks;                                       /* of one matrix */
   int64_t batch_dims[RLT_MAX_RANK], step[OPERANDS][RLT_MAX_RANK]; /* in matrices, of the mask in values */
   int64_t mask_row, mask_column;                                  /* steps, in values */
-  int32_t block;                                                  /* rows at once, whole micro-tiles */
-  uint64_t key_panel, value_panel, at_values, at_scores;          /* of scratch */
+  int32_t block, chunk;                                  /* rows at once, whole micro-tiles; rows of a unit of work */
+  uint64_t key_panel, value_panel, at_values, at_scores; /* of scratch */
 } attention_data;
 _Static_assert(sizeof(attention_data) <= RLT_COMPOSITE_DATA, "data of a composite's kernel");
 
@@ -106,6 +106,7 @@ static rlt_status plan(rlt_prep *p, rlt_node *n, attention_data *d) {
   const rlt_f32_gemm *g = p->u->f32_gemm;
   uint64_t nr = (uint64_t)g->nr, keys = (uint64_t)d->keys, width = (uint64_t)d->width;
   d->block = BLOCK / g->mr * g->mr;
+  d->chunk = BLOCKS * d->block;
   d->key_panel = align64(panel_bytes(nr, d->depth));
   d->value_panel = align64(panel_bytes(nr, d->keys));
   d->at_values = rlt_saturating_product((keys + nr - 1) / nr, d->key_panel);
@@ -114,9 +115,9 @@ static rlt_status plan(rlt_prep *p, rlt_node *n, attention_data *d) {
               n->in[K], n->in[V]);
   d->at_scores = d->at_values + values;
   n->scratch_bytes = d->at_scores + (uint64_t)d->block * keys * sizeof(float);
-  d->chunks = (d->rows - 1) / CHUNK + 1;
+  d->chunks = (d->rows - 1) / d->chunk + 1;
   uint64_t row_macs = rlt_saturating_product(keys, (uint64_t)d->depth + width);
-  uint64_t chunk_macs = rlt_saturating_product(row_macs, d->rows < CHUNK ? (uint64_t)d->rows : CHUNK);
+  uint64_t chunk_macs = rlt_saturating_product(row_macs, (uint64_t)(d->rows < d->chunk ? d->rows : d->chunk));
   uint64_t each = chunk_macs < TILE_MACS ? TILE_MACS / chunk_macs : 1;
   uint64_t tiles = (rlt_saturating_product((uint64_t)d->matrices, (uint64_t)d->chunks) - 1) / each + 1;
   n->tiles = tiles > INT32_MAX ? INT32_MAX : (int32_t)tiles;
@@ -224,7 +225,7 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   rlt_part(n, d->matrices * d->chunks, first, last, &begin, &end);
   for (int64_t unit = begin; unit < end; unit++) {
     int64_t matrix = unit / d->chunks, chunk = unit % d->chunks;
-    int32_t row = (int32_t)chunk * CHUNK, stop = d->rows - row < CHUNK ? d->rows : row + CHUNK;
+    int32_t row = (int32_t)chunk * d->chunk, stop = d->rows - row < d->chunk ? d->rows : row + d->chunk;
     if (unit == begin || chunk == 0) take_matrix(&w, matrix);
     for (int32_t rows; row < stop; row += rows) {
       rows = stop - row < d->block ? stop - row : d->block;
