@@ -214,7 +214,7 @@ def _guilty_pass(
     model: ir.Model, wanted: Arrays, proof: Proof, steps: Mapping[str, tuple[float, float]]
 ) -> str:
     """Name of the first pass after which an output departs; empty where none does."""
-    from converter.passes import DEFAULT_PASSES
+    from converter.passes import DEFAULT_PASSES, run_pass
     from converter.writer import write_tflite
 
     work = model.copy()
@@ -222,7 +222,7 @@ def _guilty_pass(
     while fired:
         fired = False
         for run in DEFAULT_PASSES:
-            if not sum(run(graph) for graph in work.graphs):
+            if not run_pass(work, run):
                 continue
             fired = True
             found = run_tflite(write_tflite(work), proof.feeds)

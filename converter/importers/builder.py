@@ -18,6 +18,7 @@ from converter import ir
 from converter.errors import ConversionError
 from converter.importers.no_form import NoForm
 from converter.importers.single_node import Given, Shapes, compute, infer
+from converter.passes.inlining import drop_uncalled
 from converter.verifier import verify
 
 _MOST_KNOWN = 1024  # elements of a value that is followed at both samples
@@ -140,6 +141,7 @@ class Builder:
         starts = {name: i for i, name in enumerate(inputs)}
         ends = {name: i for i, (name, _) in enumerate(outputs)}
         model.signatures.append(ir.Signature("serving_default", starts, ends))
+        drop_uncalled(model)  # bodies of what was tried and written otherwise
         verify(model)
         return model
 

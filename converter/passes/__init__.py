@@ -21,14 +21,17 @@ from converter.passes.layout import move_transposes
 from converter.passes.no_ops import remove_no_ops
 from converter.passes.products import absorb_transposes, make_fully_connected
 from converter.passes.quantized import compute_in_int8
+from converter.passes.recurrent import recognize_recurrent
 from converter.passes.storage import store_integers
 from converter.passes.units import sink_squeezes
 from converter.verifier import verify
 
 Pass = Callable[[ir.Graph], bool]
+ModelPass = Callable[[ir.Model], bool]
 
-DEFAULT_PASSES: tuple[Pass, ...] = (
+DEFAULT_PASSES: tuple[Pass | ModelPass, ...] = (
     remove_dead_code,
+    recognize_recurrent,
     fold_constants,
     remove_no_ops,
     move_transposes,
@@ -48,6 +51,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
 )
 # Run once, behind the others: they hide constants behind nodes.
 LAST_PASSES: tuple[Pass, ...] = (store_integers,)
+# These look at all graphs of a model at once.
+_OF_MODELS: set[Pass | ModelPass] = {recognize_recurrent}
 _MOST_ROUNDS = 200
 CHECK_VARIABLE = "RILLET_CHECK_PASSES"
 
@@ -56,7 +61,7 @@ def optimize(
     model: ir.Model,
     verbose: bool = False,
     *,
-    passes: Sequence[Pass] = DEFAULT_PASSES,
+    passes: Sequence[Pass | ModelPass] = DEFAULT_PASSES,
     check: bool | None = None,
 ) -> bool:
     """Run `passes` over every graph, in place, until none of them changes anything; behind the
@@ -78,17 +83,17 @@ def optimize(
         changed = _to_fixpoint(model, passes, check)
         last = LAST_PASSES if passes is DEFAULT_PASSES else ()
         for run in last:
-            changed |= _run(model, run, check)
+            changed |= run_pass(model, run, check)
         return changed
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
 
 
-def _to_fixpoint(model: ir.Model, passes: Sequence[Pass], check: bool) -> bool:
+def _to_fixpoint(model: ir.Model, passes: Sequence[Pass | ModelPass], check: bool) -> bool:
     changed = False
     for _ in range(_MOST_ROUNDS):
-        fired = [p for p in passes if _run(model, p, check)]
+        fired = [p for p in passes if run_pass(model, p, check)]
         if not fired:
             return changed
         changed = True
@@ -96,11 +101,15 @@ def _to_fixpoint(model: ir.Model, passes: Sequence[Pass], check: bool) -> bool:
     raise ConversionError(f"passes still change the model after {_MOST_ROUNDS} rounds: {names}")
 
 
-def _run(model: ir.Model, run: Pass, check: bool) -> bool:
-    fired = False
-    for graph in model.graphs:
-        with variables_hidden(graph):
-            fired |= run(graph)
+def run_pass(model: ir.Model, run: Pass | ModelPass, check: bool = False) -> bool:
+    """Run one pass over a whole model; say whether it changed anything. `check`: verify then."""
+    if run in _OF_MODELS:
+        fired = run(model)  # type: ignore[arg-type]
+    else:
+        fired = False
+        for graph in model.graphs:
+            with variables_hidden(graph):
+                fired |= run(graph)  # type: ignore[arg-type]
     if fired and check:
         try:
             verify(model)

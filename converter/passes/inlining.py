@@ -55,6 +55,18 @@ def _inline(graph: ir.Graph, node: ir.Node, body: ir.Graph) -> None:
     body.nodes = []
 
 
+def drop_uncalled(model: ir.Model) -> None:
+    """Remove the graphs that neither the main graph nor a signature leads to."""
+    reached: set[int] = set()
+    waiting = [0, *(signature.graph for signature in model.signatures)]
+    while waiting:
+        index = waiting.pop()
+        if index not in reached:
+            reached.add(index)
+            waiting += [i for n in model.graphs[index].nodes for i in called_graphs(n)]
+    _drop(model, set(range(len(model.graphs))) - reached)
+
+
 def _drop(model: ir.Model, gone: set[int]) -> None:
     """Remove graphs that nothing calls; options and signatures name the others by new positions."""
     kept = [i for i in range(len(model.graphs)) if i not in gone]

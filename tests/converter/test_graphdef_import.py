@@ -16,6 +16,7 @@ import converter
 import host_engine as tf
 import runtime
 from converter import ConversionError
+from converter.sources import GraphDefSource
 from host_engine.graphdef.importing import read_graph_def
 from host_engine.graphdef.text import from_text
 
@@ -95,10 +96,25 @@ def test_channels_first_leaves_one_transpose():
 def test_short_loops_are_written_out_and_long_ones_are_a_while():
     ops, _ = ops_of("keras_lstm")
     assert "WHILE" not in ops and ops.count("TANH") == 24
-    ops, model = ops_of("keras_lstm_long")
+    ops, model = ops_of("classic_dynamic_rnn_lengths")
     assert ops.count("WHILE") == 1 and len(model.graphs) == 3
     weights = [n.inputs[1] for g in model.graphs for n in g.nodes if n.op == "FULLY_CONNECTED"]
     assert all(value is not None and value.is_constant for value in weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "count"),
+    [
+        ("keras_lstm_long", "UNIDIRECTIONAL_SEQUENCE_LSTM", 1),
+        ("keras_bidirectional", "UNIDIRECTIONAL_SEQUENCE_LSTM", 2),
+        ("classic_dynamic_rnn", "UNIDIRECTIONAL_SEQUENCE_LSTM", 1),
+        ("keras_gru", "STABLEHLO_COMPOSITE", 1),
+    ],
+)
+def test_recurrent_layers_are_one_op(name, whole, count):
+    ops, model = ops_of(name)
+    assert ops.count(whole) == count and not {"WHILE", "LOGISTIC", "TANH"} & set(ops)
+    assert len(model.graphs) == (2 if whole == "STABLEHLO_COMPOSITE" else 1)
 
 
 def test_state_does_not_go_from_call_to_call():
@@ -122,6 +138,15 @@ def test_a_dynamic_size_takes_any():
     np.testing.assert_allclose(
         found.get_signature_runner()(**inputs)["scores"], wanted["scores"], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["classic_dynamic_rnn_lengths", "keras_lstm_long"])
+def test_loops_are_proved_without_tensorflow(name):
+    path, inputs, wanted = load(name)
+    source = GraphDefSource(path, outputs=list(wanted))
+    made = converter.convert(source, feeds=inputs, check="layers")
+    assert made.proof.passed and made.proof.engine == "the host engine"
+    assert made.proof.compared_layers > 3
 
 
 def text_graph(nodes):

@@ -15,6 +15,7 @@ from converter.importers.forms import basic, control
 from converter.importers.forms.complexes import Complex
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.lists import Listed, zeros
+from converter.passes.recurrent import fuse_loop
 
 _MOST_WRITTEN_OUT = control.MOST_UNROLLED
 _MOST_NODES = 3000  # of a loop that is written out
@@ -43,8 +44,39 @@ def captured(b: Builder, found: Any) -> Any:
 
 def loop(b: Builder, states: Sequence[Any], condition: Condition, step: Step) -> list[Any]:
     """`step` again and again on `states` while `condition` holds; the last states."""
+    first = len(b.graph.nodes)
+    looped = _recurrent(b, list(states), condition, step)
+    if looped is not None and looped.is_fused:
+        return looped.states
+    end = len(b.graph.nodes)
     written_out = _written_out(b, list(states), condition, step)
-    return _while(b, list(states), condition, step) if written_out is None else written_out
+    if written_out is None:
+        return _while(b, list(states), condition, step) if looped is None else looped.states
+    for node in reversed(b.graph.nodes[first:end]):
+        b.graph.remove_node(node)
+    return written_out
+
+
+class _Looped(NamedTuple):
+    states: list[Any]
+    is_fused: bool
+
+
+def _recurrent(b: Builder, states: list[Any], condition: Condition, step: Step) -> _Looped | None:
+    """The loop as a WHILE, or as the op of a recurrent layer that it is; None where it is neither,
+    or in a loop itself.
+    """
+    if b.outer is not None:
+        return None
+    nodes, bodies = len(b.graph.nodes), len(b.bodies)
+    try:
+        found = _while(b, states, condition, step)
+    except NoForm:  # though its steps may be written out
+        _forget(b, nodes, bodies)
+        return None
+    loops = [n for n in b.graph.nodes[nodes:] if n.op == "WHILE"]
+    is_fused = len(loops) == 1 and fuse_loop(b.graph, loops[0], b.bodies, is_growing=True)
+    return _Looped(found, is_fused)
 
 
 def _written_out(

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loops whose step is an LSTM or GRU cell, however it is spelled, and loops that only look so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert.interpreter import Interpreter as LiteRT
+from ai_edge_litert.interpreter import OpResolverType
+from onnx import helper
+
+import converter
+import runtime
+from converter import ir, verify
+from converter.importers.builder import Builder
+from converter.importers.forms import basic, control
+from converter.passes.recurrent import recognize_recurrent
+
+TIME, BATCH, FEATURES, SIZE = 40, 2, 3, 5
+RNG = np.random.default_rng(23)
+RESOLVERS = ("AUTO", "BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32) / 2
+
+
+def op(b: Builder, name: str, *inputs: Any, **options: Any) -> ir.Value:
+    values = [v if isinstance(v, ir.Value) else b.constant(np.float32(v)) for v in inputs]
+    if name in ("ADD", "SUB", "MUL"):
+        options["fused_activation_function"] = "NONE"
+    return b.emit(name, values, **options)
+
+
+def product(b: Builder, x: ir.Value, weights: np.ndarray, whole: bool = True) -> ir.Value:
+    if whole:
+        return op(b, "FULLY_CONNECTED", x, weights, fused_activation_function="NONE")
+    return op(b, "BATCH_MATMUL", x, weights.T.copy(), adj_x=False, adj_y=False)
+
+
+def split(b: Builder, x: ir.Value, count: int) -> list[ir.Value]:
+    axis = b.constant(1, "axis", np.int32)
+    return b.emit_many("SPLIT", [axis, x], ["FLOAT32"] * count, num_splits=count)
+
+
+W, R, BIAS, HOLES = normal(20, 3), normal(20, 5), normal(20), normal(3, 5)
+
+
+def lstm_after(b: Builder, gates: list[ir.Value], c: ir.Value, activation: str = "TANH") -> list:
+    i, f, g, o = gates
+    kept = op(b, "MUL", op(b, "LOGISTIC", f), c)
+    after = op(b, "ADD", op(b, "MUL", op(b, "LOGISTIC", i), op(b, activation, g)), kept)
+    return [op(b, "MUL", op(b, "TANH", after), op(b, "LOGISTIC", o)), after]
+
+
+def two_products(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    total = op(b, "ADD", op(b, "ADD", product(b, x, W), product(b, h, R)), BIAS)
+    return lstm_after(b, split(b, total, 4), c)
+
+
+def one_product(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    """As `dynamic_rnn` has it: input, cell, forget with its 1, output."""
+    both = basic.concat(b, [x, h], 1)
+    total = op(b, "ADD", product(b, both, np.concatenate([W, R], 1), whole=False), BIAS)
+    i, g, f, o = split(b, total, 4)
+    return lstm_after(b, [i, op(b, "ADD", f, 1.0), g, o], c)
+
+
+def four_products(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    gates = []
+    for k in range(4):
+        rows = slice(k * SIZE, (k + 1) * SIZE)
+        own = op(b, "SUB", product(b, x, W[rows]), BIAS[rows])
+        gates.append(op(b, "ADD", product(b, h, R[rows]), op(b, "MUL", own, 0.5)))
+    return lstm_after(b, gates, c)
+
+
+def peepholes(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    i, f, g, o = split(b, op(b, "ADD", product(b, x, W), product(b, h, R)), 4)
+    i, f = (op(b, "ADD", v, op(b, "MUL", c, hole)) for v, hole in ((i, HOLES[0]), (f, HOLES[1])))
+    kept = op(b, "MUL", c, op(b, "LOGISTIC", f))
+    after = op(b, "ADD", kept, op(b, "MUL", op(b, "TANH", g), op(b, "LOGISTIC", i)))
+    o = op(b, "ADD", o, op(b, "MUL", HOLES[2], after))
+    return [op(b, "MUL", op(b, "LOGISTIC", o), op(b, "TANH", after)), after]
+
+
+LSTMS = [two_products, one_product, four_products, peepholes]
+GW, GR, GB = normal(15, 3), normal(15, 5), normal(2, 15)
+
+
+def gru(spelling: str, reset_after: bool):
+    def step(b: Builder, x: ir.Value, h: ir.Value, _: Any) -> list[ir.Value]:
+        own = op(b, "ADD", product(b, x, GW), GB[0])
+        xz, xr, xn = split(b, own, 3)
+        if reset_after:
+            hz, hr, hn = split(b, op(b, "ADD", product(b, h, GR), GB[1]), 3)
+            r = op(b, "LOGISTIC", op(b, "ADD", xr, hr))
+            inside = op(b, "ADD", op(b, "MUL", r, hn), xn)
+        else:
+            hz, hr = split(b, product(b, h, GR[:10]), 2)
+            r = op(b, "LOGISTIC", op(b, "ADD", xr, hr))
+            inside = op(b, "ADD", xn, product(b, op(b, "MUL", r, h), GR[10:]))
+        z, n = op(b, "LOGISTIC", op(b, "ADD", xz, hz)), op(b, "TANH", inside)
+        if spelling == "mixed":
+            rest = op(b, "MUL", op(b, "SUB", 1.0, z), n)
+            return [op(b, "ADD", op(b, "MUL", z, h), rest)]
+        return [op(b, "ADD", n, op(b, "MUL", z, op(b, "SUB", h, n)))]
+
+    return step
+
+
+def model_of(step: Any, states: int = 2, reverse: bool = False, shown: Any = None) -> ir.Model:
+    """A scan of `step`, whose first state is its result too, or what `shown` makes of all."""
+    b = Builder()
+    x = b.input("x", "FLOAT32", [TIME, BATCH, FEATURES])
+    given = [b.input(f"s{i}", "FLOAT32", [BATCH, SIZE]) for i in range(states)]
+
+    def body(inner: Builder, slices: list[ir.Value], before: list[ir.Value]) -> Any:
+        after = step(inner, slices[0], before[0], before[-1])
+        return after, (shown or (lambda b, values: values[:1]))(inner, after)
+
+    last, results = control.scan(b, [x], given, body, reverse)
+    outputs = [("y", results[0]), *((f"t{i}", v) for i, v in enumerate(last))]
+    return b.model(["x", *(f"s{i}" for i in range(states))], outputs)
+
+
+def runs(model: ir.Model, kind: Any = runtime.Interpreter, **options: Any) -> list[np.ndarray]:
+    """Outputs of three calls of one interpreter."""
+    rng, found = np.random.default_rng(1), []
+    run = kind(model_content=converter.write_tflite(model), **options).get_signature_runner()
+    for _ in range(3):
+        feeds = {v.name: rng.standard_normal(v.shape, np.float32) for v in model.main.inputs}
+        outputs = run(**feeds)
+        found += [np.array(outputs[name]) for name in sorted(outputs)]
+    return found
+
+
+def fires(model: ir.Model) -> list[str]:
+    """The ops of the model behind the pass, which computes what it did, in every engine."""
+    before = runs(model)
+    assert recognize_recurrent(model)
+    verify(model)
+    for optimized in (False, True):
+        if optimized:
+            converter.optimize(model, check=True)
+        after = [runs(model)]
+        for name in RESOLVERS:
+            resolver = getattr(OpResolverType, name)
+            after.append(runs(model, LiteRT, experimental_op_resolver_type=resolver))
+        for found in after:
+            for want, got in zip(before, found, strict=True):
+                np.testing.assert_allclose(got, want, atol=2e-6)
+    assert not recognize_recurrent(model)
+    return [node.op for node in model.main.nodes]
+
+
+def holds(model: ir.Model) -> None:
+    before = converter.write_tflite(model)
+    assert not recognize_recurrent(model)
+    assert converter.write_tflite(model) == before
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("step", LSTMS, ids=lambda s: s.__name__)
+def test_lstm_cells(step, reverse):
+    ops = fires(model_of(step, reverse=reverse))
+    assert ops.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1 and "WHILE" not in ops
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reset_after", [False, True])
+@pytest.mark.parametrize("spelling", ["mixed", "moved"])
+def test_gru_cells(spelling, reset_after, reverse):
+    model = model_of(gru(spelling, reset_after), 1, reverse)
+    ops = fires(model)
+    assert ops.count("STABLEHLO_COMPOSITE") == 1 and "WHILE" not in ops
+
+
+def test_loops_of_onnx():
+    """A Scan of an LSTM cell, whose gates ONNX's Split makes."""
+    nodes = [
+        helper.make_node("Gemm", ["xi", "W", "B"], ["a"], transB=1),
+        helper.make_node("MatMul", ["h", "RT"], ["d"]),
+        helper.make_node("Add", ["a", "d"], ["z"]),
+        helper.make_node("Split", ["z"], ["i", "f", "g", "o"], axis=1, num_outputs=4),
+        *(helper.make_node("Sigmoid", [v], [f"{v}s"]) for v in "ifo"),
+        helper.make_node("Tanh", ["g"], ["gt"]),
+        helper.make_node("Mul", ["fs", "c"], ["kept"]),
+        helper.make_node("Mul", ["is", "gt"], ["new"]),
+        helper.make_node("Add", ["kept", "new"], ["ca"]),
+        helper.make_node("Tanh", ["ca"], ["ct"]),
+        helper.make_node("Mul", ["os", "ct"], ["ha"]),
+        helper.make_node("Identity", ["ha"], ["shown"]),
+    ]
+
+    def infos(*pairs: tuple[str, list[int] | None]) -> list[Any]:
+        return [helper.make_tensor_value_info(name, 1, dims) for name, dims in pairs]
+
+    state = [BATCH, SIZE]
+    body = helper.make_graph(
+        nodes,
+        "body",
+        infos(("h", state), ("c", state), ("xi", [BATCH, FEATURES])),
+        infos(("ha", state), ("ca", state), ("shown", state)),
+    )
+    scan = helper.make_node(
+        "Scan", ["s0", "s1", "x"], ["hn", "cn", "y"], body=body, num_scan_inputs=1
+    )
+    constants = [("W", W), ("RT", R.T.copy()), ("B", BIAS)]
+    graph = helper.make_graph(
+        [scan],
+        "graph",
+        infos(("x", [TIME, BATCH, FEATURES]), ("s0", state), ("s1", state)),
+        infos(("y", None), ("hn", None), ("cn", None)),
+        [onnx.numpy_helper.from_array(v, n) for n, v in constants],
+    )
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    assert fires(converter.from_onnx(source)).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1
+
+
+# ---- what only looks so ----
+
+
+def with_another_activation(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    total = op(b, "ADD", op(b, "ADD", product(b, x, W), product(b, h, R)), BIAS)
+    return lstm_after(b, split(b, total, 4), c, "RELU")
+
+
+def with_a_clip(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    shown, after = two_products(b, x, h, c)
+    return [shown, op(b, "MINIMUM", after, 0.1)]
+
+
+def with_a_mask(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    shown, after = two_products(b, x, h, c)
+    zero = b.constant(np.float32(0))
+    on = b.emit("GREATER", [basic.slice_axis(b, x, 1, 0, 1), zero], dtype="BOOL")
+    return [
+        b.emit("SELECT_V2", [on, new, old], dtype="FLOAT32")
+        for new, old in ((shown, h), (after, c))
+    ]
+
+
+def with_a_residual(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    shown, after = two_products(b, x, h, c)
+    return [op(b, "ADD", shown, h), after]
+
+
+def with_a_full_peephole(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    total = op(b, "ADD", op(b, "ADD", product(b, x, W), product(b, h, R)), BIAS)
+    i, f, g, o = split(b, total, 4)
+    return lstm_after(b, [op(b, "ADD", i, product(b, c, R[:5])), f, g, o], c)
+
+
+def with_a_new_gate_of_the_state(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list:
+    total = op(b, "ADD", op(b, "ADD", product(b, x, W), product(b, h, R)), BIAS)
+    i, f, g, o = split(b, total, 4)
+    return lstm_after(b, [i, f, op(b, "ADD", g, op(b, "MUL", c, HOLES[0])), o], c)
+
+
+def with_the_former_state_shown(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list:
+    _, after = two_products(b, x, h, c)
+    gate = op(b, "LOGISTIC", product(b, x, W[:5]))
+    return [op(b, "MUL", op(b, "TANH", c), gate), after]
+
+
+def with_a_product_of_both(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    """A gate that is no affine function."""
+    total = op(b, "MUL", product(b, x, W), product(b, h, R))
+    return lstm_after(b, split(b, total, 4), c)
+
+
+OTHERS = [
+    with_another_activation,
+    with_a_clip,
+    with_a_mask,
+    with_a_residual,
+    with_a_full_peephole,
+    with_a_new_gate_of_the_state,
+    with_the_former_state_shown,
+    with_a_product_of_both,
+]
+
+
+@pytest.mark.parametrize("step", OTHERS, ids=lambda s: s.__name__)
+def test_other_steps_stay_loops(step):
+    holds(model_of(step))
+
+
+def test_other_results_stay_loops():
+    holds(model_of(two_products, shown=lambda b, values: [values[1]]))
+    holds(model_of(two_products, shown=lambda b, values: [op(b, "MUL", values[0], 2.0)]))
+
+
+def gru_with(change: Any):
+    def step(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+        return [change(b, gru("mixed", True)(b, x, h, c)[0], h)]
+
+    return step
+
+
+def test_other_gated_steps_stay_loops():
+    holds(model_of(gru_with(lambda b, after, h: op(b, "ADD", after, h)), 1))
+    holds(model_of(gru_with(lambda b, after, h: op(b, "RELU", after)), 1))
+
+
+def changed(place: str, number: int) -> ir.Model:
+    """The loop of an LSTM with another number where it starts, ends, or counts by."""
+    model = model_of(two_products)
+    (loop,) = (node for node in model.main.nodes if node.op == "WHILE")
+    test, body = model.graphs[1:]
+    if place == "start":
+        node, index = loop, 0
+    elif place == "end":
+        node, index = test.nodes[-1], 1
+    else:
+        node = body.outputs[0].producer
+        index = 1
+    old = node.inputs[index]
+    assert old is not None and old.data is not None
+    node.set_input(index, ir.Value.constant(f"{old.name}_other", np.int32(number)))
+    return model
+
+
+@pytest.mark.parametrize(("place", "number"), [("start", 1), ("end", TIME - 1), ("step", 2)])
+def test_loops_over_a_part_stay_loops(place, number):
+    holds(changed(place, number))
+
+
+def test_loops_of_branches_and_dynamic_sizes_stay_loops():
+    b = Builder()
+    x = b.input("x", "FLOAT32", [TIME, (2, 3), FEATURES])
+    given = [b.input(f"s{i}", "FLOAT32", [(2, 3), SIZE]) for i in range(2)]
+    last, _ = control.scan(b, [x], given, lambda b, s, h: (t := two_products(b, s[0], *h), t[:1]))
+    holds(b.model(["x", "s0", "s1"], [("h", last[0])]))
+    inner = model_of(two_products)
+    outer = Builder()
+    inner.graphs.insert(0, outer.graph)
+    y = ir.Value("y", "FLOAT32", (1,))
+    outer.graph.add_node("NEG", [outer.graph.add_input("x", "FLOAT32", (1,))], [y])
+    outer.graph.outputs = [y]
+    inner.signatures.clear()
+    for node in inner.graphs[1].nodes:
+        for kind in ("cond", "body"):
+            if node.op == "WHILE":
+                node.options[f"{kind}_subgraph_index"] += 1
+    holds(inner)
