@@ -120,22 +120,41 @@ def unknown_ops(graph: Any, names: Iterable[str]) -> list[str]:
 
 
 def computed_tensors(graph: Any, names: Iterable[str]) -> list[Any]:
-    """What is computed on the way to `names`, in the order of the graph."""
-    needed = _needed_ops(graph, names)
-    plain = ("Identity", "NoOp", "Const", "Placeholder")
-    ops = [op for op in graph.get_operations() if op in needed and op.type not in plain]
-    return [op.outputs[0] for op in ops if op.outputs]
+    """What is computed on the way to `names` outside of loops and branches, in order."""
+    from host_engine.plan import outermost
+
+    plain = ("Identity", "NoOp", "Const", "Placeholder", "Switch", "TensorArrayV3")
+    ops = outermost([graph.get_tensor_by_name(tensor_name(name)) for name in names])
+    numbers = [op for op in ops if op.type not in plain and not op.type.startswith("TensorList")]
+    return [op.outputs[0] for op in numbers if op.outputs]
 
 
 def _needed_ops(graph: Any, names: Iterable[str]) -> set[Any]:
+    """With those of the functions that are called."""
     seen: set[Any] = set()
+    called: set[tuple[Any, str]] = set()
     stack = [graph.get_tensor_by_name(tensor_name(name)).op for name in names]
     while stack:
         op = stack.pop()
-        if op not in seen:
-            seen.add(op)
-            stack += [*(t.op for t in op.inputs), *op.control_inputs]
-    return seen
+        if op in seen:
+            continue
+        seen.add(op)
+        stack += [*(t.op for t in op.inputs), *op.control_inputs]
+        for name in _function_names(op):
+            if (op.graph, name) not in called:
+                called.add((op.graph, name))
+                stack += [result.op for result in op.graph.function(name)[2]]
+    return {op for op in seen if op.type != "Arg"}
+
+
+def _function_names(op: Any) -> list[str]:
+    """Of the functions that an op calls."""
+    found = []
+    for value in op._attrs.values():
+        for part in value if isinstance(value, list) else [value]:
+            if type(part).__name__ == "NameAttrList" and part.name in op.graph.functions:
+                found.append(part.name)
+    return found
 
 
 def tensor_name(name: str) -> str:

@@ -224,15 +224,12 @@ class _Import:
 
     def _function(self, name: str) -> tuple[Any, list[Any], list[Any]]:
         from host_engine.errors import OpError
-        from host_engine.graphdef.importing import function_graph
 
-        functions = self.sess.graph.functions
-        if name not in functions:
-            raise NoForm(f"calls the function '{name}', which the graph does not have")
         try:
-            return function_graph(functions[name], functions)
+            found: tuple[Any, list[Any], list[Any]] = self.sess.graph.function(name)
+            return found
         except (ValueError, OpError) as error:
-            raise NoForm(f"calls the function '{name}', which cannot be read: {error}") from error
+            raise NoForm(f"calls a function that cannot be read: {error}") from error
 
     # -- the model's ends ---------------------------------------------------------------------
 

@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from host_engine.framework.dtypes import DType, as_dtype
+from host_engine.framework.frames import Frame, frame_of
+from host_engine.framework.origins import canonical_device, user_frames
 from host_engine.framework.registry import OpDef, lookup
 from host_engine.framework.shape import as_shape
-from host_engine.framework.tensor import Frame, Operation, Tensor
+from host_engine.framework.tensor import Operation, Tensor
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
 _VALID_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/\-]*$")
 _VALID_INNER_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/\-]*$")
-_USER_FRAMES = 8
 
 
 class GraphKeys:
@@ -58,6 +56,9 @@ class Graph:
         self.seed: int | None = None
         self.variable_scope_state: Any = None
         self.functions: dict[str, Any] = {}  # FunctionDefs of imported graphs
+        self._bodies: dict[str, Any] = {}  # functions as (graph, arguments, results)
+        self.plans: dict[str, Any] = {}  # of this function, by its name
+        self._loops: dict[Operation, Any] = {}
 
     # Operations
 
@@ -174,6 +175,27 @@ class Graph:
         from host_engine.graphdef import exporting
 
         return exporting.graph_def_of(self, add_shapes)
+
+    # Functions and loops
+
+    def function(self, name: str) -> tuple[Graph, list[Tensor], list[Tensor]]:
+        """(graph, arguments, results) of a function of this graph's library.
+
+        ValueError where there is none of this name, or its definition is damaged.
+        """
+        if name not in self._bodies:
+            if name not in self.functions:
+                raise ValueError(f"calls the function '{name}', which the graph does not have")
+            from host_engine.graphdef.importing import function_graph
+
+            self._bodies[name] = function_graph(self.functions[name], self.functions)
+        return self._bodies[name]
+
+    def loop_of(self, op: Operation) -> Frame:
+        """The loop of TensorFlow 1 that `op`, an Exit, leaves; ValueError where it is damaged."""
+        if op not in self._loops:
+            self._loops[op] = frame_of(op)
+        return self._loops[op]
 
     # Names and scopes
 
@@ -325,16 +347,6 @@ class Graph:
         return session
 
 
-def canonical_device(name: str) -> str:
-    """ "/gpu:0" as "/device:GPU:0"; job, replica and task parts stay."""
-    return re.sub(
-        r"/(?:device:)?(cpu|gpu):(\d+|\*)",
-        lambda m: f"/device:{m[1].upper()}:{m[2]}",
-        name,
-        flags=re.IGNORECASE,
-    )
-
-
 def _dtypes(op: Operation, count: int) -> list[DType]:
     rule = op.definition.dtype
     if count == 0:
@@ -353,19 +365,6 @@ def _dims_text(tensor: Tensor) -> str:
     if sizes is None:
         return "<unknown>"
     return "[" + ",".join("?" if s is None else str(s) for s in sizes) + "]"
-
-
-def user_frames() -> tuple[Frame, ...]:
-    """The frames outside this package that led here, innermost first (at most a few)."""
-    frames: list[Frame] = []
-    frame = sys._getframe(1)
-    while frame is not None and len(frames) < _USER_FRAMES:
-        code = frame.f_code
-        inside = code.co_filename.startswith(_PACKAGE)
-        if not inside and (frames or not code.co_filename.endswith("contextlib.py")):
-            frames.append((code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back  # type: ignore[assignment]
-    return tuple(frames)
 
 
 # The default graph is thread-local, as sessions' and TensorFlow's are; all threads share the

@@ -146,7 +146,7 @@ def test_loops_are_proved_without_tensorflow(name):
     source = GraphDefSource(path, outputs=list(wanted))
     made = converter.convert(source, feeds=inputs, check="layers")
     assert made.proof.passed and made.proof.engine == "the host engine"
-    assert made.proof.compared_layers > 3
+    assert made.proof.compared_layers >= 3
 
 
 def text_graph(nodes):
