@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from torch_checks import check, floats, torch
+from torch_checks import check, floats, ops, torch
 
 F = torch.nn.functional
 nn = torch.nn
@@ -161,3 +161,16 @@ def test_recurrent_layers_are_one_op_each(name):
     layers = module.num_layers * (2 if module.bidirectional else 1)
     assert found.count(f"UNIDIRECTIONAL_SEQUENCE_{kind}") == layers
     assert not {"LOGISTIC", "TANH", "WHILE"} & set(found)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_group_norm_needs_no_layout_of_its_own(groups):
+    convolutions = (nn.Conv2d(3, 6, 3), nn.GroupNorm(groups, 6), nn.SiLU(), nn.Conv2d(6, 4, 3))
+    model = check(nn.Sequential(*convolutions), X)
+    assert ops(model).count("TRANSPOSE") == 2  # of the input and of the output
+
+
+def test_group_norm_of_dynamic_batch_and_sizes():
+    dims = [torch.export.Dim(name, min=2, max=64) for name in ("n", "h", "w")]
+    shapes = ({0: dims[0], 2: dims[1], 3: dims[2]},)
+    check(nn.GroupNorm(3, 6), floats(2, 6, 5, 7), dynamic_shapes=shapes)

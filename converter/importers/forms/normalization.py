@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,20 +72,32 @@ def by_statistics(
 
 
 def in_groups(b: Builder, x: ir.Value, groups: int, epsilon: float) -> ir.Value:
-    """Channels (axis 1) standardized in `groups`, each over its channels and all positions."""
+    """Channels (axis 1) standardized in `groups`, each over its channels and all positions.
+
+    Only the means of channels are put into groups, so that the layout of `x` matters to nothing.
+    """
     dims = b.dims(x)
-    channels = dims[1]
+    channels, rank = dims[1], len(dims)
     if channels is None or groups < 1 or channels % groups:
         raise NoForm(f"parts {channels} channels into {groups} groups")
-    if groups == channels:
-        return standardized(b, x, range(2, len(dims)), epsilon)[0]
-    rest = dims[2:]
-    count = None if None in rest else channels // groups * math.prod(d for d in rest if d)
-    if dims[0] is None and count is None:
-        raise NoForm("has dynamic batch and sizes: give the model's inputs fixed sizes")
-    flat = basic.reshape(b, x, [dims[0], groups, count])
-    found = standardized(b, flat, [2], epsilon)[0]
-    return basic.reshape_like(b, found, basic.shape_of(b, x))
+    if groups in (1, channels):
+        return standardized(b, x, range(1 if groups == 1 else 2, rank), epsilon)[0]
+
+    def mean(value: ir.Value) -> ir.Value:
+        """[batch, groups, 1]"""
+        own = reduction.reduce(b, "MEAN", value, range(2, rank), True) if rank > 2 else value
+        parts = basic.reshape(b, own, [dims[0], groups, channels // groups])
+        return reduction.reduce(b, "MEAN", parts, [2], True)
+
+    def spread(value: ir.Value) -> ir.Value:
+        """[batch, channels, 1...] of a number for each group"""
+        ones = b.constant(np.ones((1, 1, channels // groups)), "ones", ir.numpy_dtype(x.dtype))
+        each = binary(b, "MUL", value, ones)
+        return basic.reshape(b, each, [dims[0], channels, *[1] * (rank - 2)])
+
+    centred = binary(b, "SUB", x, spread(mean(x)))
+    variance = mean(unary(b, "SQUARE", centred))
+    return binary(b, "MUL", centred, spread(unary(b, "RSQRT", affine(b, variance, 1, epsilon))))
 
 
 def local_response(
