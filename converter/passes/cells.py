@@ -53,6 +53,13 @@ class Gru(NamedTuple):
     reset_after: bool
 
 
+class Rnn(NamedTuple):
+    """The affine function whose activation, TANH or RELU, is the next state."""
+
+    inside: Affine
+    activation: str
+
+
 class Reader:
     """Reads the values of one graph as functions of `sources`."""
 
@@ -205,6 +212,14 @@ class Reader:
             i, f, g, o = gates
             if i is not None and f is not None and g is not None and o is not None:
                 return Lstm((i, f, g, o))
+        return None
+
+    def rnn(self, after: ir.Value) -> Rnn | None:
+        """Where `after` is the activation of an affine function."""
+        for activation in ("TANH", "RELU"):
+            inside = self.affine(self.gate(after, activation))
+            if inside is not None:
+                return Rnn(inside, activation)
         return None
 
     def gru(self, hidden: ir.Value, after: ir.Value) -> Gru | None:

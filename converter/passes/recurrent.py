@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops over a sequence whose step is an LSTM or GRU cell become the op for the whole sequence.
+"""Loops over a sequence whose step is a recurrent cell become the op for the whole sequence.
 
 Such loops come of Keras layers, `dynamic_rnn`, ONNX's Loop and Scan. A WHILE is one where it counts
 to the length of a sequence, each step reads the row of its number, and what it carries on is the
-cell's state, all rows of a result, or the last one.
+state of an LSTM, a GRU or a plain cell, all rows of a result, or the last one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.passes.cells import Gru, Lstm, Reader
+from converter.passes.cells import Gru, Lstm, Reader, Rnn
 from converter.passes.inlining import drop_uncalled
+from converter.passes.loops import Loop, plain
 
 _LOGGER = logging.getLogger("converter.passes")
 _MOST_NODES = 200  # of a step: no cell has more, and reading one goes as deep
@@ -50,7 +51,7 @@ def fuse_loop(
     if len(body.nodes) > _MOST_NODES or any(v.shape_signature for v in (*body.inputs, *node.inputs)
                                             if v is not None):  # fmt: skip
         return False
-    loop = _Loop(node, test, body)
+    loop = Loop(node, test, body)
     found = _layer(loop) if loop.steps else None
     if found is None:
         return False
@@ -64,139 +65,6 @@ def fuse_loop(
     return True
 
 
-# -- the loop -------------------------------------------------------------------------------------
-
-
-class _Loop:
-    """What a WHILE does with each of its states."""
-
-    def __init__(self, node: ir.Node, test: ir.Graph, body: ir.Graph) -> None:
-        self.node, self.body = node, body
-        self.given = dict(zip(body.inputs, node.inputs, strict=True))
-        self.after = dict(zip(body.inputs, body.outputs, strict=True))
-        self.counters = {v: way for v in body.inputs if (way := self._way(v))}
-        self.steps = self._steps(test)
-
-    def constant(self, value: ir.Value) -> np.ndarray | None:
-        """The numbers of a constant, or of an input that is one at every step."""
-        if value.data is not None:
-            return value.data
-        if value in self.given and self.is_invariant(value):
-            given = self.given[value]
-            return given.data if given is not None else None
-        return None
-
-    def is_invariant(self, value: ir.Value) -> bool:
-        return value in self.after and _plain(self.after[value]) is value
-
-    def start(self, counter: ir.Value) -> int | None:
-        given = self.given[counter]
-        return None if given is None or given.data is None else int(given.data.reshape(-1)[0])
-
-    def _way(self, value: ir.Value) -> int:
-        """1 or -1 where `value` counts up or down, else 0."""
-        node = _plain(self.after[value]).producer
-        if value.size != 1 or value.dtype not in ("INT32", "INT64"):
-            return 0
-        if node is None or node.op not in ("ADD", "SUB"):
-            return 0
-        for x, y in (node.inputs, node.inputs[::-1]) if node.op == "ADD" else (node.inputs,):
-            if x is None or y is None or _plain(x) is not value or y.data is None or y.size != 1:
-                continue
-            way = int(y.data.reshape(-1)[0]) * (-1 if node.op == "SUB" else 1)
-            return way if way in (1, -1) else 0
-        return 0
-
-    def _steps(self, test: ir.Graph) -> int:
-        """How often the loop runs; 0 where that is not known."""
-        place = {v: self.body.inputs[i] for i, v in enumerate(test.inputs)}
-        counts = []
-        stack: list[ir.Value | None] = [test.outputs[0]]
-        while stack:
-            value = stack.pop()
-            node = _plain(value).producer if value is not None else None
-            if node is not None and node.op == "LOGICAL_AND":
-                stack += node.inputs
-                continue
-            counts.append(self._bound(node, place) if node is not None else None)
-        if not counts or None in counts or len(counts) > 8:
-            return 0
-        return max(0, min(c for c in counts if c is not None))
-
-    def _bound(self, node: ir.Node, place: dict[ir.Value, ir.Value]) -> int | None:
-        """Steps until a comparison of a counter with a constant fails."""
-        ops = {"LESS": (1, 0), "GREATER_EQUAL": (-1, 1), "GREATER": (-1, 0), "LESS_EQUAL": (1, 1)}
-        way, more = ops.get(node.op, (0, 0))
-        if not way or node.inputs[0] is None or node.inputs[1] is None:
-            return None
-        counter = place.get(_plain(node.inputs[0]))
-        bound = _plain(node.inputs[1])
-        end = self.constant(place[bound]) if bound in place else bound.data
-        if counter is None or self.counters.get(counter) != way or end is None or end.size != 1:
-            return None
-        start = self.start(counter)
-        return None if start is None else (int(end.reshape(-1)[0]) - start) * way + more
-
-    # -- what is read and written -----------------------------------------------------------------
-
-    def sequences(self) -> dict[ir.Value, tuple[ir.Value, bool]]:
-        """Rows that a step reads: (the sequence, whether from its end)."""
-        found = {}
-        for node in self.body.nodes:
-            if node.op != "GATHER" or node.option("axis") or node.option("batch_dims"):
-                continue
-            x, at = node.inputs
-            if x is None or at is None or not self.is_invariant(x):
-                continue
-            counter = _plain(at)
-            backwards = self._order(counter, x.shape[0]) if counter in self.counters else None
-            if backwards is not None and node.outputs[0].size * x.shape[0] == x.size:
-                found[node.outputs[0]] = (x, backwards)
-        return found
-
-    def _order(self, counter: ir.Value, rows: int) -> bool | None:
-        """Whether `counter` goes through all rows from the last to the first; None: through others,
-        or not through all.
-        """
-        start, way = self.start(counter), self.counters[counter]
-        if self.steps != rows or start != (0 if way == 1 else rows - 1):
-            return None
-        return way == -1
-
-    def written(self, state: ir.Value) -> tuple[ir.Value, bool | None] | None:
-        """Where a step writes one row of `state`: (that row, whether rows are written from the
-        last, None where it is always the only row); None where it does something else.
-        """
-        node = _plain(self.after[state]).producer
-        if node is None or node.op != "DYNAMIC_UPDATE_SLICE" or len(state.shape) < 2:
-            return None
-        whole, row, at = node.inputs
-        if whole is not state or row is None or at is None or row.shape != (1, *state.shape[1:]):
-            return None
-        if at.data is not None:
-            return (row, None) if state.shape[0] == 1 and not at.data.any() else None
-        start = at.producer
-        parts = start.inputs if start is not None and start.op == "CONCATENATION" else []
-        if not parts or parts[0] is None:
-            return None
-        counter = _plain(parts[0])
-        rest = [p.data for p in parts[1:] if p is not None]
-        if counter not in self.counters or any(r is None or r.any() for r in rest):
-            return None
-        order = self._order(counter, state.shape[0])
-        return None if order is None else (row, order)
-
-
-def _plain(value: ir.Value) -> ir.Value:
-    """`value` before reshapes."""
-    while value.producer is not None and value.producer.op in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
-        before = value.producer.inputs[0]
-        if before is None or before.size != value.size:
-            break
-        value = before
-    return value
-
-
 # -- the cell -------------------------------------------------------------------------------------
 
 
@@ -204,7 +72,7 @@ def _plain(value: ir.Value) -> ir.Value:
 class _Layer:
     """A cell over a sequence, and what becomes of the loop's states."""
 
-    cell: Lstm | Gru
+    cell: Lstm | Gru | Rnn
     x: ir.Value  # a row, of the body
     sequence: ir.Value
     backwards: bool
@@ -213,7 +81,7 @@ class _Layer:
     results: dict[ir.Value, str] = field(default_factory=dict)  # state: every, last, hidden, cell
 
 
-def _layer(loop: _Loop) -> _Layer | None:
+def _layer(loop: Loop) -> _Layer | None:
     sequences = loop.sequences()
     states = [
         v
@@ -234,29 +102,29 @@ def _layer(loop: _Loop) -> _Layer | None:
     if len(states) == 2:
         orders = [(states[0], states[1]), (states[1], states[0])]
     for hidden, memory in orders:
-        after = _plain(loop.after[hidden])
-        cell: Lstm | Gru | None
+        after = plain(loop.after[hidden])
+        cell: Lstm | Gru | Rnn | None
         if memory is None:
-            cell = reader.gru(hidden, after)
+            cell = reader.gru(hidden, after) or reader.rnn(after)
         else:
-            cell = reader.lstm(memory, after, _plain(loop.after[memory]))
+            cell = reader.lstm(memory, after, plain(loop.after[memory]))
         if cell is not None:
             found = _Layer(cell, x, sequence, backwards, hidden, memory)
             return found if _name_results(loop, found) else None
     return None
 
 
-def _name_results(loop: _Loop, layer: _Layer) -> bool:
+def _name_results(loop: Loop, layer: _Layer) -> bool:
     """Say what of the layer each state of the loop is in the end; False where one is something
     else.
     """
-    shown = _plain(loop.after[layer.hidden])
+    shown = plain(loop.after[layer.hidden])
     for state in loop.body.inputs:
         if state is layer.hidden or state is layer.memory:
             layer.results[state] = "hidden" if state is layer.hidden else "cell"
         elif state not in loop.counters and not loop.is_invariant(state):
             written = loop.written(state)
-            if written is None or _plain(written[0]) is not shown:
+            if written is None or plain(written[0]) is not shown:
                 return False
             if written[1] not in (None, layer.backwards):
                 return False
@@ -268,7 +136,7 @@ def _name_results(loop: _Loop, layer: _Layer) -> bool:
 
 
 def _emit(
-    loop: _Loop, layer: _Layer, bodies: list[ir.Graph], name: str
+    loop: Loop, layer: _Layer, bodies: list[ir.Graph], name: str
 ) -> tuple[Any, dict[ir.Value, ir.Value]] | None:
     """(a builder with the new nodes, what replaces the loop's outputs); None where the weights are
     none that the op has.
@@ -293,8 +161,11 @@ def _emit(
     if x.data is not None:
         return None
     sources = layer.x, layer.hidden, layer.memory
+    found: tuple[ir.Value, ...] | None
     if isinstance(layer.cell, Lstm):
         found = _emit_lstm(b, layer.cell, sources, x, hidden, outside(layer.memory), layer)
+    elif isinstance(layer.cell, Rnn):
+        found = _emit_rnn(b, layer.cell, sources, x, hidden, layer)
     else:
         found = _emit_gru(b, layer.cell, sources, x, hidden, layer)
     if found is None:
@@ -374,6 +245,24 @@ def _emit_gru(
         b, x, weights, again, bias, rest, hidden, layer.backwards, cell.reset_after
     )
     return every, last
+
+
+def _emit_rnn(
+    b: Any, cell: Rnn, sources: Sequence[ir.Value | None], x: ir.Value, hidden: ir.Value,
+    layer: _Layer,
+) -> tuple[ir.Value, ...] | None:  # fmt: skip
+    from converter.importers.forms import fused_recurrent
+
+    row, shown, _ = sources
+    assert row is not None and shown is not None
+    size, inside = shown.shape[-1], cell.inside
+    if inside.bias.size != size:
+        return None
+    weights = _stacked(b, [inside.of(row, row.shape[-1])])
+    again, bias = _stacked(b, [inside.of(shown, size)]), _stacked(b, [inside.bias])
+    if not fused_recurrent.fits(b, x, (weights, again)):
+        return None
+    return fused_recurrent.rnn(b, x, weights, again, bias, hidden, layer.backwards, cell.activation)
 
 
 def _stacked(b: Any, parts: Sequence[np.ndarray]) -> ir.Value:
