@@ -163,7 +163,7 @@ def _looped(
     zero, one = b.constant(0, "zero", np.int32), b.constant(1, "one", np.int32)
     start, way = (binary(b, "SUB", length, one), -1) if reverse else (zero, 1)
     results = [
-        _zeros(b, length, dtype, dims, own)
+        zeros(b, length, dtype, dims, own)
         for (dtype, dims, _), own in zip(shapes, sizes, strict=True)
     ]
     count = len(states)
@@ -180,10 +180,14 @@ def _looped(
         place, now, filled = values[0], values[1 : count + 1], values[count + 1 :]
         slices = [inner.emit("GATHER", [inner.captured(x), place], axis=0) for x in sequences]
         after, added = step(inner, slices, now)
-        written = [
-            _written(inner, whole, part, place) for whole, part in zip(filled, added, strict=True)
+        kept = [
+            written(inner, whole, part, place) for whole, part in zip(filled, added, strict=True)
         ]
-        return [binary(inner, "ADD", place, inner.constant(way, "way", np.int32)), *after, *written]
+        return [
+            binary(inner, "ADD", place, inner.constant(way, "way", np.int32)),
+            *after,
+            *kept,
+        ]
 
     found = loop(b, [start, *states, *results], going, body)
     return found[1 : count + 1], found[count + 1 :]
@@ -225,17 +229,18 @@ def _computed_sizes(
     ]
 
 
-def _zeros(
-    b: Builder, length: ir.Value, dtype: str, dims: Dims, sizes: ir.Value | None
+def zeros(
+    b: Builder, length: ir.Value, dtype: str, dims: Dims, sizes: ir.Value | None = None
 ) -> ir.Value:
     """[length, *dims] of zeros; `sizes` are the dims where they are computed."""
     own = int32s(b, dims[0], "dims") if sizes is None else sizes
     shape = basic.concat(b, [basic.reshape(b, length, [1]), own], 0)
     zero = b.constant(0, "zero", ir.numpy_dtype(dtype))
-    return b.emit("FILL", [shape, zero], dtype=dtype)
+    known = [p if p == q else None for p, q in zip(*dims, strict=True)]
+    return b.emit("FILL", [shape, zero], dtype=dtype, dims=[None, *known])
 
 
-def _written(b: Builder, whole: ir.Value, part: ir.Value, place: ir.Value) -> ir.Value:
+def written(b: Builder, whole: ir.Value, part: ir.Value, place: ir.Value) -> ir.Value:
     """`whole` with `part` at whole[place]."""
     rank = basic.rank(b, whole)
     at = basic.reshape(b, place, [1])

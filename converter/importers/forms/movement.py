@@ -57,8 +57,12 @@ def pad_from_inside(
     b: Builder, x: ir.Value, pads: Sequence[tuple[int, int]], mode: str
 ) -> ir.Value:
     """Paddings that repeat what is inside: "reflect" (without the edge), "edge", "wrap"."""
-    if any(amount < 0 for pair in pads for amount in pair):
-        raise NoForm("crops and pads at once: do it in two steps")
+    for axis, (before, after) in enumerate(pads):
+        if before < 0 or after < 0:
+            end = after if after < 0 else None
+            x = carried(b, lambda v, a=axis, p=before, e=end: basic.slice_axis(
+                b, v, a, max(0, -p), e), [x])  # fmt: skip
+    pads = [(max(before, 0), max(after, 0)) for before, after in pads]
     dims = b.dims(x)
     if mode == "reflect" and all(
         d is None or max(pair) < d for d, pair in zip(dims, pads, strict=True)

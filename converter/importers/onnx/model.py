@@ -60,7 +60,16 @@ def _imported(start: Callable[[], _Import]) -> ir.Model:
             if not work.has_dynamic or (work.has_dynamic_images and samples[0] > LONGEST_OF_IMAGES):
                 break
     assert first is not None
+    if work.has_dynamic:
+        raise ObstacleError(work.name, [_with_way_out(o) for o in first.obstacles])
     raise first
+
+
+def _with_way_out(obstacle: str) -> str:
+    """What refuses some sizes may take others."""
+    if "fixed size" in obstacle or "--input" in obstacle or " node 0 " not in obstacle:
+        return obstacle
+    return f"{obstacle}; this is for made-up sizes: give the inputs theirs (--input NAME=SIZES)"
 
 
 class _Import:

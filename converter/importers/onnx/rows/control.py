@@ -8,12 +8,13 @@ import onnx
 
 from converter import ir
 from converter.importers.builder import Builder
-from converter.importers.forms import basic, control
+from converter.importers.forms import basic, control, movement
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import loading
 from converter.importers.onnx.context import Context, Rows
 
 _MOST_UNROLLED = 64
+_MOST_STEPS = 1 << 20  # of a loop that gathers results
 
 
 def body_values(
@@ -58,12 +59,7 @@ def _loop(c: Context) -> list[ir.Value]:
         trips = np.array(0)
     if trips is not None and trips <= _MOST_UNROLLED and (_never_ends(graph) or trips == 0):
         return _unrolled(c, graph, states, scanned, int(trips.reshape(())))
-    if scanned:
-        raise NoForm(
-            "gathers the results of a number of steps that is known only when the model runs: give"
-            " the loop a constant trip count"
-        )
-    return _while(c, graph, states)
+    return _while(c, graph, states, scanned)
 
 
 def _never_ends(graph: onnx.GraphProto) -> bool:
@@ -100,25 +96,57 @@ def _unrolled(
     return [*states, *(basic.concat(c.b, parts, 0) for parts in gathered)]
 
 
-def _while(c: Context, graph: onnx.GraphProto, states: list[ir.Value]) -> list[ir.Value]:
-    limit = c.input(0) if c.has(0) else None
-    place = c.b.constant(0, "step", np.int64)
+def _while(
+    c: Context, graph: onnx.GraphProto, states: list[ir.Value], scanned: int
+) -> list[ir.Value]:
+    """A WHILE. What it gathers is written into tensors of as many places as there may be steps."""
+    limit = basic.reshape(c.b, c.input(0), []) if c.has(0) else None
     on = c.input(1) if c.has(1) else c.b.constant(True, "on")
-    on = basic.reshape(c.b, on, [])
+    start = [c.b.constant(0, "step", np.int64), basic.reshape(c.b, on, []), *states]
+    count = len(start)
+    gathered = _places(c, graph, start, limit) if scanned else []
 
     def condition(b: Builder, values: list[ir.Value]) -> ir.Value:
         if limit is None:
             return values[1]
-        end = basic.reshape(b, b.captured(limit), [])
-        below = b.emit("LESS", [values[0], end], dtype="BOOL")
+        below = b.emit("LESS", [values[0], b.captured(limit)], dtype="BOOL")
         return b.emit("LOGICAL_AND", [below, values[1]])
 
     def step(b: Builder, values: list[ir.Value]) -> list[ir.Value]:
-        found = body_values(c, b, graph, values, "body")
+        found = body_values(c, b, graph, values[:count], "body")
         after = basic.binary(b, "ADD", values[0], b.constant(1, "one", np.int64))
-        return [after, basic.reshape(b, found[0], []), *found[1:]]
+        written = [
+            control.written(b, whole, part, basic.ints(b, values[0]))
+            for whole, part in zip(values[count:], found[count - 1 :], strict=True)
+        ]
+        return [after, basic.reshape(b, found[0], []), *found[1 : count - 1], *written]
 
-    return control.loop(c.b, [place, on, *states], condition, step)[2:]
+    steps, _, *found = control.loop(c.b, [*start, *gathered], condition, step)
+    if not scanned or (_never_ends(graph) and not c.has(1)):
+        return found
+    zero, end = basic.int32s(c.b, [0], "zero"), basic.reshape(c.b, basic.ints(c.b, steps), [1])
+    cut = [movement.cut(c.b, whole, zero, end, [0], [1]) for whole in found[count - 2 :]]
+    return [*found[: count - 2], *cut]
+
+
+def _places(
+    c: Context, graph: onnx.GraphProto, start: list[ir.Value], limit: ir.Value | None
+) -> list[ir.Value]:
+    """Zeros [limit, ...] for each result that a loop gathers."""
+    known = None if limit is None else c.b.known(limit)
+    if limit is None or (known is not None and known > _MOST_STEPS):
+        raise NoForm(
+            "gathers the results of a number of steps that is known only when the model runs: give"
+            " the loop a trip count"
+        )
+    trial = c.b.body("trial")
+    found = body_values(c, trial, graph, [trial.input_like(v) for v in start], "trial")
+    length = basic.ints(c.b, limit)
+    length = basic.binary(c.b, "MAXIMUM", length, basic.scalar(c.b, 0, length))
+    return [
+        control.zeros(c.b, length, v.dtype, (trial.fixed_dims(v, "what it gathers"),) * 2)
+        for v in found[len(start) - 1 :]
+    ]
 
 
 def _scan(c: Context) -> list[ir.Value]:

@@ -94,8 +94,8 @@ def _lrn(c: Context) -> ir.Value:
 def _softmax(op: str) -> Row:
     def row(c: Context) -> ir.Value:
         x = c.input(0)
-        if c.opset >= 13:
-            return normalization.softmax(c.b, op, x, c.attr("axis", -1))
+        if c.opset >= 13 or c.attr("axis", 1) in (-1, basic.rank(c.b, x) - 1):
+            return normalization.softmax(c.b, op, x, c.attr("axis", -1 if c.opset >= 13 else 1))
         return flattened(c, x, lambda v: normalization.softmax(c.b, op, v, 1))
 
     return row
