@@ -31,6 +31,10 @@ class Source:
         """Outputs by name, from inputs by name."""
         raise NotImplementedError
 
+    def symbols(self) -> dict[str, Sequence[str]]:
+        """Names of the dynamic sizes of inputs, one per axis; axes of one name have one size."""
+        return {}
+
     def other_engine(self) -> Source | None:
         """The same model run by another engine, which decides where the first one disagrees."""
         return None
@@ -51,3 +55,11 @@ def cannot_run(engine: str, error: Exception) -> InputsError:
         f"{engine} cannot run the model on these inputs: {reason[:300]}; give inputs that it takes"
         " (--check-input NAME=FILE.npy)"
     )
+
+
+def rounds(model: ir.Model) -> bool:
+    """Whether a model, as imported, rounds to integers with a scale."""
+    nodes = [node for graph in model.graphs for node in graph.nodes]
+    narrow = {"INT8", "INT16", "UINT8"}
+    cast = any(n.op == "CAST" and n.outputs[0].dtype in narrow for n in nodes)
+    return any(n.op == "QUANTIZE" or (n.op == "ROUND" and cast) for n in nodes)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.sources.base import Arrays, Source, cannot_run
+from converter.sources.base import Arrays, Source, cannot_run, rounds
 
 
 class TorchSource(Source):
@@ -27,6 +27,7 @@ class TorchSource(Source):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             self.engine = f"PyTorch {importlib.metadata.version('torch')}"
         self.names: tuple[list[str], list[str]] = ([], [])
+        self._rounds = False
 
     def convert(self) -> ir.Model:
         from converter.importers.torch.model import from_torch, load_program
@@ -36,7 +37,12 @@ class TorchSource(Source):
         model = from_torch(self.module, self.examples, **self.options)
         (signature,) = model.signatures
         self.names = (list(signature.inputs), list(signature.outputs))
+        self._rounds = rounds(model)
         return model
+
+    @property
+    def rounds_to_8_bits(self) -> bool:
+        return self._rounds
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
         leaves, _ = self._arguments()
@@ -54,7 +60,9 @@ class TorchSource(Source):
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         import torch
 
-        module = self.module.eval() if hasattr(self.module, "eval") else self.module.module()
+        module = self.module if hasattr(self.module, "eval") else self.module.module()
+        with contextlib.suppress(AttributeError, NotImplementedError):  # of exported modules
+            module.eval()
         leaves, structure = self._arguments()
         given = iter(torch.from_numpy(np.array(feeds[name])) for name in self.names[0])
         leaves = [next(given) if isinstance(x, torch.Tensor) else x for x in leaves]

@@ -18,6 +18,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.forms.basic import binary, scalar, unary
+from converter.importers.forms.elementwise import clamp
 from converter.importers.no_form import NoForm
 
 # The device's type for a type of the source, and what the zero point is less there.
@@ -103,12 +104,17 @@ def quantize(
     kind: str,
     axis: int = 1,
     block: int = 0,
+    limits: tuple[int, int] | None = None,
 ) -> ir.Value:
-    """Real numbers as integers of type `kind`, with a twin on the device where it can have one."""
+    """Real numbers as integers of type `kind` within `limits`, with a twin on the device where it
+    can have one.
+    """
     x = basic.cast(b, x, "FLOAT32")
     meaning = _meaning(b, scale, zero, kind)
     if meaning is None or b.samples(x) is not None:
-        return integers(b, x, scale, zero, kind, axis, block)
+        return integers(b, x, scale, zero, kind, axis, block, limits)
+    if limits is not None:
+        x = _within(b, x, kind, meaning, limits)
     twin = _twin(b, x, kind, meaning)
     if x.producer is not None and b.dequantizes:
         x = b.dequantize(twin)  # what computes it can then do so in int8, whoever reads y
@@ -202,6 +208,38 @@ def _twin(b: Builder, x: ir.Value, kind: str, meaning: tuple[float, int]) -> ir.
     """QUANTIZE of real `x` to the device's type."""
     dtype, shift = _TWINS[kind]
     return b.quantize(x, meaning[0], meaning[1] - shift, dtype)
+
+
+def _within(
+    b: Builder, x: ir.Value, kind: str, meaning: tuple[float, int], limits: tuple[int, int]
+) -> ir.Value:
+    """Real `x` between what `limits` mean, where these are not the type's own."""
+    info, (scale, zero) = np.iinfo(ir.numpy_dtype(kind)), meaning
+    low, high = (
+        None if limit == end else (limit - zero) * scale
+        for limit, end in zip(limits, (info.min, info.max), strict=True)
+    )
+    return clamp(b, x, low, high)
+
+
+def fake(
+    b: Builder,
+    x: ir.Value,
+    scale: ir.Value,
+    zero: ir.Value,
+    limits: tuple[int, int],
+    axis: int = 1,
+) -> ir.Value:
+    """Numbers that integers within `limits` mean, as arithmetic, wherever their zero point is."""
+    step, point = along(b, x, scale, axis), along(b, x, whole(b, zero), axis)
+    y = binary(b, "ADD", unary(b, "ROUND", binary(b, "DIV", x, step)), point)
+    y = clamp(b, y, float(limits[0]), float(limits[1]))
+    return binary(b, "MUL", binary(b, "SUB", y, point), step)
+
+
+def rounded(b: Builder, x: ir.Value) -> ir.Value:
+    """A zero point as integers."""
+    return b.emit("ROUND", [x]) if x.dtype == "FLOAT32" else x
 
 
 def _meaning(

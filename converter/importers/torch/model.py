@@ -91,15 +91,21 @@ def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(
-                model.eval(), args, kwargs, dynamic_shapes=dynamic, strict=False
-            )
+            _evaluate(model)
+            return torch.export.export(model, args, kwargs, dynamic_shapes=dynamic, strict=False)
     except Exception as error:  # whatever torch.export finds in the module's code
         raise ConversionError(
             f"torch.export cannot export {type(model).__name__}: {_reason(error)}"
         ) from error
     finally:
-        model.train(was_training)
+        with contextlib.suppress(NotImplementedError):
+            model.train(was_training)
+
+
+def _evaluate(model: Any) -> None:
+    """Inference, but for modules that torch.export made, which have one mode."""
+    with contextlib.suppress(NotImplementedError):
+        model.eval()
 
 
 def _know_caches() -> None:

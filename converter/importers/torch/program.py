@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class ProgramImport:
         self.graph = GraphImport(self.builder, ROWS)
         self.samples: dict[Any, tuple[int, int]] = {}
         self.inputs: list[str] = []
+        self.changes: dict[str, str] = {}  # what a buffer becomes: its name
 
     def model(self) -> ir.Model:
         """The converted program. Raises ObstacleError with all that has no form."""
@@ -45,7 +47,7 @@ class ProgramImport:
         state = self._hold(signature, nodes)
         self.graph.convert(nodes)
         outputs = self._outputs(signature, by_name)
-        self._assign(state, signature, by_name)
+        self._assign(state, by_name)
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)
         return self.builder.model(self.inputs, outputs)
@@ -54,12 +56,17 @@ class ProgramImport:
 
     def _hold(self, signature: Any, nodes: list[Any]) -> State:
         """Parameters and buffers become constants, buffers that change are read."""
-        mutated = set(signature.buffers_to_mutate.values())
         sources = {
             **signature.inputs_to_parameters,
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
+        self.changes = {
+            name: target
+            for name, target in signature.buffers_to_mutate.items()
+            if not self._is_kept(next(n for n in nodes if n.name == name), sources)
+        }
+        mutated = set(self.changes.values())
         changing = {}
         for node in nodes:
             target = sources.get(node.name)
@@ -77,10 +84,20 @@ class ProgramImport:
             self.graph.results[name] = found.read(target, tuple(tensor.shape))
         return found
 
-    def _assign(self, state: State, signature: Any, by_name: dict[str, Any]) -> None:
+    def _is_kept(self, node: Any, sources: Mapping[str, str]) -> bool:
+        """Whether what a buffer becomes is what it was: the scale that a switched-off observer of
+        fake quantization gives back.
+        """
+        call = node.args[0] if node.target is operator.getitem else None
+        if call is None or "_fused_moving_avg_obs_fq_helper" not in str(call.target):
+            return False
+        switch = self.program.state_dict.get(sources.get(call.args[1].name, ""))
+        return switch is not None and not bool(switch.any())
+
+    def _assign(self, state: State, by_name: dict[str, Any]) -> None:
         """At the end, what the buffers have become."""
         self.builder.scope = "state"
-        for source, target in signature.buffers_to_mutate.items():
+        for source, target in self.changes.items():
             if source not in self.graph.lost:
                 state.assign(target, self.graph.result(by_name[source]))
 
