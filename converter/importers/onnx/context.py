@@ -14,6 +14,14 @@ from converter.importers.builder import Builder
 from converter.importers.no_form import NoForm
 
 
+class Listed(ir.Value):
+    """A sequence of tensors; it stands among the values, but no node reads it."""
+
+    def __init__(self, items: Sequence[ir.Value]) -> None:
+        super().__init__("sequence", "FLOAT32", ())
+        self.items = list(items)
+
+
 class Context:
     """One ONNX node. Rows read it through these methods and append to `b`.
 
@@ -57,10 +65,25 @@ class Context:
         return index < len(self.node.input) and bool(self.node.input[index])
 
     def input(self, index: int) -> ir.Value:
-        """Input `index`; NoForm where the node lacks it."""
+        """Input `index`; NoForm where the node lacks it, or where it is a sequence."""
+        value = self.any(index)
+        if isinstance(value, Listed):
+            raise NoForm(f"reads the sequence '{self.node.input[index]}', and takes tensors")
+        return value
+
+    def any(self, index: int) -> ir.Value:
+        """Input `index`, a tensor or a :class:`Listed`."""
         if not self.has(index):
             raise NoForm(f"lacks its input {index}: the file is damaged, or of another opset")
-        return self.graph.value(self.node.input[index])
+        found: ir.Value = self.graph.value(self.node.input[index])
+        return found
+
+    def listed(self, index: int) -> list[ir.Value]:
+        """The tensors of input `index`, a sequence."""
+        value = self.any(index)
+        if not isinstance(value, Listed):
+            raise NoForm(f"reads the tensor '{self.node.input[index]}', and takes sequences")
+        return value.items
 
     def optional(self, index: int) -> ir.Value | None:
         return self.input(index) if self.has(index) else None

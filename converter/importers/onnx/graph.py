@@ -23,7 +23,7 @@ from converter.importers.forms import quantized
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import functions as definitions
 from converter.importers.onnx import types
-from converter.importers.onnx.context import Context, Rows
+from converter.importers.onnx.context import Context, Listed, Rows
 
 _RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
 _RANDOM |= {"RandomUniformLike", "Dropout"}
@@ -110,7 +110,11 @@ class GraphImport:
             raise NoForm(f"reads '{name}', which nothing computes: the file is damaged")
         found = self.outer.value(name)
         if self.builder is not self.outer.builder:  # this is a body with a graph of its own
-            found = self.values[name] = self.builder.captured(found)
+            if isinstance(found, Listed):
+                found = Listed([self.builder.captured(item) for item in found.items])
+            else:
+                found = self.builder.captured(found)
+            self.values[name] = found
         return found
 
     def inside(self, builder: Builder, prefix: str) -> GraphImport:

@@ -150,6 +150,7 @@ class _Import:
     def _outputs(self) -> list[tuple[str, ir.Value]]:
         """(ONNX's name, value)"""
         from converter.importers.onnx import border
+        from converter.importers.onnx.context import Listed
 
         found: list[tuple[str, ir.Value]] = []
         for info in self.proto.graph.output:
@@ -158,6 +159,8 @@ class _Import:
                 continue
             try:
                 value = self.graph.value(info.name)
+                if isinstance(value, Listed):
+                    raise NoForm("is a sequence, which TFLite lacks: give its tensors as outputs")
                 element, taken = info.type.tensor_type.elem_type, [v for _, v in found]
                 value = border.output(self.builder, value, element, taken, self.nhwc)
             except NoForm as error:

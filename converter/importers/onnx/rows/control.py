@@ -11,7 +11,7 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic, control, movement
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import loading
-from converter.importers.onnx.context import Context, Rows
+from converter.importers.onnx.context import Context, Listed, Rows
 
 _MOST_UNROLLED = 64
 _MOST_STEPS = 1 << 20  # of a loop that gathers results
@@ -51,7 +51,7 @@ def _if(c: Context) -> list[ir.Value]:
 def _loop(c: Context) -> list[ir.Value]:
     """Unrolled where the count is known and nothing else ends the loop, else a WHILE."""
     graph = c.attr("body")
-    states = [c.input(i) for i in range(2, c.n_inputs)]
+    states = [c.any(i) for i in range(2, c.n_inputs)]
     scanned = len(graph.output) - 1 - len(states)
     trips = c.b.known(c.input(0)) if c.has(0) else None
     going = c.b.known(c.input(1)) if c.has(1) else np.array(True)
@@ -59,6 +59,11 @@ def _loop(c: Context) -> list[ir.Value]:
         trips = np.array(0)
     if trips is not None and trips <= _MOST_UNROLLED and (_never_ends(graph) or trips == 0):
         return _unrolled(c, graph, states, scanned, int(trips.reshape(())))
+    if any(isinstance(v, Listed) for v in states):
+        raise NoForm(
+            "carries a sequence through a number of steps that is known only when the model runs:"
+            " give the loop a constant trip count"
+        )
     return _while(c, graph, states, scanned)
 
 

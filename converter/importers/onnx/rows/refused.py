@@ -5,11 +5,6 @@ from __future__ import annotations
 
 from converter.importers.onnx.context import Rows, refuse
 
-_SEQUENCES = (
-    "ConcatFromSequence", "Optional", "OptionalGetElement", "OptionalHasElement", "SequenceAt",
-    "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
-    "SequenceMap", "SplitToSequence",
-)  # fmt: skip
 _TEXTS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
 _TRAINING = ("Adagrad", "Adam", "Gradient", "Momentum")
 _CLASSIFIERS = ("SVMClassifier",)
@@ -33,8 +28,6 @@ def _rows() -> Rows:
             " points, or crop outside the model"
         ),
     }
-    for op in _SEQUENCES:
-        rows[op] = refuse("works on sequences or optionals, which TFLite lacks: use tensors")
     for op in _TEXTS:
         rows[op] = refuse("works on texts, which devices only look up: do it before the model")
     for op in _TRAINING:
