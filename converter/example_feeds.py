@@ -49,12 +49,18 @@ def example_feeds(
     """
     rng = np.random.default_rng(seed)
     feeds: Arrays = {}
+    symbols, settled = source.symbols(), dict[str, int]()
     for name, value in zip(model.end_names()[0], model.main.inputs, strict=True):
         given = source.shapes().get(name, value.shape_signature or value.shape)
-        dims = [
-            int(d) if d is not None and d >= 0 else size if axis else _EXAMPLE_BATCH
-            for axis, d in enumerate(given)
-        ]
+        names = symbols.get(name, [""] * len(given))
+        dims = []
+        for axis, d in enumerate(given):
+            usual = size if axis else _EXAMPLE_BATCH
+            if d is not None and d >= 0:
+                dims.append(int(d))
+            else:
+                symbol = names[axis] if axis < len(names) else ""
+                dims.append(settled.setdefault(symbol, usual) if symbol else usual)
         if most and math.prod(dims) > most:
             dims = [0]
         feeds[name] = _random(rng, value, dims, least, only)

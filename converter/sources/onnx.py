@@ -70,6 +70,16 @@ class OnnxSource(Source):
             for name, dims in self.input_shapes.items()
         }
 
+    def symbols(self) -> dict[str, Sequence[str]]:
+        from converter.importers.onnx.loading import load
+
+        found = {}
+        for info in load(self.path)[0].graph.input:
+            names = [dim.dim_param for dim in info.type.tensor_type.shape.dim]
+            last = self.nhwc_io and len(names) == 4
+            found[info.name] = [names[i] for i in (0, 2, 3, 1)] if last else names
+        return found
+
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         found = self._run(self._content(), self._as_source(feeds))
         if not self.nhwc_io:

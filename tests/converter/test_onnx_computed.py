@@ -335,3 +335,57 @@ def test_where_the_first_engine_is_coarse_another_decides():
 
     with pytest.raises(converter.ConversionError, match="ONNX Runtime"):
         convert(Other(wrong), feeds={"x": x})
+
+
+@pytest.mark.parametrize("ends", ["by count", "by condition", "at once"])
+def test_loops_that_gather_an_unknown_number_of_results(ends):
+    infos = [helper.make_tensor_value_info(*i) for i in (
+        ("i", INT64, []), ("on", TensorProto.BOOL, []), ("state", FLOAT, [2]))]  # fmt: skip
+    inner = [node("Add", "state one", "after"), node("Tanh", "after", "out")]
+    if ends == "by condition":
+        inner += [
+            node("ReduceMax", "after", "high", keepdims=0),
+            node("Less", "high limit", "going"),
+        ]
+    else:
+        inner.append(node("Identity", "on", "going"))
+    outs = [helper.make_tensor_value_info(n, t, None) for n, t in (
+        ("going", TensorProto.BOOL), ("after", FLOAT), ("out", FLOAT))]  # fmt: skip
+    body = helper.make_graph(inner, "body", infos, outs)
+    nodes = [node("Loop", "count  x", "last y", body=body)]
+    constants = [("one", np.float32(1)), ("limit", np.float32(5))]
+    counts = {"by count": (3, 1, 40), "by condition": (2, 30), "at once": (1, 2)}[ends]
+    feeds = [{"x": floats(2), "count": np.array(count)} for count in counts]
+    agrees(nodes, [("x", [2]), ("count", [], INT64)], feeds, constants, outputs=("last", "y"))
+
+
+def test_a_loop_that_gathers_without_a_limit_is_refused():
+    infos = [helper.make_tensor_value_info(*i) for i in (
+        ("i", INT64, []), ("on", TensorProto.BOOL, []), ("state", FLOAT, [2]))]  # fmt: skip
+    inner = [node("Add", "state one", "after"), node("ReduceMax", "after", "high", keepdims=0),
+             node("Less", "high one", "going"), node("Tanh", "after", "out")]  # fmt: skip
+    outs = [helper.make_tensor_value_info(n, t, None) for n, t in (
+        ("going", TensorProto.BOOL), ("after", FLOAT), ("out", FLOAT))]  # fmt: skip
+    for first, constants in (("", []), ("huge", [("huge", np.array(2**63 - 1))])):
+        nodes = [node("Loop", f"{first}  x", "last y",
+                      body=helper.make_graph(inner, "body", infos, outs))]  # fmt: skip
+        with pytest.raises(converter.ConversionError, match="trip count"):
+            agrees(nodes, [("x", [2])], [], [("one", np.float32(1)), *constants], ("last", "y"))
+
+
+def test_one_symbol_has_one_size_in_the_proof():
+    source = model_of(
+        [node("MatMul", "x z")], [("x", ["n", "m"]), ("z", ["m", "n"])], [("y", None)]
+    )
+    source.ir_version = 9
+    assert convert(OnnxSource(source)).proof.passed
+
+
+def test_cropping_and_padding_at_once():
+    nodes = [node("Pad", "x pads", mode="edge")]
+    agrees(nodes, [("x", ["n", 5])], [{"x": floats(4, 5)}], [("pads", integers(-1, 2, 2, -1))])
+
+
+def test_softmax_of_old_opsets_along_the_last_of_dynamic_axes():
+    feeds = [{"x": floats(1, 3, 4)}, {"x": floats(2, 4, 3)}]
+    agrees([node("Softmax", "x", axis=2)], [("x", ["n", "m", "k"])], feeds, opset=11)
