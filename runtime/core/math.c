@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "math.h"
+#include "math_rounded.h"
 
 /* e^r by its Taylor series: |r| <= ln 2 / 2, so 14 terms leave 4e-18. */
 static double exp_reduced(double r) {
@@ -70,14 +70,6 @@ double rlt_tanh64(double x) {
   return x < 0.0 ? -y : y;
 }
 
-/* 0: y is no integer; 1: odd; 2: even. Every float of 2^24 or more is an even integer. */
-static int integer_kind(float y) {
-  float magnitude = rlt_abs(y);
-  if (magnitude >= 16777216.0f) return 2;
-  if (rlt_floor(magnitude) != magnitude) return 0;
-  return ((int32_t)magnitude & 1) ? 1 : 2;
-}
-
 float rlt_pow(float x, float y) {
   if (y == 0.0f || x == 1.0f) return 1.0f;
   if (x != x || y != y) return x + y;
@@ -86,12 +78,11 @@ float rlt_pow(float x, float y) {
     if (x == -1.0f) return 1.0f;
     return (rlt_abs(x) > 1.0f) == (y > 0.0f) ? infinity : 0.0f;
   }
-  int kind = integer_kind(y);
-  int negative = (int)(rlt_f32_bits(x) >> 31);
-  if (negative && kind == 0 && x != 0.0f && x != -infinity) return rlt_bits_f32(0x7fc00000u);
-  double magnitude = rlt_exp64((double)y * rlt_log64((double)rlt_abs(x)));
-  float result = magnitude > 3.4028235677973366e38 ? infinity : (float)magnitude;
-  return negative && kind == 1 ? -result : result;
+  if (x != 0.0f && rlt_abs(x) < infinity) return rlt_pow_usual(x, y);
+  float result = (x == 0.0f) == (y < 0.0f) ? infinity : 0.0f;
+  float half = rlt_abs(y) * 0.5f; /* y is odd if this is no integer, and y one */
+  int is_odd = rlt_abs(y) < 16777216.0f && rlt_floor(y) == y && rlt_floor(half) != half;
+  return rlt_f32_bits(x) >> 31 && is_odd ? -result : result;
 }
 
 uint16_t rlt_f32_to_f16(float x) {

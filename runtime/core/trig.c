@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sine, cosine, arc tangent and the normal distribution, by float64. */
-#include "math.h"
+#include "math_rounded.h"
 
 static const double HALF_PI = 1.5707963267948966, PI = 3.141592653589793;
 
@@ -27,18 +27,10 @@ static uint64_t bits_from(int32_t bit) {
   return (uint32_t)(pair >> (32 - bit % 32));
 }
 
-/* |x| = n pi / 2 + r, |r| <= pi / 4; returns n modulo 4. Above 2^20, multiples of 4 are never formed: bits of 2 / pi
- * that can only give such are left out (Payne and Hanek). */
+/* |x| = n pi / 2 + r, |r| <= pi / 4, for finite |x| >= 2^20; returns n modulo 4. Multiples of 4 are never formed: bits
+ * of 2 / pi that can only give such are left out (Payne and Hanek). */
 static int32_t reduce(float x, double *r) {
-  float magnitude = rlt_abs(x);
-  if (magnitude < 1048576.0f) {
-    double v = (double)magnitude;
-    int32_t n = (int32_t)(v * 0.6366197723675814 + 0.5);
-    v -= (double)n * 1.57079632673412561417e+00; /* pi / 2 in two parts: the first has 33 bits */
-    *r = v - (double)n * 6.07710050650619224932e-11;
-    return n & 3;
-  }
-  uint32_t bits = rlt_f32_bits(magnitude);
+  uint32_t bits = rlt_f32_bits(rlt_abs(x));
   uint64_t m = (bits & 0x007fffffu) | 0x00800000u;
   int32_t skip = (int32_t)(bits >> 23) - 150 - 2 + 32; /* m 2^e: bits of weight 2^(2 - e) and above go */
   uint64_t high = bits_from(skip) << 32 | bits_from(skip + 32);
@@ -56,7 +48,7 @@ static int is_finite(float x) { return (rlt_f32_bits(x) & 0x7fffffffu) < 0x7f800
 float rlt_sin(float x) {
   double r;
   if (!is_finite(x)) return nan_f32();
-  if (rlt_abs(x) < 1e-4f) return (float)((double)x * (1.0 - (double)x * (double)x * (1.0 / 6))); /* and -0 */
+  if (rlt_abs(x) < 1048576.0f) return rlt_sin_small(x);
   int32_t n = reduce(x, &r);
   double y = n & 1 ? rlt_cos_reduced64(r) : rlt_sin_reduced64(r);
   return (float)((n & 2) ^ (int32_t)(rlt_f32_bits(x) >> 30 & 2u) ? -y : y);
@@ -65,6 +57,7 @@ float rlt_sin(float x) {
 float rlt_cos(float x) {
   double r;
   if (!is_finite(x)) return nan_f32();
+  if (rlt_abs(x) < 1048576.0f) return rlt_cos_small(x);
   int32_t n = reduce(x, &r);
   double y = n & 1 ? rlt_sin_reduced64(r) : rlt_cos_reduced64(r);
   return (float)((n + 1) & 2 ? -y : y);

@@ -38,7 +38,6 @@ static void half_row(const void *ctx, int64_t out, const int64_t *in, int64_t n)
   }
 }
 
-RLT_BINARY_ROW(pow_f32, float, float, rlt_pow(u, v))
 RLT_BINARY_ROW(floor_div_f32, float, float, rlt_floor(u / v))
 
 /* |u| mod |v| for finite |u| >= |v| > 0, exact: the quotient's bits in steps of 40. */
@@ -231,7 +230,7 @@ static const binary_row ROWS[] = {
     ROW(FLOOR_MOD, INT16, 2, floor_mod_i16, NULL)
     ROW(FLOOR_MOD, INT8, 1, floor_mod_i8, NULL)
     ROW(FLOOR_MOD, INT64, 8, floor_mod_i64, NULL)
-    ROW(POW, FLOAT32, 4, pow_f32, NULL)
+    ROW(POW, FLOAT32, 4, real_row, NULL)
     ROW(POW, INT32, 4, pow_i32, NULL)
     ROW(SQUARED_DIFFERENCE, FLOAT32, 4, real_row, NULL)
     ROW(SQUARED_DIFFERENCE, FLOAT16, 2, half_row, NULL)
@@ -304,6 +303,8 @@ static rlt_binary_op loop_of(int32_t op) {
       return RLT_LOOP_MINIMUM;
     case RLT_OP_PRELU:
       return RLT_LOOP_PRELU;
+    case RLT_OP_POW:
+      return RLT_LOOP_POW;
     default:
       return RLT_LOOP_SQUARED_DIFFERENCE;
   }

@@ -17,8 +17,6 @@ PLAIN(neg_i32, int32_t, (int32_t)(0u - (uint32_t)v))
 PLAIN(neg_i8, int8_t, (int8_t)(0 - v))
 PLAIN(neg_i16, int16_t, (int16_t)(0 - v))
 PLAIN(neg_i64, int64_t, (int64_t)(0u - (uint64_t)v))
-PLAIN(sin_f32, float, rlt_sin(v))
-PLAIN(cos_f32, float, rlt_cos(v))
 PLAIN(sign_i32, int32_t, (v > 0) - (v < 0))
 PLAIN(sign_f64, double, v > 0 ? 1.0 : (v < 0 ? -1.0 : (v == v ? 0.0 : v)))
 PLAIN(abs_i32, int32_t, v < 0 ? (int32_t)(0u - (uint32_t)v) : v)
@@ -56,13 +54,13 @@ static const unary_row ROWS[] = {
     REAL(ROUND),
     REAL(SIGN),
     REAL(GELU),
+    REAL(SIN),
+    REAL(COS),
     PLAIN_ROW(NEG, INT32, neg_i32),
     PLAIN_ROW(NEG, INT8, neg_i8),
     PLAIN_ROW(NEG, INT16, neg_i16),
     PLAIN_ROW(NEG, INT64, neg_i64),
     PLAIN_ROW(ABS, INT32, abs_i32),
-    PLAIN_ROW(SIN, FLOAT32, sin_f32),
-    PLAIN_ROW(COS, FLOAT32, cos_f32),
     PLAIN_ROW(SIGN, INT32, sign_i32),
     PLAIN_ROW(SIGN, FLOAT64, sign_f64),
     PLAIN_ROW(LOGICAL_NOT, BOOL, not_bool),

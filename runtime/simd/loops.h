@@ -30,6 +30,8 @@ typedef enum rlt_unary_op {
   RLT_LOOP_SIGN,
   RLT_LOOP_GELU,
   RLT_LOOP_GELU_BY_TANH,
+  RLT_LOOP_SIN,
+  RLT_LOOP_COS,
   RLT_UNARY_LOOPS
 } rlt_unary_op;
 
@@ -42,6 +44,7 @@ typedef enum rlt_binary_op {
   RLT_LOOP_MINIMUM,
   RLT_LOOP_SQUARED_DIFFERENCE,
   RLT_LOOP_PRELU, /* b is the slope below zero */
+  RLT_LOOP_POW,   /* has no bounds */
   RLT_BINARY_LOOPS
 } rlt_binary_op;
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from single_op import Out, run, single_op
+from single_op import ISAS, Out, run, single_op
 
 COUNT = 1_000_000
 
@@ -92,3 +92,21 @@ def test_half_precision_both_ways(rng: Any) -> None:
         np.testing.assert_array_equal(found, wanted)
         back = run(single_op("CAST", [wanted], Out("FLOAT32")))
         np.testing.assert_array_equal(back, wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize("op", ["SIN", "COS", "POW"])
+def test_unusual_values_change_no_others(op: str, rng: Any) -> None:
+    """Loops leave them to a function, with all values of their chunk."""
+    x = rng.uniform(0.1, 30, 200).astype(np.float32)
+    y = [rng.uniform(-3, 3, 200).astype(np.float32)] if op == "POW" else []
+    strange = x.copy()
+    strange[[0, 70, 133, 199]] = [0, np.inf, -3e38, np.nan]
+    usual = np.isin(np.arange(200), [0, 70, 133, 199], invert=True)
+    for isa in ISAS:
+        plain, mixed = (run(single_op(op, [v, *y]), isa=isa) for v in (x, strange))
+        np.testing.assert_array_equal(mixed[usual], plain[usual])
+        alone = [
+            run(single_op(op, [strange[i : i + 1], *(v[i : i + 1] for v in y)])) for i in (0, 70)
+        ]
+        np.testing.assert_array_equal(mixed[[0, 70]], np.concatenate(alone))
+        assert np.isnan(mixed[[133 if op == "POW" else 199, 199]]).all()
