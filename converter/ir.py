@@ -117,6 +117,9 @@ class Value:
         return f"<{kind}{self.name!r} {self.dtype}{list(self.shape)}>"
 
 
+_NEAR = 64  # nodes on either side that index() looks at first
+
+
 class Node:
     """One operator. `op` is a BuiltinOperator name; ``"CUSTOM"`` goes with `custom_code`.
 
@@ -201,6 +204,7 @@ class Graph:
         self.inputs: list[Value] = list(inputs)
         self.outputs: list[Value] = list(outputs)
         self.nodes: list[Node] = []
+        self._last_index = 0  # where index() found its last node
 
     # -- building -----------------------------------------------------------------------------
 
@@ -248,10 +252,16 @@ class Graph:
 
     def index(self, node: Node) -> int:
         """Position of `node` in the topological list."""
-        for i, candidate in enumerate(self.nodes):
-            if candidate is node:
+        nodes, last = self.nodes, self._last_index  # passes go from node to node
+        for i in range(max(0, last - _NEAR), min(len(nodes), last + _NEAR)):
+            if nodes[i] is node:
+                self._last_index = i
                 return i
-        raise ConversionError(f"{node.label} is not a node of graph {self.name!r}")
+        try:
+            self._last_index = nodes.index(node)  # nodes are equal only to themselves
+        except ValueError:
+            raise ConversionError(f"{node.label} is not a node of graph {self.name!r}") from None
+        return self._last_index
 
     def replace_value(self, old: Value, new: Value) -> None:
         """Let every user of `old`, and the graph's outputs, read `new` instead."""

@@ -112,3 +112,22 @@ def test_types_without_a_constant_form_are_refused():
         ir.numpy_dtype("RESOURCE")
     with pytest.raises(ConversionError, match="datetime64"):
         ir.dtype_name("datetime64[s]")
+
+
+def test_index_follows_changes():
+    graph = ir.Graph()
+    x = graph.add_input("x", "FLOAT32", [1])
+    for i in range(300):
+        y = ir.Value(f"y{i}", "FLOAT32", [1])
+        graph.add_node("NEG", [x], [y])
+        x = y
+    graph.outputs = [x]
+    nodes = list(graph.nodes)
+    order = np.random.default_rng(0).permutation(300)
+    assert [graph.index(nodes[i]) for i in order] == order.tolist()
+    late = graph.add_node("ABS", [x], [ir.Value("z", "FLOAT32", [1])], before=nodes[0])
+    assert graph.index(late) == 0 and graph.index(nodes[299]) == 300
+    graph.remove_node(late)
+    assert graph.index(nodes[0]) == 0
+    with pytest.raises(ConversionError, match="not a node"):
+        graph.index(late)
