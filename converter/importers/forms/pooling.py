@@ -27,6 +27,7 @@ def max_pool(
     the input and end behind it.
     """
     dilated = any(d != 1 for d in window.dilations)
+    kernel = _within(b, x, kernel, window) if ceil else kernel
     pads = _with_overhang(b, x, kernel, window, ceil, takes_same=not dilated)
     if dilated:
         padded = pad_with(b, x, [(0, 0), (0, 0), *pads], _least(x))
@@ -97,6 +98,7 @@ def average_pool(
     """The mean of each window; `count_padding` lets the zeros of the padding take part."""
     dilated = any(d != 1 for d in window.dilations)
     takes_same = not dilated and not count_padding
+    kernel = _within(b, x, kernel, window) if ceil else kernel
     pads = _with_overhang(b, x, kernel, window, ceil, takes_same=takes_same)
     if not count_padding and not dilated and _is_same(b, x, kernel, window, pads):
         last = basic.channels_last(b, x)
@@ -151,6 +153,17 @@ def _least(x: ir.Value) -> float:
     while maker is not None and maker.op == "TRANSPOSE" and maker.inputs[0] is not None:
         maker = maker.inputs[0].producer
     return 0.0 if maker is not None and maker.op in _NOT_NEGATIVE else lowest(x.dtype)
+
+
+def _within(b: Builder, x: ir.Value, kernel: Sequence[int], window: Window) -> list[int]:
+    """`kernel` without what lies behind the padded input, where one window holds all of it."""
+    reach = [
+        None if d is None else d + sum(p) for d, p in zip(b.dims(x)[2:], window.pads, strict=True)
+    ]
+    return [
+        size if most is None or dilation != 1 else min(size, most)
+        for size, most, dilation in zip(kernel, reach, window.dilations, strict=True)
+    ]
 
 
 def _with_overhang(

@@ -125,7 +125,7 @@ def _decomposed(program: Any, name: str) -> Any:
     for op in [op for op in table if any(word in str(op) for word in _KEPT_WHOLE)]:
         table.pop(op)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             return program.run_decompositions(table)
     except Exception as error:  # whatever PyTorch's own rewriting meets
