@@ -17,11 +17,17 @@ class Source:
     """A model in its own form. `engine` says what runs it, for reports."""
 
     engine = ""
+    _rounds = False
 
     @property
     def rounds_to_8_bits(self) -> bool:
         """Whether its own engine may round otherwise at each 8-bit step than the runtime does."""
-        return False
+        return self._rounds
+
+    def _noted(self, model: ir.Model) -> ir.Model:
+        """`model`, as this source is imported, having seen whether it rounds."""
+        self._rounds = _rounds(model)
+        return model
 
     def convert(self) -> ir.Model:
         """The model as an IR, without any pass."""
@@ -57,7 +63,7 @@ def cannot_run(engine: str, error: Exception) -> InputsError:
     )
 
 
-def rounds(model: ir.Model) -> bool:
+def _rounds(model: ir.Model) -> bool:
     """Whether a model, as imported, rounds to integers with a scale."""
     nodes = [node for graph in model.graphs for node in graph.nodes]
     narrow = {"INT8", "INT16", "UINT8"}

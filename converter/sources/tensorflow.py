@@ -28,7 +28,7 @@ class SessionSource(Source):
     def convert(self) -> ir.Model:
         from converter.importers.host import from_session
 
-        return from_session(self.session, self.inputs, self.outputs)
+        return self._noted(from_session(self.session, self.inputs, self.outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         from converter.importers.host import short_name
@@ -58,7 +58,7 @@ class GraphDefSource(Source):
     def convert(self) -> ir.Model:
         from converter.importers.host import from_graphdef
 
-        return from_graphdef(self.path, None, self.outputs, self.input_shapes)
+        return self._noted(from_graphdef(self.path, None, self.outputs, self.input_shapes))
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
         return self.input_shapes
@@ -148,7 +148,7 @@ class SavedModelSource(GraphDefSource):
     def convert(self) -> ir.Model:
         from converter.importers.tensorflow.saved import convert_frozen
 
-        return convert_frozen(self.frozen, self.input_shapes)
+        return self._noted(convert_frozen(self.frozen, self.input_shapes))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         found = super().run(self._inner(feeds))
@@ -181,7 +181,7 @@ class TensorflowSource(Source):
     def convert(self) -> ir.Model:
         from converter.importers.tensorflow.saved import convert_frozen, freeze
 
-        return convert_frozen(freeze(self._opened()), self.input_shapes)
+        return self._noted(convert_frozen(freeze(self._opened()), self.input_shapes))
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
         return self.input_shapes

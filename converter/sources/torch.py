@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.sources.base import Arrays, Source, cannot_run, rounds
+from converter.sources.base import Arrays, Source, cannot_run
 
 
 class TorchSource(Source):
@@ -27,7 +27,6 @@ class TorchSource(Source):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             self.engine = f"PyTorch {importlib.metadata.version('torch')}"
         self.names: tuple[list[str], list[str]] = ([], [])
-        self._rounds = False
 
     def convert(self) -> ir.Model:
         from converter.importers.torch.model import from_torch, load_program
@@ -37,12 +36,7 @@ class TorchSource(Source):
         model = from_torch(self.module, self.examples, **self.options)
         (signature,) = model.signatures
         self.names = (list(signature.inputs), list(signature.outputs))
-        self._rounds = rounds(model)
-        return model
-
-    @property
-    def rounds_to_8_bits(self) -> bool:
-        return self._rounds
+        return self._noted(model)
 
     def shapes(self) -> dict[str, Sequence[int | None]]:
         leaves, _ = self._arguments()

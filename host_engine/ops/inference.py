@@ -171,3 +171,84 @@ for _name, _more in (("V2", 1), ("V3", 2)):
         dtype=dtypes.int32,
         samples=(sample(*_GIVEN, *(np.float32(0.5), np.float32(0.2))[:_more]),),
     )
+
+
+# -- quantization in training ----------------------------------------------------------------
+
+
+def _fake_quant(
+    xp: Any, x: Any, low: Any, high: Any, num_bits: int = 8, narrow_range: bool = False, **_: Any
+) -> Any:
+    """As TensorFlow's FakeQuantWithMinMax functors: the range is moved so that 0 is a step."""
+    first, last = np.float32(int(narrow_range)), np.float32((1 << num_bits) - 1)
+    low, high = xp.asarray(low, np.float32), xp.asarray(high, np.float32)
+    empty = (low == 0) & (high == 0)
+    scale = xp.where(empty, np.float32(1), (high - low) / (last - first))
+    zero = xp.floor(xp.clip(first - low / scale, first, last) + np.float32(0.5))
+    least, most = (first - zero) * scale, (last - zero) * scale
+    steps = xp.floor((xp.clip(x, least, most) - least) / scale + np.float32(0.5))
+    return xp.where(empty, np.float32(0), steps * scale + least).astype(x.dtype)
+
+
+def _by_attributes(xp: Any, x: Any, min: float = -6.0, max: float = 6.0, **attrs: Any) -> Any:
+    return _fake_quant(xp, x, min, max, **attrs)
+
+
+def _and_back(
+    xp: Any,
+    x: Any,
+    low: Any,
+    high: Any,
+    bits: Any = None,
+    *,
+    signed_input: bool = True,
+    num_bits: int = 8,
+    range_given: bool = False,
+    round_mode: str = "HALF_TO_EVEN",
+    narrow_range: bool = False,
+    axis: int = -1,
+    **_: Any,
+) -> Any:
+    """Symmetric steps that hold the range; as TensorFlow's QuantizeAndDequantizeOneScaleImpl."""
+    count = int(bits) if bits is not None else num_bits
+    most = (1 << (count - 1)) - 1 if signed_input else (1 << count) - 1
+    least = (-most if narrow_range else -most - 1) if signed_input else 0
+    if not range_given:
+        axes = tuple(i for i in range(x.ndim) if axis < 0 or i != axis)
+        low, high = x.min(axes), x.max(axes)
+    low, high = xp.asarray(low, np.float32), xp.asarray(high, np.float32)
+    below = low / np.float32(least) if least else xp.zeros_like(low)
+    step = xp.maximum(xp.maximum(below, high / np.float32(most)), np.finfo(np.float32).tiny)
+    if axis >= 0:
+        step = step.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    scaled = (xp.clip(x, least * step, most * step) if range_given else x) / step
+    mode = round_mode.decode() if isinstance(round_mode, bytes) else round_mode
+    whole = xp.floor(scaled + np.float32(0.5)) if mode == "HALF_UP" else xp.rint(scaled)
+    return (whole * step).astype(x.dtype)
+
+
+_SAMPLE = {"shape": rules.same}
+define(
+    "FakeQuantWithMinMaxArgs", "inputs:T", compute=_by_attributes,
+    samples=(sample((3, 4), min=-1.5, max=2.5),), **_SAMPLE,
+)  # fmt: skip
+define(
+    "FakeQuantWithMinMaxVars", "inputs:T min:T max:T", compute=_fake_quant,
+    samples=(sample((3, 4), np.array(-1.0), np.array(2.0)),), **_SAMPLE,
+)  # fmt: skip
+define(
+    "FakeQuantWithMinMaxVarsPerChannel", "inputs:T min:T max:T",
+    compute=_fake_quant,
+    samples=(sample((3, 2), np.array([-1.0, -2.0]), np.array([2.0, 3.0])),), **_SAMPLE,
+)  # fmt: skip
+for _name in ("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV4"):
+    define(
+        _name, "input:T input_min:T input_max:T", compute=_and_back,
+        samples=(sample((3, 4), np.array(-1.0), np.array(2.0), range_given=True),), **_SAMPLE,
+    )  # fmt: skip
+define(
+    "QuantizeAndDequantizeV3", "input:T input_min:T input_max:T num_bits:int32", compute=_and_back,
+    samples=(
+        sample((3, 4), np.array(-1.0), np.array(2.0), np.array(8, np.int32), range_given=True),
+    ), **_SAMPLE,
+)  # fmt: skip
