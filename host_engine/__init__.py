@@ -93,6 +93,7 @@ from host_engine.ops.binary import (
     truediv,
     truncatediv,
 )
+from host_engine.ops.branches import cond
 from host_engine.ops.broadcast import broadcast_to
 from host_engine.ops.clip import clip_by_global_norm, clip_by_norm, global_norm
 from host_engine.ops.control import control_dependencies, group, no_op
@@ -100,6 +101,7 @@ from host_engine.ops.control import tuple_ as tuple
 from host_engine.ops.gather import gather, unsorted_segment_sum
 from host_engine.ops.joining import concat, pack, split, stack, unpack, unstack
 from host_engine.ops.linalg import batch_matmul, matmul
+from host_engine.ops.loops import while_loop
 from host_engine.ops.math import (
     abs,
     ceil,

@@ -34,6 +34,31 @@ def get_default_session() -> Session | None:
     return stack[-1] if stack else None
 
 
+def session_for(graph: Graph, session: Any, what: str, method: str) -> Any:
+    """`session`, or the default one; ValueError if there is none or it runs another graph."""
+    verb = {"eval": "evaluate tensor using `eval()`", "run": "execute operation using `run()`"}
+    if session is None:
+        session = get_default_session()
+        if session is None:
+            raise ValueError(
+                f"Cannot {verb[method]}: No default session is registered. Use "
+                f"`with sess.as_default()` or pass an explicit session to "
+                f"`{method}(session=sess)`"
+            )
+        if session.graph is not graph:
+            raise ValueError(
+                f"Cannot use the default session to {verb[method].split(' using')[0]}: the "
+                f"{what}'s graph is different from the session's graph. Pass an explicit "
+                f"session to `{method}(session=sess)`."
+            )
+    elif session.graph is not graph:
+        raise ValueError(
+            f"Cannot use the given session to {verb[method].split(' using')[0]}: the {what}'s "
+            "graph is different from the session's graph."
+        )
+    return session
+
+
 class Session:
     """Runs operations of `graph` (default: the default graph) and holds its variables' values.
 

@@ -212,7 +212,7 @@ def _get(
     validate_shape: bool = True,
     constraint: Any = None,
 ) -> Variable:
-    graph = get_default_graph()
+    graph = get_default_graph().root
     store = _store(graph)
     full = f"{scope.name}/{name}" if scope.name else name
     wanted = None if dtype is None else as_dtype(dtype)
@@ -225,7 +225,7 @@ def _get(
             "Did you mean to set reuse=tf.AUTO_REUSE in VarScope?"
         )
     chosen = initializer if initializer is not None else scope.initializer
-    with graph.control_dependencies(None), graph.name_scope(None):
+    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
         value, wanted = _initial_value(full, shape, wanted or scope.dtype, chosen, dtype is None)
         variable = Variable(
             value,

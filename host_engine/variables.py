@@ -48,9 +48,13 @@ class Variable(Operators):
             raise ValueError("initial_value must be specified.")
         self.trainable = trainable
         self.constraint = constraint
-        graph = get_default_graph()
+        graph = get_default_graph().root
         values = [] if callable(initial_value) else [initial_value]
-        with graph.control_dependencies(None), name_scope(name, "Variable", values) as scope:
+        with (
+            graph.as_default(),
+            graph.control_dependencies(None),
+            name_scope(name, "Variable", values) as scope,
+        ):
             self._initial_value = _initial(initial_value, dtype)
             shape = self._initial_value.shape if validate_shape else UNKNOWN
             if validate_shape and not shape.is_fully_defined():

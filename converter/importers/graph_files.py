@@ -152,7 +152,7 @@ def _function_names(op: Any) -> list[str]:
     found = []
     for value in op._attrs.values():
         for part in value if isinstance(value, list) else [value]:
-            if type(part).__name__ == "NameAttrList" and part.name in op.graph.functions:
+            if type(part).__name__ == "NameAttrList" and op.graph.has_function(part.name):
                 found.append(part.name)
     return found
 

@@ -220,13 +220,15 @@ def name_scope(name: Any, default_name: str | None = None, values: Any = None) -
 
 
 def _graph_of(values: Any) -> Graph:
+    """That of the first tensor; the default graph where it is a body inside that."""
+    default = get_default_graph()
     for value in values:
         if isinstance(value, (list, tuple)):
             if _holds_tensor(value):
                 return _graph_of(value)
         elif isinstance(value, (Tensor, Operation)) or hasattr(value, "_as_tensor"):
-            return value.graph
-    return get_default_graph()
+            return default if default.is_inside(value.graph) else value.graph
+    return default
 
 
 def build(op_type: str, inputs: Sequence[Any], attrs: Any = None, name: str | None = None) -> Any:

@@ -178,6 +178,14 @@ class Graph:
 
     # Functions and loops
 
+    @property
+    def root(self) -> Graph:
+        """The graph around all bodies of loops and branches: this one."""
+        return self
+
+    def is_inside(self, graph: Graph) -> bool:
+        return self is graph
+
     def function(self, name: str) -> tuple[Graph, list[Tensor], list[Tensor]]:
         """(graph, arguments, results) of a function of this graph's library.
 
@@ -190,6 +198,9 @@ class Graph:
 
             self._bodies[name] = function_graph(self.functions[name], self.functions)
         return self._bodies[name]
+
+    def has_function(self, name: str) -> bool:
+        return name in self._bodies or name in self.functions
 
     def loop_of(self, op: Operation) -> Frame:
         """The loop of TensorFlow 1 that `op`, an Exit, leaves; ValueError where it is damaged."""
@@ -322,29 +333,9 @@ class Graph:
 
     def session_for(self, session: Any, what: str, method: str) -> Any:
         """`session`, or the default one; ValueError if there is none or it runs another graph."""
-        from host_engine.session import get_default_session
+        from host_engine.session import session_for
 
-        verb = {"eval": "evaluate tensor using `eval()`", "run": "execute operation using `run()`"}
-        if session is None:
-            session = get_default_session()
-            if session is None:
-                raise ValueError(
-                    f"Cannot {verb[method]}: No default session is registered. Use "
-                    f"`with sess.as_default()` or pass an explicit session to "
-                    f"`{method}(session=sess)`"
-                )
-            if session.graph is not self:
-                raise ValueError(
-                    f"Cannot use the default session to {verb[method].split(' using')[0]}: the "
-                    f"{what}'s graph is different from the session's graph. Pass an explicit "
-                    f"session to `{method}(session=sess)`."
-                )
-        elif session.graph is not self:
-            raise ValueError(
-                f"Cannot use the given session to {verb[method].split(' using')[0]}: the {what}'s "
-                "graph is different from the session's graph."
-            )
-        return session
+        return session_for(self, session, what, method)
 
 
 def _dtypes(op: Operation, count: int) -> list[DType]:

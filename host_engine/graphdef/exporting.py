@@ -15,7 +15,7 @@ import numpy as np
 from host_engine.framework.dtypes import DType, as_dtype
 from host_engine.framework.shape import TensorShape, as_shape
 from host_engine.graphdef.messages import AttrValue, FunctionDef, GraphDef, NameAttrList, NodeDef
-from host_engine.graphdef.signatures import Signature, signature
+from host_engine.graphdef.signatures import Signature, output_name, signature
 from host_engine.graphdef.tensors import shape_proto, tensor_proto
 
 _PRODUCER = 134  # the version that TensorFlow 1.15 writes
@@ -40,7 +40,78 @@ def graph_def_of(graph: Any, add_shapes: bool = False) -> GraphDef:
             shapes.extend(shape_proto(t.shape) for t in op.outputs)
     if graph.functions:
         graph_def.library.function.extend(copy.deepcopy(list(graph.functions.values())))
+    graph_def.library.function.extend(_own_functions(graph))
     return graph_def
+
+
+def _own_functions(graph: Any) -> list[FunctionDef]:
+    """Those of tf.cond and tf.while_loop that operations of the graph call; gradients' are left
+    out where the operations that call them are.
+    """
+    found: dict[str, FunctionDef] = {}
+    waiting = list(graph.get_operations())
+    while waiting:
+        for value in waiting.pop()._attrs.values():
+            name = value.name if isinstance(value, NameAttrList) else ""
+            if name and name not in found and name not in graph.functions:
+                found[name] = _function_def(name, *graph.function(name))
+                waiting += graph.function(name)[0].get_operations()
+    return list(found.values())
+
+
+def _function_def(
+    name: str, graph: Any, arguments: Sequence[Any], results: Sequence[Any]
+) -> FunctionDef:
+    made = FunctionDef()
+    made.signature.name = name
+    for tensor in arguments:
+        kind = tensor.dtype.base_dtype.as_datatype_enum
+        made.signature.input_arg.add(name=_argument_name(tensor), type=kind)
+    for op in _behind(results):
+        if op.type == "Arg":
+            continue
+        node = made.node_def.add(name=op.name, op=op.type)
+        node.input.extend(_inner_name(t) for t in op.inputs)
+        node.input.extend(f"^{other.name}" for other in op.control_inputs)
+        for key, value in _attributes(op).items():
+            node.attr[key].CopyFrom(value)
+    for i, tensor in enumerate(results):
+        kind = tensor.dtype.base_dtype.as_datatype_enum
+        made.signature.output_arg.add(name=f"result_{i}", type=kind)
+        made.ret[f"result_{i}"] = _inner_name(tensor)
+    return made
+
+
+def _behind(results: Sequence[Any]) -> list[Any]:
+    """The operations that compute `results`, in order."""
+    found: set[Any] = set()
+    stack = [t.op for t in results]
+    while stack:
+        op = stack.pop()
+        if op not in found:
+            found.add(op)
+            stack += [*(t.op for t in op.inputs), *op.control_inputs]
+    return sorted(found, key=lambda op: op._id)
+
+
+def _argument_name(tensor: Any) -> str:
+    return str(tensor.op.name).lower()
+
+
+def _inner_name(tensor: Any) -> str:
+    """A tensor as functions name it: its node, the output's formal name, the number in that."""
+    op = tensor.op
+    if op.type == "Arg":
+        return _argument_name(tensor)
+    formal, number = output_name(op.type, _types_of_outputs(op), tensor.value_index)
+    return f"{op.name}:{formal}:{number}"
+
+
+def _types_of_outputs(op: Any) -> dict[str, Any]:
+    known = signature(op.type)
+    if known is None or op._imported:
+        return dict(op._attrs)
+    return {**_derived(op, known), **op._attrs}
 
 
 def _input_name(tensor: Any) -> str:

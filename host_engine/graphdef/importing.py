@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from host_engine.errors import DataLossError, NotFoundError, OpError, UnimplementedError
+from host_engine.framework.bodies import argument
 from host_engine.framework.dtypes import DType, float32
 from host_engine.framework.graph import Graph, get_default_graph
 from host_engine.framework.registry import OPS, OpDef
@@ -338,9 +339,9 @@ def function_graph(function: FunctionDef, functions: Mapping[str, FunctionDef]) 
         if not arg.type or arg.number_attr or arg.type_list_attr:
             raise ValueError(f"argument '{arg.name}' of function has no type of its own")
         dtype = dtype_of(arg.type)
-        op = graph.create_op("Arg", [], {"T": dtype}, arg.name + "/", _argument(dtype))
-        importing.made[arg.name] = op
-        arguments += op.outputs
+        made = argument(graph, arg.name + "/", dtype)
+        importing.made[arg.name] = made.op
+        arguments.append(made)
     importing.run()
     results = []
     for arg in function.signature.output_arg:
@@ -349,10 +350,3 @@ def function_graph(function: FunctionDef, functions: Mapping[str, FunctionDef]) 
             raise ValueError(f"result '{arg.name}' of function is computed by nothing: damaged")
         results.append(tensor)
     return graph, arguments, results
-
-
-def _argument(dtype: DType) -> OpDef:
-    def run(context: Any, op: Operation) -> Any:
-        raise UnimplementedError(None, op, "an argument of a function has no value of its own")
-
-    return OpDef("Arg", (), shape=lambda op: [None], dtype=lambda op: [dtype], run=run)

@@ -116,3 +116,19 @@ def output_index(op_type: str, attrs: Mapping[str, Any], name: str, index: int) 
         else:
             first += int(attrs.get(arg.many, 1)) if arg.many else 1
     raise ValueError(f"{op_type} has no output called {name!r}")
+
+
+def output_name(op_type: str, attrs: Mapping[str, Any], index: int) -> tuple[str, int]:
+    """(output argument, number in it) of flat output `index`: the inverse of output_index."""
+    known = signature(op_type)
+    if known is None:
+        raise ValueError(f"{op_type} is an op that TensorFlow does not have")
+    attrs = {**known.defaults, **attrs}
+    for arg in known.outputs:
+        count = len(attrs.get(arg.types, [])) if arg.types else int(attrs.get(arg.many, 1) or 1)
+        if not arg.types and not arg.many:
+            count = 1
+        if index < count:
+            return arg.name, index
+        index -= count
+    raise ValueError(f"{op_type} has no output {index}")

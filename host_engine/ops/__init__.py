@@ -8,6 +8,7 @@ Importing this package registers every record and installs the operators of Tens
 from host_engine.ops import (
     array,
     binary,
+    branches,
     clip,
     control,
     conv,
@@ -19,6 +20,7 @@ from host_engine.ops import (
     later,
     linalg,
     lists,
+    loops,
     loss,
     math,
     nn,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from host_engine.errors import UnimplementedError, invalid
+from host_engine.framework.dtypes import variant
 from host_engine.framework.registry import define
 from host_engine.framework.tensor import Operation
 from host_engine.graphdef.signatures import output_types
@@ -54,11 +55,18 @@ def _results(op: Operation, values: list[Any]) -> Any:
 
 
 def _while(context: Any, op: Operation, *states: Any) -> Any:
+    """The last states; behind them, of a loop of tf.while_loop, those before each of its steps."""
     test, body = op.get_attr("cond").name, op.get_attr("body").name
-    values = list(states)
+    values, history = list(states), []
     while np.asarray(call(context, op, test, values)[0]).all():
+        if op._attrs.get("recorded"):
+            history.append(values)
         values = call(context, op, body, values)
-    return _results(op, values)
+    return [*values, history] if op._attrs.get("history") else _results(op, values)
+
+
+def _while_types(op: Operation) -> list[Any]:
+    return [*op._attrs["T"], variant] if op._attrs.get("history") else list(op._attrs["T"])
 
 
 def _is_true(value: Any) -> bool:
@@ -86,7 +94,14 @@ def _by_functions(run: Callable[..., Any], inputs: str, *names: str) -> None:
         define(name, inputs, shape=_shapes, dtype=_types, run=run)
 
 
-_by_functions(_while, "input:any*", "While", "StatelessWhile")
+for _name in ("While", "StatelessWhile"):
+    define(
+        _name,
+        "input:any*",
+        shape=lambda op: [None] * len(_while_types(op)),
+        dtype=_while_types,
+        run=_while,
+    )
 _by_functions(_if, "cond:any input:any*", "If", "StatelessIf")
 _by_functions(_case, "branch_index:int32 input:any*", "Case", "StatelessCase")
 _by_functions(_call, "args:any*", "PartitionedCall", "StatefulPartitionedCall")

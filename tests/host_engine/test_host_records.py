@@ -27,7 +27,8 @@ WITHOUT_SAMPLES = {
 }
 # Loops, branches and lists, whose tests are in test_host_loops.py.
 FLOW = re.compile(
-    "(Stateless)?(While|If|Case)|(Stateful)?PartitionedCall|_SwitchN|LoopCond|ControlTrigger|"
+    "(Stateless)?(While|If|Case)|WhileGrad|(Stateful)?PartitionedCall|_SwitchN|LoopCond|"
+    "ControlTrigger|"
     "(Ref)?(Switch|Merge|Enter|Exit|NextIteration)|TensorArray.*|(Empty)?TensorList.*"
 )
 
