@@ -129,7 +129,8 @@ examples:
     command.add_argument(
         "--composites",
         action="store_true",
-        help="keep layer norms, RMS norms and attention whole, for kernels of their own",
+        help="keep norms and attention whole, for kernels of this runtime: 1 to 16%% faster here,"
+        " in less memory; 1 to 3%% slower in LiteRT, and unreadable there before 2.17",
     )
     command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
