@@ -91,6 +91,29 @@ class Kalman(nn.Module):
         return self.mean.clone()
 
 
+class Cache:
+    """A plain object that holds tensors, as the caches of language models do."""
+
+    def __init__(self):
+        self.keys = torch.zeros(4, 3)
+        self.count = torch.zeros((), dtype=torch.int64)
+
+
+class WithCache(nn.Module):
+    """Its buffers are the tensors of an object that writes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.cache = Cache()
+        self.register_buffer("keys", self.cache.keys, persistent=False)
+        self.register_buffer("count", self.cache.count)
+
+    def forward(self, x):
+        self.cache.keys.index_copy_(0, self.cache.count[None] % 4, x)
+        self.cache.count.add_(1)
+        return self.keys.sum(0), self.cache.keys * 2
+
+
 def converted(module: nn.Module, *inputs: object) -> converter.ir.Model:
     model = converter.from_torch(module, inputs)
     converter.optimize(model)
@@ -121,6 +144,12 @@ def test_a_counter_counts(engine):
 def test_state_of_inner_modules(engine):
     x = torch.tensor([1.0, 2.0, 3.0])
     follow(engine, Nested(), (x,), (x * 2,), (x,))
+
+
+@BOTH
+def test_buffers_that_an_object_writes(engine):
+    torch.manual_seed(0)
+    follow(engine, WithCache(), *((torch.randn(1, 3),) for _ in range(6)))
 
 
 @BOTH

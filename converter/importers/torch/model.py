@@ -121,6 +121,9 @@ def _decomposed(program: Any, name: str) -> Any:
     """The program in the ops that have rows."""
     import torch
 
+    from converter.importers.torch.state import unite
+
+    unite(program)
     table = torch.export.default_decompositions()
     for op in [op for op in table if any(word in str(op) for word in _KEPT_WHOLE)]:
         table.pop(op)

@@ -8,6 +8,7 @@ values; every call reads them at its start and assigns them at its end.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -17,6 +18,33 @@ from converter.importers.forms import basic
 from converter.importers.torch import types
 
 _RESOURCE: tuple[str, Dims] = ("RESOURCE", ((), ()))
+
+
+def unite(program: torch.export.ExportedProgram) -> None:
+    """Constants that are a buffer's own memory become that buffer.
+
+    ``torch.export`` lifts tensors that a plain object of the module holds, such as a cache's, even
+    where they are registered as buffers too.
+    """
+    signature, constants = program.graph_signature, program.constants
+    places = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    buffers = {}
+    for name, target in signature.inputs_to_buffers.items():
+        tensor = program.state_dict.get(target, constants.get(target))
+        buffers[_memory(tensor)] = places[name]
+    for name, target in signature.inputs_to_lifted_tensor_constants.items():
+        twin = buffers.get(_memory(constants[target]))
+        if twin is None or not constants[target].numel():
+            continue
+        places[name].replace_all_uses_with(twin)
+        program.graph.erase_node(places[name])
+        signature.input_specs = [s for s in signature.input_specs if s.arg.name != name]
+        del constants[target]
+    program.graph_module.recompile()
+
+
+def _memory(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
 class State:
