@@ -16,10 +16,6 @@ from host_engine.framework.registry import OPS
 # Samples that ask for what TFLite does not have, and what the refusal must say.
 REFUSED = {
     "is_training=True": lambda name, attrs: attrs.get("is_training"),
-    "dilations, which": lambda name, attrs: (
-        name == "Conv2DBackpropInput" and max(attrs["dilations"]) > 1
-    ),
-    "two shapes": lambda name, attrs: name == "Atan2",
 }
 FROZEN_PARAMETERS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 CASES = [
