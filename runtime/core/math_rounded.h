@@ -61,17 +61,17 @@ static inline double rlt_exp_for_float64(double x) {
 
 /* x^y for finite x that is not 0 and finite y: 2e-4 ULP besides the rounding. */
 static inline float rlt_pow_usual(float x, float y) {
-  const float infinity = rlt_bits_f32(0x7f800000u);
   double w = (double)y * rlt_log_of_float64((double)rlt_abs(x));
   w = w > 100.0 ? 100.0 : w;
   w = w < -150.0 ? -150.0 : w;
   double power = rlt_exp_for_float64(w);
-  float result = power > 3.4028235677973366e38 ? infinity : (float)(power > 3.4028235677973366e38 ? 0.0 : power);
-  /* A negative x: y must be an integer, and an odd one keeps the sign. From 2^24 on every float is even. */
+  float result = (float)(power > 3.4028235677973366e38 ? rlt_bits_f64(0x7ff0000000000000u) : power);
+  /* A negative x: y must be an integer, and an odd one turns the sign. From 2^24 on every float is even. */
   float magnitude = rlt_abs(y), half = magnitude * 0.5f;
-  float signed_result = magnitude < 16777216.0f && rlt_floor(half) != half ? -result : result;
-  signed_result = rlt_floor(magnitude) != magnitude ? rlt_bits_f32(0x7fc00000u) : signed_result;
-  return x < 0.0f ? signed_result : result;
+  uint32_t is_odd = (uint32_t)(magnitude < 16777216.0f) & (uint32_t)(rlt_floor(half) != half);
+  float turned = rlt_bits_f32(rlt_f32_bits(result) ^ is_odd << 31);
+  turned = rlt_floor(magnitude) != magnitude ? rlt_bits_f32(0x7fc00000u) : turned;
+  return x < 0.0f ? turned : result;
 }
 
 #endif
