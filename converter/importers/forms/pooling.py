@@ -183,12 +183,16 @@ def _with_overhang(
         raise NoForm("pads to SAME an axis of dynamic size: give the inputs fixed sizes")
     if not ceil:
         return list(window.pads)
-    sizes = b.fixed_dims(x, "its input")[2:]
     pads = []
     for size, k, stride, (before, after), dilation in zip(
-        sizes, kernel, window.strides, window.pads, window.dilations, strict=True
+        b.dims(x)[2:], kernel, window.strides, window.pads, window.dilations, strict=True
     ):
         reach = (k - 1) * dilation + 1
+        if size is None and stride <= reach - after:  # no window begins behind the input
+            pads.append((before, after + stride - 1))
+            continue
+        if size is None:
+            raise NoForm("rounds up the number of its windows: give the inputs fixed sizes")
         count = -(-(size + before + after - reach) // stride) + 1
         if (count - 1) * stride >= size + before:
             count -= 1  # it would begin in the padding behind

@@ -17,6 +17,7 @@ from converter.importers.forms.elementwise import affine, polynomial
 from converter.importers.no_form import NoForm
 
 _CUBIC = -0.75
+_Tap = tuple[ir.Value, "ir.Value | None"]  # index as a float, weight; None for 1
 
 
 def grid_sample(
@@ -30,12 +31,33 @@ def grid_sample(
     channels, *sizes = b.fixed_dims(basic.slice_axis(b, x, 0, 0, 1), "its input")[1:]
     out = b.fixed_dims(basic.slice_axis(b, grid, 0, 0, 1), "its grid")[1:-1]
     batch, points = b.dims(x)[0], math.prod(out)
-    flat = basic.reshape(b, basic.channels_last(b, x), [batch, math.prod(sizes), channels])
     places = basic.reshape(b, grid, [b.dims(grid)[0], points, len(sizes)])
     axes = [
         _taps(b, basic.slice_axis(b, places, 2, i, i + 1), size, mode, padding, align_corners)
         for i, size in zip(reversed(range(len(sizes))), sizes, strict=True)
     ]
+    last = basic.reshape(b, _gathered(b, x, sizes, channels, axes), [batch, *out, channels])
+    return basic.channels_first(b, last)
+
+
+def sample_at(b: Builder, x: ir.Value, places: Sequence[ir.Value]) -> ir.Value:
+    """[N, points, C] of N, C, sizes...: linear between the elements around `places`, one
+    [N, points, 1] of floats for each axis; 0 outside.
+    """
+    channels, *sizes = b.fixed_dims(basic.slice_axis(b, x, 0, 0, 1), "its input")[1:]
+    axes = [
+        _neighbours(b, v, size, "linear", "zeros", -0.5, size - 0.5)
+        for v, size in zip(places, sizes, strict=True)
+    ]
+    return _gathered(b, x, sizes, channels, axes)
+
+
+def _gathered(
+    b: Builder, x: ir.Value, sizes: Sequence[int], channels: int, axes: Sequence[list[_Tap]]
+) -> ir.Value:
+    """[N, points, C] the sum of the elements at all combinations of taps, by their weights."""
+    batch = b.dims(x)[0]
+    flat = basic.reshape(b, basic.channels_last(b, x), [batch, math.prod(sizes), channels])
     total: ir.Value | None = None
     for taps in itertools.product(*axes):
         at, weight = taps[0]
@@ -47,8 +69,7 @@ def grid_sample(
         part = part if weight is None else binary(b, "MUL", part, weight)
         total = part if total is None else binary(b, "ADD", total, part)
     assert total is not None
-    last = basic.reshape(b, total, [batch, *out, channels])
-    return basic.channels_first(b, last)
+    return total
 
 
 def affine_grid(b: Builder, theta: ir.Value, sizes: Sequence[int], align_corners: bool) -> ir.Value:
@@ -68,7 +89,6 @@ def _line(size: int, align_corners: bool) -> np.ndarray:
 
 
 _PADDINGS = ("zeros", "border", "reflection")
-_Tap = tuple[ir.Value, "ir.Value | None"]
 
 
 def _times(b: Builder, x: ir.Value | None, y: ir.Value | None) -> ir.Value | None:
@@ -84,6 +104,13 @@ def _taps(
     low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
     factor = (size - 1) / 2 if align_corners else size / 2
     v = affine(b, place, factor, (size - 1) / 2)
+    return _neighbours(b, v, size, mode, padding, low, high)
+
+
+def _neighbours(
+    b: Builder, v: ir.Value, size: int, mode: str, padding: str, low: float, high: float
+) -> list[_Tap]:
+    """:func:`_taps` of places that count elements."""
     v = unary(b, "ROUND", v) if mode == "nearest" else v
     if padding == "border":
         v = _clamped(b, v, size)

@@ -13,19 +13,11 @@ _MAPS = ("CastMap", "DictVectorizer", "CategoryMapper")
 
 def _rows() -> Rows:
     rows: Rows = {
-        "DeformConv": refuse(
-            "moves every tap of its filter by computed offsets, which TFLite lacks: use Conv, or"
-            " GridSample before it"
-        ),
         "ImageDecoder": refuse(
             "decodes images, which devices do outside the model: feed it the decoded pixels"
         ),
         "MelWeightMatrix": refuse(
             "has a size that only values tell: make its inputs constants, and it is computed once"
-        ),
-        "RoiAlign": refuse(
-            "samples regions that are computed at run time: use GridSample with a fixed number of"
-            " points, or crop outside the model"
         ),
     }
     for op in _TEXTS:
