@@ -18,6 +18,7 @@ import numpy as np
 from converter import ir
 from converter.passes.cells import Gru, Lstm, Reader, Rnn
 from converter.passes.inlining import drop_uncalled
+from converter.passes.layout_axes import sizes
 from converter.passes.loops import Loop, plain
 
 _LOGGER = logging.getLogger("converter.passes")
@@ -48,8 +49,7 @@ def fuse_loop(
     test, body = (
         bodies[int(node.options[f"{kind}_subgraph_index"]) - 1] for kind in ("cond", "body")
     )
-    if len(body.nodes) > _MOST_NODES or any(v.shape_signature for v in (*body.inputs, *node.inputs)
-                                            if v is not None):  # fmt: skip
+    if len(body.nodes) > _MOST_NODES:
         return False
     loop = Loop(node, test, body)
     found = _layer(loop) if loop.steps else None
@@ -93,8 +93,10 @@ def _layer(loop: Loop) -> _Layer | None:
     ((x, (sequence, backwards)),) = sequences.items()
     if len(sequence.shape) != 3 or sequence.dtype != "FLOAT32":
         return None
-    batch = sequence.shape[1]
-    if any(len(v.shape) != 2 or v.shape[0] != batch for v in states):
+    time, batch, features = sizes(sequence)
+    if -1 in (time, features) or any(
+        sizes(v)[:-1] != (batch,) or sizes(v)[-1] == -1 for v in states
+    ):
         return None
     sources = {v: v.shape[-1] for v in (x, *states)}
     reader = Reader(sources, loop.constant)
@@ -153,7 +155,8 @@ def _emit(
         if given.data is not None:
             return given
         if given not in inputs:
-            inputs[given] = b.input(given.name, given.dtype, given.shape)
+            dims = [(2, 3) if d == -1 else d for d in sizes(given)]
+            inputs[given] = b.input(given.name, given.dtype, dims)
         return inputs[given]
 
     inputs: dict[ir.Value, ir.Value] = {}
@@ -228,7 +231,7 @@ def _emit_gru(
     b: Any, cell: Gru, sources: Sequence[ir.Value | None], x: ir.Value, hidden: ir.Value,
     layer: _Layer,
 ) -> tuple[ir.Value, ...] | None:  # fmt: skip
-    from converter.importers.forms import recurrent
+    from converter.importers.forms import fused_recurrent, recurrent
 
     row, shown, _ = sources
     assert row is not None and shown is not None
@@ -241,6 +244,8 @@ def _emit_gru(
     bias = _stacked(b, [g.bias for g in own])
     zeros = np.zeros(size)
     rest = _stacked(b, [zeros, zeros, cell.again.bias])
+    if not fused_recurrent.fits(b, x, (weights, again), has_variables=False):
+        return None
     every, last = recurrent.gru(
         b, x, weights, again, bias, rest, hidden, layer.backwards, cell.reset_after
     )
@@ -284,5 +289,5 @@ def _replace(
     graph.nodes[place : place + 1] = new
     at = new[-1]
     for out, value in values.items():
-        shape = fragment.constant(out.shape, "shape", np.int32)
+        shape = fragment.constant(sizes(out), "shape", np.int32)
         at = graph.add_node("RESHAPE", [value, shape], [out], after=at, name=node.name)

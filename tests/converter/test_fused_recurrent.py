@@ -17,7 +17,7 @@ from onnx_models import model_of
 import converter
 import quantize
 import runtime
-from converter import ir
+from converter import ir, verify
 from converter.passes.inlining import inline_composites
 from converter.sources import OnnxSource
 
@@ -159,7 +159,7 @@ def test_a_composite_is_inlined():
     for changed in (False, True):
         if changed:
             assert inline_composites(model, ["rillet.gru"])
-            converter.optimize(model, check=True)
+            verify(model)
             assert len(model.graphs) == 5 and counts(model)["WHILE"] == 2
         content = converter.write_tflite(model)
         for kind in (runtime.Interpreter, LiteRT):
@@ -206,6 +206,39 @@ def test_a_sequence_of_dynamic_length():
         assert counts(model)[SEQUENCE + op] == 1
 
 
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("op", list(GATES))
+def test_a_dynamic_batch(op, directions, states):
+    node, constants, feeds = layer(op=op, states=states, directions=directions)
+    inputs = [(name, [dims[0], "batch", dims[2]]) for name, dims in feeds]
+    outputs = [(name, None) for name in node.output]
+    for time in (TIME, "time"):
+        given = [("x", [time, "batch", FEATURES]), *inputs]
+        model = agree(model_of([node], given, outputs, constants), dims=(1, 4, 2))
+        found = counts(model)
+        assert not any(name.startswith(SEQUENCE) for name in found)  # variables have one size
+        assert found["STABLEHLO_COMPOSITE"] == (directions if op == "GRU" else 0)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("op", list(GATES))
+def test_a_length_that_only_a_run_tells(op, batch):
+    """Steps whose largest number is above 0.3: engines learn sizes in the middle of a run."""
+    node, constants, _ = layer(op=op, x="kept", directions=2)
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["top"], axes=[1, 2], keepdims=0),
+        helper.make_node("Greater", ["top", "limit"], ["on"]),
+        helper.make_node("Compress", ["x", "on"], ["kept"], axis=0),
+        node,
+    ]
+    constants.append(("limit", np.float32(0.3)))
+    outputs = [(name, None) for name in node.output]
+    source = model_of(nodes, [("x", [20, batch, FEATURES])], outputs, constants)
+    found = counts(agree(source, dims=(20, 20, 20)))
+    assert found["STABLEHLO_COMPOSITE" if op == "GRU" else SEQUENCE + op] == 2
+
+
 def test_what_is_not_read_is_not_computed():
     node, constants, _ = layer(directions=2)
     nodes = [node, helper.make_node("Gather", ["y", "zero"], ["out"], axis=1)]
@@ -225,9 +258,6 @@ def test_what_is_not_read_is_not_computed():
         {"activations": ["HardSigmoid", "Tanh", "Tanh"]},
         {"op": "RNN", "activations": ["Sigmoid"]},
         {"op": "GRU", "activations": ["Sigmoid", "Relu"]},
-        {"op": "GRU", "dims": [TIME, "batch", FEATURES]},
-        {"op": "GRU", "dims": ["time", 2, FEATURES]},
-        {"dims": [TIME, "batch", FEATURES]},
         {"input_forget": 1, "activations": ["HardSigmoid", "Tanh", "Tanh"]},
     ],
     ids=str,

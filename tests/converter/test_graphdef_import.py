@@ -94,8 +94,8 @@ def test_channels_first_leaves_one_transpose():
 
 
 def test_short_loops_are_written_out_and_long_ones_are_a_while():
-    ops, _ = ops_of("keras_lstm")
-    assert "WHILE" not in ops and ops.count("TANH") == 24
+    ops, model = ops_of("keras_lstm")  # of any batch
+    assert "WHILE" not in ops and ops.count("TANH") == 24 and len(model.graphs) == 1
     ops, model = ops_of("classic_dynamic_rnn_lengths")
     assert ops.count("WHILE") == 1 and len(model.graphs) == 3
     weights = [n.inputs[1] for g in model.graphs for n in g.nodes if n.op == "FULLY_CONNECTED"]
@@ -115,6 +115,12 @@ def test_recurrent_layers_are_one_op(name, whole, count):
     ops, model = ops_of(name)
     assert ops.count(whole) == count and not {"WHILE", "LOGISTIC", "TANH"} & set(ops)
     assert len(model.graphs) == (2 if whole == "STABLEHLO_COMPOSITE" else 1)
+
+
+def test_a_recurrent_layer_of_one_batch_is_one_op():
+    path, _, _ = load("keras_lstm")
+    model = converter.from_graphdef(path, input_shapes={"x": (4, 12, 5)})
+    assert [n.op for n in model.main.nodes].count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1
 
 
 def test_state_does_not_go_from_call_to_call():

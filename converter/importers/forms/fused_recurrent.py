@@ -35,15 +35,21 @@ class LstmWeights(NamedTuple):
     is_coupled: bool = False
 
 
-def fits(b: Builder, x: ir.Value, weights: Sequence[ir.Value | None]) -> bool:
+def fits(
+    b: Builder, x: ir.Value, weights: Sequence[ir.Value | None], has_variables: bool = True
+) -> bool:
     """Whether a layer on the sequence `x` [time, batch, features] can be one op: in the main graph,
-    because variables of others last from call to call, with a fixed batch and constant weights.
+    because variables of others last from call to call, with constant weights.
+
+    Variables have a fixed batch: LiteRT takes one that follows the sizes of inputs, but keeps its
+    former memory where an earlier node has a result of dynamic size.
     """
-    time, *fixed = b.dims(x)
+    time, batch, features = b.dims(x)
     return (
         b.outer is None
         and time != 0
-        and all(fixed)
+        and (bool(batch) or (batch is None and not has_variables))
+        and bool(features)
         and all(v is None or (v.data is not None and v.size > 0) for v in weights)
         and all(v is None or v.dtype == "FLOAT32" for v in (x, *weights))
     )
@@ -58,11 +64,9 @@ def lstm(
     reverse: bool,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """(every hidden state, the last one, the last cell) of an LSTM that `fits`."""
-    batch = b.dims(x)[1]
-    assert batch is not None
     shown = weights.recurrent.shape[1]
     size = weights.weights.shape[0] // 4
-    states = [_started(b, hidden, (batch, shown)), _started(b, cell, (batch, size))]
+    states = [_started(b, hidden, x, shown), _started(b, cell, x, size)]
     inputs = [_reversed(b, x) if reverse else x, *_constants(b, weights, size), *states]
     options = {"fused_activation_function": "TANH", "time_major": True}
     every = _sequence(b, "UNIDIRECTIONAL_SEQUENCE_LSTM", [*inputs, *[None] * 4], shown, options)
@@ -82,10 +86,9 @@ def rnn(
     activation: str,
 ) -> tuple[ir.Value, ir.Value]:
     """(every hidden state, the last one) of a plain recurrent layer that `fits`."""
-    size, batch = weights.shape[0], b.dims(x)[1]
-    assert batch is not None
+    size = weights.shape[0]
     term = b.constant(np.zeros(size), "bias", np.float32) if bias is None else bias
-    state = _started(b, hidden, (batch, size))
+    state = _started(b, hidden, x, size)
     inputs = [_reversed(b, x) if reverse else x, weights, recurrent, term, state]
     options = {"fused_activation_function": activation, "time_major": True}
     every = _sequence(b, "UNIDIRECTIONAL_SEQUENCE_RNN", inputs, size, options)
@@ -121,11 +124,13 @@ def gru(
     return _reversed(b, every) if reverse else every, last
 
 
-def _started(b: Builder, start: ir.Value, dims: tuple[int, ...]) -> ir.Value:
-    """A variable that holds `start` at the beginning of every run."""
+def _started(b: Builder, start: ir.Value, x: ir.Value, size: int) -> ir.Value:
+    """A variable [batch, size] that holds `start` at the beginning of every run."""
+    batch = b.dims(x)[1]
+    assert batch is not None
     if start.data is not None and (start.data == start.data.flat[0]).all():
         start = b.constant(start.data.flat[0], "start", np.float32)
-    return b.variable(start, dims, "state")
+    return b.variable(start, (batch, size), "state")
 
 
 def _constants(b: Builder, w: LstmWeights, size: int) -> list[ir.Value | None]:

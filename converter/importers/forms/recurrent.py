@@ -105,7 +105,7 @@ def gru(
     """
     constants = (weights, recurrent, bias, recurrent_bias)
     standard = lengths is None and tuple(activations) == (sigmoid, tanh)
-    if standard and None not in b.dims(x) and fused_recurrent.fits(b, x, constants):
+    if standard and fused_recurrent.fits(b, x, constants, has_variables=False):
 
         def parts(b: Builder, x: ir.Value, hidden: ir.Value) -> tuple[ir.Value, ir.Value]:
             return _gru(b, x, *constants, hidden, False, reset_after, activations, None)
