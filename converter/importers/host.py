@@ -18,6 +18,7 @@ from converter import ir
 from converter.errors import ConversionError, ObstacleError
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
+from converter.importers.forms.complexes import Complex
 from converter.importers.graph_files import (
     VARIABLES,
     frozen_checkpoint,
@@ -25,6 +26,7 @@ from converter.importers.graph_files import (
     tensor_name,
 )
 from converter.importers.no_form import NoForm
+from converter.importers.tensorflow.context import device_type
 from converter.importers.tensorflow.graph import GraphImport, short_name
 from converter.importers.tensorflow.random_draws import RANDOM, settled
 from converter.importers.tensorflow.rows import ROWS
@@ -245,7 +247,13 @@ class _Import:
             samples = _OTHER_SAMPLES if axis else _BATCH_SAMPLES
             sizes.append(samples if dynamic or size is None else int(size))
         dtype = ir.dtype_name(tensor.dtype.base_dtype.as_numpy_dtype)
-        graph.values[tensor] = self.builder.input(short_name(tensor), dtype, sizes)
+        given = self.builder.input(short_name(tensor), dtype, sizes)
+        self.builder.scope = tensor.op.name
+        try:
+            graph.values[tensor] = basic.cast(self.builder, given, device_type(tensor.dtype))
+        except NoForm as error:
+            self.obstacles.append(f"input '{tensor.op.name}' {error}")
+            graph.values[tensor] = given
 
     def _output_values(self, graph: GraphImport) -> list[ir.Value]:
         """Values for the outputs, each made by a node of its own name where it can be."""
@@ -253,10 +261,17 @@ class _Import:
         for tensor in self.outputs:
             self.builder.scope = tensor.op.name
             value = graph.value(tensor)
+            if isinstance(value, Complex):
+                raise ConversionError(
+                    f"output '{tensor.op.name}' holds complex numbers, which TFLite's ops do not"
+                    " make: give tf.math.real and tf.math.imag of it"
+                )
             if not isinstance(value, ir.Value):
                 raise ConversionError(
                     f"output '{tensor.op.name}' is a list of tensors: choose a tensor"
                 )
+            if tensor.dtype.base_dtype.name == "float64":
+                value = basic.cast(self.builder, value, "FLOAT64")
             if value.producer is None or any(value is other for other in found):
                 value = self._copied(tensor, value)
             else:

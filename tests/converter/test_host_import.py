@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import converter
 import host_engine as tf
+import runtime
 from converter import ConversionError, convert_session, from_session, optimize
 from host_engine.framework.build import build
 
@@ -197,12 +198,25 @@ def test_the_graph_is_cut_at_the_inputs():
     assert model.main.inputs[0].name == "middle"
 
 
-def test_double_precision_is_an_obstacle():
+def test_double_precision_is_computed_in_single():
     x = tf.placeholder(tf.float64, [2], name="x")
-    with pytest.raises(
-        ConversionError, match=r"Exp at node 'y' \(\[2\]\): computes in float64: cast"
-    ):
-        from_session(started(), [x], [tf.exp(x, name="y")])
+    y = tf.exp(x * tf.constant(np.array([0.5, 2.0])), name="y")
+    model = from_session(started(), [x], [y])
+    assert [v.dtype for v in (*model.main.inputs, *model.main.outputs)] == ["FLOAT64"] * 2
+    optimize(model)
+    content = converter.write_tflite(model)
+    value = np.array([0.3, -0.7])
+    found = Interpreter(model_content=content).get_signature_runner()(x=value)["y"]
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, np.exp(value * [0.5, 2.0]), rtol=1e-6)
+    again = runtime.Interpreter(model_content=content).get_signature_runner()(x=value)["y"]
+    np.testing.assert_allclose(again, found, rtol=1e-6)
+
+
+def test_complex_numbers_are_no_output():
+    x = tf.placeholder(tf.float32, [2], name="x")
+    with pytest.raises(ConversionError, match=r"'z' holds complex numbers.*tf\.math\.real"):
+        from_session(started(), [x], [tf.cast(x, tf.complex64, name="z")])
 
 
 def test_wrong_arguments_get_a_sentence():

@@ -13,6 +13,24 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.no_form import NoForm
 
+_NARROWED = {"float64": "FLOAT32", "complex128": "COMPLEX64"}
+
+
+def device_type(dtype: Any) -> str:
+    """The TensorType that stands for a DType: numbers of twice the width are computed in half."""
+    base = dtype.base_dtype
+    if base.name == "bfloat16":
+        raise NoForm(
+            "computes in bfloat16, which devices lack: build the model in float32 or float16"
+        )
+    return _NARROWED.get(base.name) or ir.dtype_name(base.as_numpy_dtype)
+
+
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """Numbers as devices hold them."""
+    kind = {np.dtype(np.float64): np.float32, np.dtype(np.complex128): np.complex64}
+    return array.astype(kind[array.dtype]) if array.dtype in kind else array
+
 
 class Context:
     """One operation of a host graph. Rows read it through these methods and append to `b`."""
@@ -71,7 +89,7 @@ class Context:
 
     def kind(self, output: int = 0) -> str:
         """TensorType of an output."""
-        return ir.dtype_name(self.op.outputs[output].dtype.base_dtype.as_numpy_dtype)
+        return device_type(self.op.outputs[output].dtype)
 
     def turned(self, value: ir.Value, name: str, turn: Callable[[np.ndarray], Any]) -> ir.Value:
         """A constant in another layout, `turn` of its data, made once and called as before."""

@@ -13,12 +13,11 @@ from converter.errors import ConversionError
 from converter.importers.builder import Builder, show_dims
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow import loops
-from converter.importers.tensorflow.context import Context, Rows
+from converter.importers.tensorflow.context import Context, Rows, narrowed
 from converter.importers.tensorflow.random_draws import RANDOM
 
 # What rows meet in a damaged file: attributes that are absent or of another kind.
 _MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
-_NO_DEVICE_TYPES = (np.float64, np.complex128)
 
 
 class GraphImport:
@@ -58,7 +57,7 @@ class GraphImport:
             return self.values[tensor]
         if tensor in self.arrays:
             name = self.builder.unique(_origin(tensor))
-            self.values[tensor] = ir.Value.constant(name, self.arrays[tensor])
+            self.values[tensor] = ir.Value.constant(name, narrowed(self.arrays[tensor]))
             return self.values[tensor]
         if tensor in self.lost:
             raise _Lost
@@ -147,10 +146,6 @@ class GraphImport:
                 "model before it by choosing other outputs"
             )
         row = self.rows[op.type]
-        if op.type not in loops.LISTS:
-            for tensor in op.outputs:
-                if tensor.dtype.base_dtype.as_numpy_dtype in _NO_DEVICE_TYPES:
-                    raise NoForm(f"computes in {tensor.dtype.name}: cast to a 32-bit type")
         try:
             results = row(Context(self, op))
         except _MISFITS as error:

@@ -12,7 +12,7 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow import lists, loops
-from converter.importers.tensorflow.context import Context, Row, Rows, refuse
+from converter.importers.tensorflow.context import Context, Row, Rows, device_type, refuse
 from converter.importers.tensorflow.lists import Listed
 from converter.importers.tensorflow.loops import ArrayHandle
 
@@ -115,7 +115,7 @@ def _passed(c: Context) -> list[Any]:
 
 
 def _element_type(c: Context) -> str:
-    return ir.dtype_name(c.attr("element_dtype").as_numpy_dtype)
+    return device_type(c.attr("element_dtype"))
 
 
 def _reserve(c: Context) -> Listed:
@@ -148,7 +148,7 @@ def _length(c: Context) -> ir.Value:
 def _array(c: Context) -> list[Any]:
     if c.attr("dynamic_size"):
         raise NoForm("grows as it is written: give the TensorArray its size")
-    dtype = ir.dtype_name(c.attr("dtype").as_numpy_dtype)
+    dtype = device_type(c.attr("dtype"))
     return [ArrayHandle(dtype), lists.reserve(c.b, c.ints(0), dtype)]
 
 

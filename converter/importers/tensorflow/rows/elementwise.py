@@ -13,7 +13,7 @@ from converter.importers.forms import basic, elementwise
 from converter.importers.forms.basic import binary, scalar, unary
 from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
 from converter.importers.no_form import NoForm
-from converter.importers.tensorflow.context import Context, Row, Rows
+from converter.importers.tensorflow.context import Context, Row, Rows, narrowed
 
 
 def _unary(op: str) -> Row:
@@ -45,8 +45,7 @@ def _constant(c: Context) -> ir.Value:
     value = c.attr("value")
     if not isinstance(value, np.ndarray):
         raise NoForm("has no value: the file is damaged")
-    if value.dtype in (np.float64, np.complex128):
-        raise NoForm(f"is of type {value.dtype}: cast it to a 32-bit type")
+    value = narrowed(value)
     return c.b.constant(value, "value", value.dtype)
 
 
