@@ -17,7 +17,11 @@ from host_engine.framework.registry import OPS
 REFUSED = {
     "is_training=True": lambda name, attrs: attrs.get("is_training"),
 }
-FROZEN_PARAMETERS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+FROZEN_PARAMETERS = {
+    *("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"),
+    *("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
+    *(f"QuantizeAndDequantizeV{version}" for version in (2, 3, 4)),
+}
 CASES = [
     pytest.param(name, i, id=f"{name}-{i}")
     for name in sorted(set(OPS) & set(ROWS))
