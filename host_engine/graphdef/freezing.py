@@ -12,12 +12,12 @@ from host_engine.bundle import Reader
 from host_engine.errors import InvalidArgumentError, NotFoundError
 from host_engine.framework.dtypes import as_dtype
 from host_engine.graphdef.exporting import constant_node, extract_sub_graph, node_name
+from host_engine.graphdef.inlining import CALLS
 from host_engine.graphdef.messages import GraphDef, MetaGraphDef, NodeDef
 from host_engine.graphdef.resources import without_resources
 from host_engine.graphdef.tensors import array_of
 
 _ASSIGNS = ("Assign", "AssignVariableOp")
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 VARIABLES = ("Variable", "VariableV2")
 _NOT_OUTPUTS = {"NoOp", "Const", "SaveV2", "RestoreV2", "Assign", *VARIABLES}
 
@@ -66,7 +66,7 @@ def checkpoint_keys(graph_def: GraphDef) -> dict[str, str]:
     found = _restored(graph_def.node)
     functions = {f.signature.name: f for f in graph_def.library.function}
     for node in graph_def.node:
-        function = functions.get(node.attr["f"].func.name) if node.op in _CALLS else None
+        function = functions.get(node.attr["f"].func.name) if node.op in CALLS else None
         if function is None or not any(n.op == "RestoreV2" for n in function.node_def):
             continue
         arguments = [arg.name for arg in function.signature.input_arg]

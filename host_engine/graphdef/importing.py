@@ -192,7 +192,7 @@ class _Nodes:
 
     def _make(self, node: NodeDef) -> Operation:
         try:
-            attrs = _attributes(node)
+            attrs = node_attributes(node)
             inputs, controls, late = self._inputs(node)
             definition = OPS.get(node.op)
             if definition is None or not _fits(definition, node, attrs, len(inputs)):
@@ -239,7 +239,7 @@ class _Nodes:
         return inputs, controls, late
 
 
-def _attributes(node: NodeDef) -> dict[str, Any]:
+def node_attributes(node: NodeDef) -> dict[str, Any]:
     """A node's attributes as Python values, with the defaults of those it lacks."""
     known = signature(node.op)
     attrs = dict(known.defaults) if known is not None else {}

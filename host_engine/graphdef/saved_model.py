@@ -10,6 +10,7 @@ from typing import NamedTuple
 from host_engine.bundle import Reader
 from host_engine.errors import DataLossError, NotFoundError
 from host_engine.graphdef.freezing import freeze_checkpoint
+from host_engine.graphdef.inlining import inline_calls
 from host_engine.graphdef.messages import GraphDef, MetaGraphDef, SavedModel, SignatureDef
 
 SERVING = "serving_default"
@@ -34,11 +35,19 @@ def freeze_saved_model(folder: str | os.PathLike[str], signature: str = SERVING)
     """
     meta_graph = read_saved_model(folder)
     found = _signature(meta_graph, signature)
-    outputs = {info.name: name for name, info in sorted(found.outputs.items())}
-    inputs = {info.name: name for name, info in found.inputs.items()}
+    outputs = sorted(found.outputs.items())
+    tensors = [info.name for _, info in outputs]
     variables = Path(folder, "variables", "variables")
     reader = Reader(variables) if Path(f"{variables}.index").is_file() else None
-    return FrozenModel(freeze_checkpoint(meta_graph, reader, list(outputs)), inputs, outputs)
+    frozen, tensors = inline_calls(freeze_checkpoint(meta_graph, reader, tensors), tensors)
+    names = {node.name for node in frozen.node}
+    ends: dict[str, str] = {}
+    for (name, info), tensor in zip(outputs, tensors, strict=True):  # of which two may be one
+        end = frozen.node.add(name=f"{name}/output" if name in names else name, op="Identity")
+        end.input.append(tensor)
+        end.attr["T"].type = info.dtype
+        ends[end.name] = name
+    return FrozenModel(frozen, {info.name: name for name, info in found.inputs.items()}, ends)
 
 
 def read_saved_model(folder: str | os.PathLike[str]) -> MetaGraphDef:

@@ -50,8 +50,16 @@ def test_only_what_the_signature_calls_is_kept():
     nodes = [*graph_def.node, *(node for f in functions for node in f.node_def)]
     assert {node.op for node in nodes} >= {"While", "If", "GatherV2"}
     assert not {node.op for node in nodes} & {"VarHandleOp", "ReadVariableOp", "RestoreV2"}
-    assert len(functions) == 6 and len([n for n in graph_def.node if n.op == "Const"]) == 3
+    assert "StatefulPartitionedCall" not in {node.op for node in nodes}
+    kept = sorted(f.signature.name.rpartition("_")[0] for f in functions)
+    assert kept == ["cond_false", "cond_true", "while_body", "while_cond"]
     assert set(frozen.inputs.values()) == {"ids", "shift"}
+
+
+def test_layers_keep_their_names():
+    model = SavedModelSource(FOLDER / "images").convert()
+    names = {value.name for node in model.main.nodes for value in node.outputs}
+    assert any(name.endswith("conv2d_1/Relu") for name in names), names
 
 
 def test_shapes_are_given_by_the_signatures_names():
