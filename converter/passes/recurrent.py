@@ -203,6 +203,8 @@ def _emit_lstm(
 
     row, shown, state = sources
     assert row is not None and shown is not None and state is not None
+    if _is_done_before([g.of(row, row.shape[-1]) for g in cell.gates]):
+        return None
     size, after = state.shape[-1], None
     holes = []
     for k, gate in enumerate(cell.gates):
@@ -239,6 +241,8 @@ def _emit_gru(
     if any(g.bias.size != size for g in (cell.update, cell.reset, cell.fresh, cell.again)):
         return None
     own = (cell.update, cell.reset, cell.fresh)
+    if _is_done_before([g.of(row, features) for g in own]):
+        return None
     weights = _stacked(b, [g.of(row, features) for g in own])
     again = _stacked(b, [g.of(shown, size) for g in (cell.update, cell.reset, cell.again)])
     bias = _stacked(b, [g.bias for g in own])
@@ -261,13 +265,21 @@ def _emit_rnn(
     row, shown, _ = sources
     assert row is not None and shown is not None
     size, inside = shown.shape[-1], cell.inside
-    if inside.bias.size != size:
+    if inside.bias.size != size or _is_done_before([inside.of(row, row.shape[-1])]):
         return None
     weights = _stacked(b, [inside.of(row, row.shape[-1])])
     again, bias = _stacked(b, [inside.of(shown, size)]), _stacked(b, [inside.bias])
     if not fused_recurrent.fits(b, x, (weights, again)):
         return None
     return fused_recurrent.rnn(b, x, weights, again, bias, hidden, layer.backwards, cell.activation)
+
+
+def _is_done_before(matrices: Sequence[np.ndarray]) -> bool:
+    """Whether a step only takes apart what a product before the loop has made of the inputs: the op
+    would multiply by ones and zeros again.
+    """
+    whole = np.concatenate(matrices)
+    return whole.shape[0] > 1 and (np.count_nonzero(whole, axis=1) <= 1).all()
 
 
 def _stacked(b: Any, parts: Sequence[np.ndarray]) -> ir.Value:

@@ -112,10 +112,16 @@ def gru(spelling: str, reset_after: bool):
     return step
 
 
-def model_of(step: Any, states: int = 2, reverse: bool = False, shown: Any = None) -> ir.Model:
+def model_of(
+    step: Any,
+    states: int = 2,
+    reverse: bool = False,
+    shown: Any = None,
+    features: int = FEATURES,
+) -> ir.Model:
     """A scan of `step`, whose first state is its result too, or what `shown` makes of all."""
     b = Builder()
-    x = b.input("x", "FLOAT32", [TIME, BATCH, FEATURES])
+    x = b.input("x", "FLOAT32", [TIME, BATCH, features])
     given = [b.input(f"s{i}", "FLOAT32", [BATCH, SIZE]) for i in range(states)]
 
     def body(inner: Builder, slices: list[ir.Value], before: list[ir.Value]) -> Any:
@@ -299,6 +305,28 @@ OTHERS = [
 @pytest.mark.parametrize("step", OTHERS, ids=lambda s: s.__name__)
 def test_other_steps_stay_loops(step):
     holds(model_of(step))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_inputs_that_were_multiplied_before_stay_so(kind):
+    """The op would multiply by ones and zeros."""
+
+    def lstm(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+        return lstm_after(b, split(b, op(b, "ADD", x, product(b, h, R)), 4), c)
+
+    def rnn(b: Builder, x: ir.Value, h: ir.Value, _: Any) -> list[ir.Value]:
+        return [op(b, "TANH", op(b, "ADD", x, product(b, h, R[:5])))]
+
+    def gated(b: Builder, x: ir.Value, h: ir.Value, _: Any) -> list[ir.Value]:
+        (xz, xr, xn), (hz, hr, hn) = split(b, x, 3), split(b, product(b, h, GR), 3)
+        r, z = (op(b, "LOGISTIC", op(b, "ADD", p, q)) for p, q in ((xr, hr), (xz, hz)))
+        n = op(b, "TANH", op(b, "ADD", xn, op(b, "MUL", r, hn)))
+        return [op(b, "ADD", n, op(b, "MUL", z, op(b, "SUB", h, n)))]
+
+    step, states, features = {"lstm": (lstm, 2, 20), "rnn": (rnn, 1, 5), "gru": (gated, 1, 15)}[
+        kind
+    ]
+    holds(model_of(step, states, features=features))
 
 
 def test_other_results_stay_loops():
