@@ -114,6 +114,19 @@ class WithCache(nn.Module):
         return self.keys.sum(0), self.cache.keys * 2
 
 
+class Attributes(nn.Module):
+    """Keeps tensors that are no buffers: one is written, one assigned, one stays."""
+
+    def __init__(self):
+        super().__init__()
+        self.total, self.last, self.gain = torch.zeros(3), torch.zeros(3), torch.ones(3) * 2
+
+    def forward(self, x):
+        self.total.add_(x)
+        self.last = self.last * 0.5 + x
+        return self.total * self.gain, self.last
+
+
 def converted(module: nn.Module, *inputs: object) -> converter.ir.Model:
     model = converter.from_torch(module, inputs)
     converter.optimize(model)
@@ -150,6 +163,19 @@ def test_state_of_inner_modules(engine):
 def test_buffers_that_an_object_writes(engine):
     torch.manual_seed(0)
     follow(engine, WithCache(), *((torch.randn(1, 3),) for _ in range(6)))
+
+
+@BOTH
+def test_tensors_that_are_plain_attributes(engine):
+    x = torch.tensor([1.0, 2.0, 3.0])
+    follow(engine, Attributes(), (x,), (x * 2,), (x,))
+
+
+def test_plain_attributes_are_as_before():
+    module = Attributes()
+    total = module.total
+    converted(module, torch.ones(3))
+    assert module.total is total and not list(module.buffers()) and not module.total.any()
 
 
 @BOTH

@@ -86,10 +86,12 @@ def load_program(path: str | os.PathLike[str]) -> Any:
 def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Any) -> Any:
     import torch
 
+    from converter.importers.torch.state import registered
+
     _know_caches()
     was_training = model.training
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), registered(model):
             warnings.simplefilter("ignore")
             _evaluate(model)
             return torch.export.export(model, args, kwargs, dynamic_shapes=dynamic, strict=False)

@@ -7,7 +7,8 @@ values; every call reads them at its start and assigns them at its end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,32 @@ from converter.importers.forms import basic
 from converter.importers.torch import types
 
 _RESOURCE: tuple[str, Dims] = ("RESOURCE", ((), ()))
+
+
+@contextlib.contextmanager
+def registered(module: torch.nn.Module) -> Iterator[None]:
+    """Within it, tensors that are plain attributes of modules are buffers.
+
+    Else ``torch.export`` would take them for constants, and what `forward` assigns to them would be
+    lost.
+    """
+    found = [
+        (inner, name, value)
+        for inner in module.modules()
+        if not isinstance(inner, torch.jit.ScriptModule)
+        for name, value in list(vars(inner).items())
+        if isinstance(value, torch.Tensor)
+    ]
+    for inner, name, value in found:
+        del inner.__dict__[name]
+        inner.register_buffer(name, value, persistent=False)
+    try:
+        yield
+    finally:
+        for inner, name, value in found:
+            inner._buffers.pop(name, None)
+            inner._non_persistent_buffers_set.discard(name)
+            inner.__dict__[name] = value
 
 
 def unite(program: torch.export.ExportedProgram) -> None:
