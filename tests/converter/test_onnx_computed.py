@@ -389,3 +389,32 @@ def test_cropping_and_padding_at_once():
 def test_softmax_of_old_opsets_along_the_last_of_dynamic_axes():
     feeds = [{"x": floats(1, 3, 4)}, {"x": floats(2, 4, 3)}]
     agrees([node("Softmax", "x", axis=2)], [("x", ["n", "m", "k"])], feeds, opset=11)
+
+
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_shifts_of_other_shapes(direction):
+    feeds = [{"x": np.array([1, 6, 40], np.uint8), "z": np.array([[1], [2]], np.uint8)}]
+    uint8 = TensorProto.UINT8
+    source = model_of([node("BitShift", "x z", direction=direction)],
+                      [("x", [3], uint8), ("z", [2, 1], uint8)], [("y", None, uint8)])  # fmt: skip
+    source.ir_version = 9
+    made = convert(OnnxSource(source), feeds=feeds[0])
+    assert made.proof.outputs[0].shape == (2, 3) and made.proof.passed
+
+
+@pytest.mark.parametrize("ordered", [0, 1])
+def test_unique_elements(ordered):
+    nodes = [node("Unique", "x", "y first which counts", sorted=ordered)]
+    ends = [("y", None, FLOAT)] + [(n, None, INT64) for n in ("first", "which", "counts")]
+    source = model_of(nodes, [("x", ["n", "m"])], ends)
+    source.ir_version = 9
+    model = converter.from_onnx(source)
+    content = converter.write_tflite(model)
+    session = onnxruntime.InferenceSession(source.SerializeToString())
+    for dims in ((3, 4), (5, 9)):
+        x = RNG.integers(0, 6, dims).astype(np.float32)
+        wanted = session.run(None, {"x": x})
+        for engine in (runtime.Interpreter, Interpreter):
+            found = engine(model_content=content).get_signature_runner()(x=x)
+            for (name, *_), want in zip(ends, wanted, strict=True):
+                np.testing.assert_array_equal(found[name], want)

@@ -208,6 +208,17 @@ def broadcast_to(b: Builder, x: ir.Value, shape: ir.Value) -> ir.Value:
     return b.emit("BROADCAST_TO", [x, ints(b, shape)])
 
 
+def broadcast_together(b: Builder, values: Sequence[ir.Value]) -> list[ir.Value]:
+    """`values` in one shape, for ops that do not broadcast themselves."""
+    first = b.dims(values[0])
+    if None not in first and all(b.dims(v) == first for v in values):
+        return list(values)
+    shape = shape_of(b, values[0])
+    for value in values[1:]:
+        shape = b.emit("BROADCAST_ARGS", [shape, shape_of(b, value)])
+    return [broadcast_to(b, value, shape) for value in values]
+
+
 def slice_axis(
     b: Builder, x: ir.Value, axis: int, begin: int, end: int | None, step: int = 1
 ) -> ir.Value:

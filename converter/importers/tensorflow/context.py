@@ -70,14 +70,7 @@ class Context:
 
     def broadcast(self) -> list[ir.Value]:
         """All inputs in one shape, for ops that do not broadcast themselves."""
-        values = self.inputs()
-        first = self.b.dims(values[0])
-        if None not in first and all(self.b.dims(v) == first for v in values):
-            return values
-        shape = basic.shape_of(self.b, values[0])
-        for value in values[1:]:
-            shape = self.b.emit("BROADCAST_ARGS", [shape, basic.shape_of(self.b, value)])
-        return [basic.broadcast_to(self.b, value, shape) for value in values]
+        return basic.broadcast_together(self.b, self.inputs())
 
     def array(self, index: int, what: str) -> np.ndarray:
         """Input `index` in numbers; NoForm if it is computed from the model's inputs."""

@@ -171,7 +171,7 @@ def _is_inf(c: Context) -> ir.Value:
 
 def _shift(c: Context) -> ir.Value:
     form = bitwise.shifted_left if c.attr("direction") == "LEFT" else bitwise.shifted_right
-    return form(c.b, c.input(0), c.input(1))
+    return form(c.b, *basic.broadcast_together(c.b, c.inputs()))
 
 
 def _bitwise(op: str) -> Row:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, gathering
+from converter.importers.forms import basic, gathering, reduction
 from converter.importers.forms.elementwise import carried, compare
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
@@ -157,15 +157,34 @@ def _dynamic(samples: tuple[np.ndarray, np.ndarray]) -> bool:
 
 
 def _unique(c: Context) -> list[ir.Value]:
-    if c.attr("axis") is not None or c.attr("sorted", 1):
-        raise NoForm("sorts, or compares slices: TFLite's UNIQUE keeps the order of a flat list")
-    if any(c.wants(i) for i in (1, 3)):
-        raise NoForm("gives first places or counts, which TFLite's UNIQUE lacks")
-    flat = basic.reshape(c.b, c.input(0), [-1])
-    values, places = c.b.emit_many(
-        "UNIQUE", [flat], [flat.dtype, "INT64"], dims=[[None], c.b.dims(flat)], idx_out_type="INT64"
-    )
-    return [values, places, places]
+    """(values, the place of each where it is first, which of them each element is, counts)"""
+    x = c.input(0)
+    if c.attr("axis") is not None and (basic.rank(c.b, x) != 1):
+        raise NoForm("compares slices, and TFLite's UNIQUE compares elements: flatten its input")
+    flat = basic.reshape(c.b, x, [None] if None in c.b.dims(x) else [-1])
+    options, kinds = {"idx_out_type": "INT32"}, [flat.dtype, "INT32"]
+    trial = c.b.body("trial")  # which says whether elements of this type can be compared
+    trial.emit_many("UNIQUE", [trial.input_like(flat)], kinds, dims=[[None], [None]], **options)
+    ends = zip(kinds, [((2,), (3,)), c.b.pair(flat)], strict=True)
+    values, which = c.b.append("UNIQUE", [flat], list(ends), options)
+    count = basic.size_of(c.b, values, 0)
+    if c.attr("sorted", 1):
+        values, order = reduction.top_k(c.b, values, count, 0, largest=False)
+        at = basic.unsqueeze(c.b, basic.ints(c.b, order), [1])
+        line = basic.counted(c.b, c.b.constant(0, "zero", np.int32), count)
+        shape = basic.reshape(c.b, count, [1])
+        ranks = c.b.emit("SCATTER_ND", [at, line, shape], dtype="INT32", dims=[None])
+        which = c.b.emit("GATHER", [ranks, which], dims=c.b.dims(which), axis=0)
+    first = counts = which
+    if c.wants(1):
+        size = basic.size_of(c.b, flat, 0)
+        line = basic.counted(c.b, c.b.constant(0, "zero", np.int32), size)
+        first = c.b.emit("UNSORTED_SEGMENT_MIN", [line, which, count], dims=[None])
+    if c.wants(3):
+        one = c.b.constant(1, "one", np.int32)
+        ones = c.b.emit("FILL", [basic.shape_of(c.b, flat), one], dtype="INT32")
+        counts = c.b.emit("UNSORTED_SEGMENT_SUM", [ones, which, count], dims=[None])
+    return [values, *(basic.cast(c.b, v, "INT64") for v in (first, which, counts))]
 
 
 ROWS: Rows = {
