@@ -86,6 +86,46 @@ def test_keras_models(name):
     check(MODELS[name](), NAMES.get(name, ({"x"}, {"y"})))
 
 
+WHOLE = {
+    "LSTM": lambda: layers.LSTM(4),
+    "LSTM backwards": lambda: layers.LSTM(4, go_backwards=True, return_sequences=True),
+    "LSTM without bias": lambda: layers.LSTM(4, use_bias=False),
+    "LSTM both ways": lambda: layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
+    "RNN": lambda: layers.SimpleRNN(4),
+    "GRU": lambda: layers.GRU(4, return_sequences=True),
+    "GRU before": lambda: layers.GRU(4, reset_after=False),
+}
+
+
+@pytest.mark.parametrize("steps", [9, 40])
+@pytest.mark.parametrize("name", WHOLE)
+def test_recurrent_layers_of_one_batch_are_one_op(name, steps):
+    x = layers.Input([steps, 5], batch_size=2, name="x")
+    made = converter.convert(TensorflowSource(tf.keras.Model(x, WHOLE[name]()(x))), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+    ops = [node.op for node in made.model.main.nodes]
+    kind = name.split()[0]
+    whole = "STABLEHLO_COMPOSITE" if kind == "GRU" else f"UNIDIRECTIONAL_SEQUENCE_{kind}"
+    assert ops.count(whole) == (2 if "both" in name else 1)
+    assert not {"WHILE", "LOGISTIC", "TANH"} & set(ops)
+    runs = [
+        kind(model_content=made.content).get_signature_runner()
+        for kind in (runtime.Interpreter, Interpreter)
+    ]
+    for _ in range(2):  # a call does not see the one before
+        ours, theirs = (run(**made.proof.feeds) for run in runs)
+        for key, numbers in ours.items():
+            np.testing.assert_allclose(theirs[key], numbers, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [layers.LSTM(4, activation="relu"), layers.LSTM(4, unroll=True)])
+def test_other_recurrent_layers_are_plain_operators(layer):
+    x = layers.Input([9, 5], batch_size=2, name="x")
+    made = converter.convert(TensorflowSource(tf.keras.Model(x, layer(x))), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+    assert not any("SEQUENCE" in node.op for node in made.model.main.nodes)
+
+
 @pytest.mark.parametrize("name", ["two ends", "LSTM"])
 def test_files_and_folders(name, tmp_path):
     model = MODELS[name]()
