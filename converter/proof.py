@@ -177,6 +177,8 @@ def _steps(graph: ir.Graph) -> dict[ir.Value, tuple[float, float]]:
             size = float(x.quant.scale.max(initial=0))
         for value in node.outputs:
             roundings[value] = here
+            if value.dtype in _INTEGERS:
+                size = 1.0
             if value.dtype in _OF_STEPS:  # others are right or wrong: positions, conditions
                 found[value] = max(QUANTIZED_STEPS, math.sqrt(here.bit_count())), size
     return found

@@ -46,6 +46,8 @@ class Builder:
         # A quantized number of the source: its twin on the device, and the scale and zero point.
         self.twins: dict[ir.Value, tuple[ir.Value, float, int]] = {}
         self.wholes: dict[ir.Value, ir.Value] = {}  # integers: the floats cast to them
+        # Integer inputs of the model with what they mean: (input, its real numbers, its twin).
+        self.quantized_inputs: list[tuple[ir.Value, ir.Value, ir.Value]] = []
         # By (matrix, whether it is transposed) of a product's right-hand side: its rows, where they
         # are constants that a DEQUANTIZE unpacks.
         self.unpacked: dict[tuple[ir.Value, bool], ir.Value] = {}

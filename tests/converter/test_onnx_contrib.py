@@ -15,7 +15,8 @@ import runtime
 RNG = np.random.default_rng(5)
 ELEMENTS = {np.dtype(k): v for k, v in (
     (np.float32, TensorProto.FLOAT), (np.int8, TensorProto.INT8), (np.uint8, TensorProto.UINT8),
-    (np.int32, TensorProto.INT32), (np.int64, TensorProto.INT64), (np.bool_, TensorProto.BOOL),
+    (np.int32, TensorProto.INT32), (np.int16, TensorProto.INT16), (np.int64, TensorProto.INT64),
+    (np.bool_, TensorProto.BOOL),
 )}  # fmt: skip
 
 
@@ -115,6 +116,39 @@ def test_a_quantized_op_computes_in_int8(op):
         made = next(n for n in model.main.nodes if n.op == our_op and n.inputs[0].dtype == "INT8")
         assert made.outputs[0].dtype == "INT8"
         assert {v.dtype for v in made.inputs if v is not None} <= {"INT8", "INT32"}
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16])
+def test_integers_come_in_and_go_out_with_their_scales(kind):
+    x = bytes_of(kind, 1, 4, 6, 6)
+    zeros = [np.array(0 if kind is np.int16 else n, kind) for n in (5, 9)]
+    constants = {"xs": X[0], "xz": zeros[0], "ys": Y[0], "yz": zeros[1]}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["r"], domain="com.microsoft"),
+        helper.make_node("LeakyRelu", ["r"], ["l"], alpha=0.1),
+        helper.make_node("QuantizeLinear", ["l", "ys", "yz"], ["y"], domain="com.microsoft"),
+    ]
+    model, (wanted,), (found,) = ours(nodes, {"x": x}, constants, [("y", kind)])
+    assert np.abs(wanted.astype(int) - found).max() <= 1
+    between = ["QUANTIZE"] if kind is np.uint8 else []
+    assert ops(model) == [*between, "LEAKY_RELU", *between]
+    (start,), (end,) = model.main.inputs, model.main.outputs
+    assert (start.quant.scale[0], start.quant.zero_point[0]) == (X[0], zeros[0])
+    assert (end.quant.scale[0], end.quant.zero_point[0]) == (Y[0], zeros[1])
+
+
+def test_an_integer_input_that_is_read_otherwise_too_stays_plain():
+    x = bytes_of(np.uint8, 1, 4)
+    constants = {"xs": X[0], "xz": X[1]}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["r"]),
+        helper.make_node("Relu", ["r"], ["l"]),
+        helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["l", "c"], ["y"]),
+    ]
+    model, (wanted,), (found,) = ours(nodes, {"x": x}, constants, [("y", np.float32)])
+    np.testing.assert_allclose(found, wanted, 1e-6)
+    assert model.main.inputs[0].quant is None
 
 
 def test_what_moves_quantized_numbers_between_them_keeps_int8():

@@ -138,7 +138,53 @@ def dequantize(
     y = real(b, x, scale, zero, axis, block)
     if meaning is None or x.producer is not None or b.samples(x) is not None:
         return y
-    return b.dequantize(_twin(b, y, x.dtype, meaning))  # an input of the model
+    twin = _twin(b, y, x.dtype, meaning)
+    b.quantized_inputs.append((x, y, twin))
+    return b.dequantize(twin)
+
+
+def settle_inputs(b: Builder) -> None:
+    """Integer inputs of the model that are read with one scale alone have that scale, and need no
+    arithmetic.
+    """
+    for x, y, twin in b.quantized_inputs:
+        chain = [twin.producer, *_ancestors(y, x)]
+        used = sum(len(v.users) for n in chain if n is not None for v in n.outputs)
+        plain = used - len(twin.users) == len(chain) - 1 and b.graph.is_input(x)
+        if not plain or len(x.users) != 1 or x.dtype not in ("INT8", "UINT8", "INT16"):
+            continue
+        assert twin.quant is not None
+        shift = _TWINS[x.dtype][1]
+        x.quant = ir.Quantization(twin.quant.scale, twin.quant.zero_point + shift)
+        first, *rest = (n for n in chain if n is not None)
+        first.set_input(0, x)
+        for node in rest:
+            b.graph.remove_node(node)
+        if not shift:
+            b.graph.replace_value(twin, x)
+            b.graph.remove_node(first)
+
+
+def _ancestors(y: ir.Value, x: ir.Value) -> list[ir.Node]:
+    """The nodes between an input and its real numbers, the last first."""
+    found = []
+    while y is not x and y.producer is not None and y.producer.inputs[0] is not None:
+        found.append(y.producer)
+        y = y.producer.inputs[0]
+    return found
+
+
+def integer_output(b: Builder, y: ir.Value) -> ir.Value | None:
+    """Integers with a twin as an output of the model: the twin, or the twin in the type of `y`."""
+    twin = b.twins.get(y)
+    if twin is None or y.dtype not in ("INT8", "UINT8", "INT16"):
+        return None
+    small, scale, zero = twin
+    if small.dtype == y.dtype:
+        return small
+    (whole,) = b.append("QUANTIZE", [small], [(y.dtype, b.pair(y))], {})
+    whole.quant = ir.Quantization(np.array([scale]), np.array([zero]))
+    return whole
 
 
 def stored(

@@ -11,7 +11,7 @@ import numpy as np
 
 from converter import ir
 from converter.importers.builder import Builder
-from converter.importers.forms import basic
+from converter.importers.forms import basic, quantized
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
 
@@ -98,6 +98,7 @@ def output(
 ) -> ir.Value:
     """`value` as an output of the graph: of the source's type, made by a node, listed once."""
     border = types.border_type(element or 1)
+    value = quantized.integer_output(b, value) or value
     if nhwc and basic.rank(b, value) == 4 and value.data is None:
         value = basic.channels_last(b, value)
     if border != value.dtype and border in types.AT_BORDER.values():
@@ -116,7 +117,9 @@ def _copied(b: Builder, value: ir.Value) -> ir.Value:
     shape = b.constant(np.array(sizes, np.int32), "shape")
     if sizes.count(-1) > 1:
         shape = basic.shape_of(b, value)
-    return b.append("RESHAPE", [value, shape], [(value.dtype, b.pair(value))], {})[0]
+    copy = b.append("RESHAPE", [value, shape], [(value.dtype, b.pair(value))], {})[0]
+    copy.quant = value.quant
+    return copy
 
 
 def tell_layout(model: ir.Model) -> None:

@@ -97,6 +97,7 @@ class _Import:
 
     def model(self, samples: tuple[int, int]) -> ir.Model:
         """`samples` are two sizes for what is dynamic."""
+        from converter.importers.forms import quantized
         from converter.importers.onnx import border
 
         proto = self.proto.graph
@@ -114,6 +115,7 @@ class _Import:
         outputs = self._outputs()
         if self.graph.obstacles:
             raise ObstacleError(self.name, self.graph.obstacles)
+        quantized.settle_inputs(self.builder)
         model = self.builder.model([info.name for info in inputs], outputs)
         if self.nhwc:
             border.tell_layout(model)
