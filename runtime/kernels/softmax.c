@@ -2,7 +2,6 @@
  * SOFTMAX and LOG_SOFTMAX over the last dimension. */
 #include "common.h"
 #include "quantize_math.h"
-#include "softmax_row.h"
 #include "softmax_short.h"
 
 typedef struct softmax_data {
@@ -13,9 +12,25 @@ typedef struct softmax_data {
   rlt_softmax_short short_ints; /* INT16 */
 } softmax_data;
 
-static void softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n, float beta) {
-  float inverse = rlt_softmax_terms(loops, x, y, n, beta);
-  loops->binary[RLT_LOOP_MUL](y, 1, &inverse, 0, y, n, 0.0f, 1.0f);
+/* Rows together: the steps of one wait for each other. Exponentials of short ones are computed as one row. */
+enum { ROWS = 16, ROWS_VALUES = 2048, SHORT_ROW = 64 };
+
+static void softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t rows, int64_t n, float beta) {
+  float most[ROWS], inverse[ROWS];
+  const float infinity = __builtin_inff();
+  int64_t group = ROWS_VALUES / n < 1 ? 1 : (ROWS_VALUES / n < ROWS ? ROWS_VALUES / n : ROWS);
+  for (int64_t count; rows > 0; rows -= count, x += count * n, y += count * n) {
+    count = rows < group ? rows : group;
+    for (int64_t i = 0; i < count; i++) most[i] = loops->largest(x + i * n, n);
+    for (int64_t i = 0; i < count; i++) {
+      if (n < SHORT_ROW) loops->binary[RLT_LOOP_SUB](x + i * n, 1, &most[i], 0, y + i * n, n, -infinity, infinity);
+      else loops->exp_of_difference(x + i * n, y + i * n, n, most[i], beta);
+    }
+    if (n < SHORT_ROW) loops->exp_of_difference(y, y, count * n, 0.0f, beta);
+    for (int64_t i = 0; i < count; i++) inverse[i] = (float)(1.0 / loops->sum(y + i * n, n));
+    for (int64_t i = 0; i < count; i++)
+      loops->binary[RLT_LOOP_MUL](y + i * n, 1, &inverse[i], 0, y + i * n, n, 0.0f, 1.0f);
+  }
 }
 
 static void log_softmax_f32(const rlt_loops *loops, const float *x, float *y, int64_t n) {
@@ -110,16 +125,19 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   int64_t size = x->dims[x->rank - 1], begin, end;
   if (x->count == 0) return RLT_OK;
   rlt_part(n, rlt_span(x, 0, x->rank - 1), first, last, &begin, &end);
+  bool logarithm = n->def->op == RLT_OP_LOG_SOFTMAX;
+  if (!logarithm && x->type == RLT_TYPE_FLOAT32) {
+    const float *from = (const float *)x->data + begin * size;
+    softmax_f32(r->u->loops, from, (float *)y + begin * size, end - begin, size, k->beta);
+    return RLT_OK;
+  }
   for (int64_t at = begin * size; at < end * size; at += size) {
-    bool logarithm = n->def->op == RLT_OP_LOG_SOFTMAX;
     if (logarithm && x->type == RLT_TYPE_INT8) {
       log_softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
     } else if (logarithm && x->type == RLT_TYPE_UINT8) {
       log_softmax_u8(k, (const uint8_t *)x->data + at, (uint8_t *)y + at, size);
     } else if (logarithm) {
       log_softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size);
-    } else if (x->type == RLT_TYPE_FLOAT32) {
-      softmax_f32(r->u->loops, (const float *)x->data + at, (float *)y + at, size, k->beta);
     } else if (x->type == RLT_TYPE_INT8) {
       softmax_i8(k, (const int8_t *)x->data + at, (int8_t *)y + at, size);
     } else if (x->type == RLT_TYPE_INT16) {

@@ -217,6 +217,18 @@ def test_float_softmax(op: str, shape: Any, rng: Any) -> None:
             assert error(found, litert(model)) <= TOLERANCE
 
 
+def test_softmax_of_a_row_does_not_depend_on_the_others(rng: Any) -> None:
+    """Rows go through the loops together."""
+    for n in [1, 2, 3, 9, 17, 40, 63, 64, 129, 700, 2100]:
+        x = rng.normal(0, 3, (19, n)).astype(np.float32)
+        for isa in ISAS:
+            together = run(single_op("SOFTMAX", [x], beta=1.5), isa=isa)
+            for row in (0, 7, 18):
+                alone = run(single_op("SOFTMAX", [x[row : row + 1]], beta=1.5), isa=isa)
+                np.testing.assert_array_equal(together[row], alone[0])
+            assert error(together.sum(axis=1), np.ones(19)) <= TOLERANCE
+
+
 def test_softmax_of_large_and_infinite_values() -> None:
     x = np.array([[1e30, 0, -1e30], [-np.inf, 0, 0], [88, 1000, 1000]], np.float32)
     found = run(single_op("SOFTMAX", [x], beta=1.0))
