@@ -39,6 +39,7 @@ def _non_max_suppression(c: Context) -> ir.Value:
     if batches * classes > _MOST_CLASSES:
         raise NoForm(f"selects among {batches} x {classes} classes: use fewer, or do it outside")
     most = int(c.array(2, "number of boxes").reshape(())) if c.has(2) else 0
+    most = min(most, np.iinfo(np.int32).max)
     if most <= 0:
         return c.b.constant(np.zeros((0, 3)), "none", np.int64)
     overlap, least = (
