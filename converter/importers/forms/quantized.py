@@ -138,9 +138,9 @@ def dequantize(
     y = real(b, x, scale, zero, axis, block)
     if meaning is None or x.producer is not None or b.samples(x) is not None:
         return y
-    twin = _twin(b, y, x.dtype, meaning)
-    b.quantized_inputs.append((x, y, twin))
-    return b.dequantize(twin)
+    small = _twin(b, y, x.dtype, meaning)
+    b.quantized_inputs.append((x, y, small))
+    return b.dequantize(small)
 
 
 def settle_inputs(b: Builder) -> None:

@@ -114,7 +114,7 @@ def _by_own_range(c: Context, least: int, most: int, axis: int) -> ir.Value:
         for end, limit in zip(ends, (least, most), strict=True)
         if limit
     ]
-    step = parts[0] if len(parts) == 1 else binary(c.b, "MAXIMUM", *parts)
+    step = parts[-1] if len(parts) == 1 else binary(c.b, "MAXIMUM", parts[0], parts[1])
     step = binary(c.b, "MAXIMUM", step, scalar(c.b, float(np.finfo(np.float32).tiny), step))
     return binary(c.b, "MUL", unary(c.b, "ROUND", binary(c.b, "DIV", x, step)), step)
 
