@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -92,14 +93,14 @@ def convert(
 
 def _settled(source: Source, proof: Proof, content: bytes) -> Proof:
     """`proof`, or that by another engine which agrees: some round small numbers coarsely."""
-    other = None if proof.passed else source.other_engine()
-    if other is None:
+    if proof.passed:
         return proof
-    try:
-        second = prove(other, content, proof.feeds, proof.tolerance)
-    except ConversionError:
-        return proof
-    return second if second.passed else proof
+    for other in source.other_engines():
+        with contextlib.suppress(ConversionError):
+            second = prove(other, content, proof.feeds, proof.tolerance)
+            if second.passed:
+                return second
+    return proof
 
 
 def _first_proof(

@@ -41,9 +41,9 @@ class Source:
         """Names of the dynamic sizes of inputs, one per axis; axes of one name have one size."""
         return {}
 
-    def other_engine(self) -> Source | None:
-        """The same model run by another engine, which decides where the first one disagrees."""
-        return None
+    def other_engines(self) -> Iterator[Source]:
+        """The same model run in other ways, which decide where the first one disagrees."""
+        return iter(())
 
     def values(self, feeds: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         """Intermediate values by name, in the order of the model; empty where none can be had."""
