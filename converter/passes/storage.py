@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,16 +12,18 @@ from converter import ir
 from converter.passes.whole_numbers import FEWEST_LEVELS, WIDEST, is_plain_constant, whole_scales
 
 _LOGGER = logging.getLogger("converter.passes")
+_PLAIN = "DEFAULT"
 _FEWEST = 256  # elements: a DEQUANTIZE node costs about 150 bytes of file
-# Which input is weights, and which of their axes may have a scale per place.
-_WEIGHTS = {
-    "BATCH_MATMUL": (1, -1),
-    "CONV_2D": (1, 0),
-    "CONV_3D": (1, 4),
-    "DEPTHWISE_CONV_2D": (1, 3),
-    "FULLY_CONNECTED": (1, 0),
-    "GATHER": (0, 0),
-    "TRANSPOSE_CONV": (1, 0),
+# Which inputs are weights, and which of their axes may have a scale per place.
+_WEIGHTS: dict[str, tuple[Sequence[int], int]] = {
+    "BATCH_MATMUL": ((1,), -1),
+    "CONV_2D": ((1,), 0),
+    "CONV_3D": ((1,), 4),
+    "DEPTHWISE_CONV_2D": ((1,), 3),
+    "FULLY_CONNECTED": ((1,), 0),
+    "GATHER": ((0,), 0),
+    "TRANSPOSE_CONV": ((1,), 0),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (range(1, 9), 0),
 }
 
 
@@ -32,18 +35,19 @@ def store_integers(graph: ir.Graph) -> bool:
     """
     made: dict[tuple[int, int], ir.Value | None] = {}
     for node in list(graph.nodes):
-        index, axis = _WEIGHTS.get(node.op, (0, 0))
-        value = node.inputs[index] if node.op in _WEIGHTS and len(node.inputs) > index else None
-        if value is None or value.size < _FEWEST or not is_plain_constant(value):
+        if node.op not in _WEIGHTS or node.options.get("weights_format", _PLAIN) != _PLAIN:
             continue
-        if node.options.get("weights_format", "DEFAULT") != "DEFAULT":
-            continue
-        key = id(value), axis
-        if key not in made:
-            made[key] = _stored(graph, node, value, axis % len(value.shape))
-        wide = made[key]
-        if wide is not None:
-            node.set_input(index, wide)
+        places, axis = _WEIGHTS[node.op]
+        for index in places:
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is None or value.size < _FEWEST or not is_plain_constant(value):
+                continue
+            key = id(value), axis
+            if key not in made:
+                made[key] = _stored(graph, node, value, axis % len(value.shape))
+            wide = made[key]
+            if wide is not None:
+                node.set_input(index, wide)
     return any(wide is not None for wide in made.values())
 
 

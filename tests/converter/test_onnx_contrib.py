@@ -280,6 +280,33 @@ def test_a_fused_op(case):
         assert np.abs(want - got).max() <= 1e-5 * max(1, np.abs(want).max())
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_a_quantized_lstm_keeps_its_weights(kind, per_channel):
+    count, size = 24, 16
+    steps = (2, 4 * size) if per_channel else (2,)
+    zeros = np.zeros(steps, kind) if per_channel else bytes_of(kind, 2)
+    given = {
+        "x": floats(5, 1, count), "w": bytes_of(kind, 2, count, 4 * size),
+        "r": bytes_of(kind, 2, size, 4 * size), "b": floats(2, 8 * size, scale=0.1),
+        "ws": RNG.uniform(0.001, 0.003, steps).astype(np.float32), "wz": zeros,
+        "rs": RNG.uniform(0.001, 0.003, steps).astype(np.float32), "rz": zeros,
+    }  # fmt: skip
+    names = ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs", "rz"]
+    node = helper.make_node(
+        "DynamicQuantizeLSTM", names, ["y", "h", "c"], "it", domain="com.microsoft",
+        hidden_size=size, direction="bidirectional",
+    )  # fmt: skip
+    feeds = {"x": given.pop("x")}
+    ends = [(n, np.float32) for n in "yhc"]
+    model, wanted, found = ours([node], feeds, given, ends)
+    for want, got in zip(wanted, found, strict=True):
+        assert np.abs(want - got).max() <= 2 / 255 * np.abs(want).max()
+    stored = [n.inputs[0] for n in model.main.nodes if n.op == "DEQUANTIZE"]
+    assert {v.dtype for v in stored} == {"INT8"}
+    assert sum(v.size for v in stored) == 2 * 4 * size * (count + size)
+
+
 @pytest.mark.parametrize(
     ("node", "why"),
     [

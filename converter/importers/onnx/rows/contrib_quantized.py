@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 
 from converter import ir
 from converter.importers.forms import basic, elementwise, pooling, products, quantized, reduction
@@ -21,6 +22,7 @@ from converter.importers.onnx.rows.integer_products import matmul_integer
 from converter.importers.onnx.rows.normalization import flattened
 from converter.importers.onnx.rows.quantized import ROWS as PLAIN
 from converter.importers.onnx.rows.quantized import dynamic, read, write
+from converter.importers.onnx.rows.recurrent import ROWS as RECURRENT
 
 
 def _of_one(form: Callable[[Context], ir.Value]) -> Row:
@@ -150,6 +152,31 @@ def _matmul_n_bits(c: Context) -> ir.Value:
     return binary(c.b, "ADD", y, c.input(5)) if c.has(5) else y
 
 
+def _dynamic_quantize_lstm(c: Context) -> list[ir.Value]:
+    """LSTM of an input that is rounded by its range, with the weights' own integers. The states,
+    which ONNX Runtime rounds too at every step, stay as they are.
+    """
+    node, scope = onnx.NodeProto(), c.b.scope
+    node.CopyFrom(c.node)
+    node.op_type, node.domain = "LSTM", ""
+    del node.input[8:]
+    x, scale, zero = dynamic(c.b, c.input(0))
+    c.graph.values[f"{scope}/rounded"] = quantized.real(c.b, x, scale, zero)
+    node.input[0] = f"{scope}/rounded"
+    for index, first in ((1, 8), (2, 10)):
+        integers = c.array(index, "weights").astype(np.float32)
+        step = c.array(first, "scale").reshape(len(integers), 1, -1)
+        if c.has(first + 1):
+            points = c.array(first + 1, "zero point").astype(np.float32)
+            integers = integers - points.reshape(len(integers), 1, -1)
+        node.input[index] = f"{scope}/weights {index}"
+        turned = np.ascontiguousarray((integers * step).transpose(0, 2, 1))
+        c.graph.held[node.input[index]] = turned
+    found = RECURRENT["LSTM"](Context(c.graph, node, 14))
+    assert not isinstance(found, ir.Value)
+    return list(found)
+
+
 def _unpacked(data: np.ndarray, bits: int) -> np.ndarray:
     """Unsigned numbers of `bits` along the last axis of bytes."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
@@ -159,6 +186,7 @@ def _unpacked(data: np.ndarray, bits: int) -> np.ndarray:
 
 _ROWS: Rows = {
     "DequantizeLinear": PLAIN["DequantizeLinear"],
+    "DynamicQuantizeLSTM": _dynamic_quantize_lstm,
     "DynamicQuantizeMatMul": _dynamic_quantize_matmul,
     "MatMulNBits": _matmul_n_bits,
     "MatMulIntegerToFloat": _matmul_integer_to_float,
