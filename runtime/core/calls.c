@@ -2,7 +2,8 @@
  * Subgraphs that nodes call: which, that no call leads back, and how a call is prepared and made.
  *
  * A caller's values are copied into the subgraph's inputs and its outputs are copied out, so neither side can disturb
- * the other. The subgraph's arena is nested: it is part of what the caller's plan holds for the node. */
+ * the other. A constant that the only caller gives is a constant of the subgraph. The subgraph's arena is nested: it is
+ * part of what the caller's plan holds for the node. */
 #include "internal.h"
 
 /* ---- at open ---- */
@@ -102,7 +103,9 @@ rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m) {
     for (int32_t i = 0; i < m->subgraphs[g].n_nodes; i++)
       for (int32_t k = 0; k < rlt_call_count(&m->subgraphs[g].nodes[i]); k++) {
         int32_t called = rlt_called(&m->subgraphs[g].nodes[i], k);
-        if (called >= 0) m->subgraphs[called].callers++;
+        if (called < 0) continue;
+        rlt_subgraph_def *callee = &m->subgraphs[called];
+        callee->is_called_once = callee->callers++ == 0 && m->subgraphs[g].nodes[i].op != RLT_OP_WHILE;
       }
   for (int32_t g = 0; g < m->n_subgraphs; g++)
     if (m->subgraphs[g].callers == 0) waiting[found++] = g;
@@ -158,12 +161,19 @@ static rlt_status check_arguments(rlt_prep *p, const rlt_frame *callee, rlt_tens
   return RLT_OK;
 }
 
+/* Values of an argument that never are others. */
+static const void *constant_of(const rlt_frame *callee, const rlt_tensor *arg, int32_t i) {
+  bool is_variable = callee->graph->tensors[callee->graph->inputs[i]].is_variable; /* which nodes write */
+  return callee->graph->is_called_once && !is_variable ? arg->def->data : NULL;
+}
+
 /* Prepares the frame for these shapes, unless it is. */
 static rlt_status shape_frame(rlt_prep *p, rlt_frame *callee, rlt_tensor *const *args, int32_t count) {
   bool same = callee->is_prepared;
   for (int32_t i = 0; i < count; i++) {
     rlt_shape_wish *wish = &callee->wishes[i];
     same = same && same_shape(args[i], wish);
+    wish->values = constant_of(callee, args[i], i);
     wish->rank = args[i]->rank;
     __builtin_memcpy(wish->dims, args[i]->dims, sizeof wish->dims);
   }
@@ -208,7 +218,7 @@ rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_t
   RLT_TRY(enter(r, n, callee));
   for (int32_t i = 0; i < count; i++) {
     const rlt_tensor *in = &callee->tensors[callee->graph->inputs[i]];
-    if (in->bytes) __builtin_memmove(in->data, args[i]->data, (size_t)in->bytes);
+    if (in->bytes && !in->is_const) __builtin_memmove(in->data, args[i]->data, (size_t)in->bytes);
   }
   return rlt_run_frame(callee, r->err);
 }

@@ -15,6 +15,7 @@ typedef struct rlt_subgraph_def {
   rlt_node_def *nodes;
   const int32_t *inputs, *outputs;
   int32_t callers, depth; /* nodes that call it; most calls that lead to it */
+  bool is_called_once;    /* by one node, which always gives it the same tensors */
 } rlt_subgraph_def;
 
 typedef struct rlt_signature_def {
@@ -36,10 +37,11 @@ struct rlt_model {
 
 typedef enum rlt_stage { RLT_CREATED, RLT_PREPARED, RLT_BOUND } rlt_stage;
 
-/* A shape asked for by rlt_resize_input; rank -1: none. */
+/* A shape asked for by rlt_resize_input, or by a caller; rank -1: none. */
 typedef struct rlt_shape_wish {
   int32_t rank;
   int32_t dims[RLT_MAX_RANK];
+  const void *values; /* of a caller's constant; NULL: known when it is called */
 } rlt_shape_wish;
 
 /* Memory the planner places: a tensor with all that alias it, or a node's scratch. */

@@ -199,8 +199,12 @@ static rlt_status reset_tensors(rlt_prep *p, rlt_frame *f) {
   rlt_release_frame(f);
   for (int32_t i = 0; i < f->graph->n_tensors; i++) reset_tensor(f, &f->tensors[i]);
   for (int32_t i = 0; i < f->graph->n_inputs; i++) {
-    if (f->wishes[i].rank < 0) continue;
-    RLT_TRY(rlt_set_shape(p, &f->tensors[f->graph->inputs[i]], f->wishes[i].rank, f->wishes[i].dims));
+    const rlt_shape_wish *wish = &f->wishes[i];
+    rlt_tensor *t = &f->tensors[f->graph->inputs[i]];
+    if (wish->rank < 0) continue;
+    RLT_TRY(rlt_set_shape(p, t, wish->rank, wish->dims));
+    if (wish->values) t->data = (void *)(uintptr_t)wish->values; /* never written, as constants are not */
+    t->is_const = t->is_known = wish->values != NULL;
   }
   return RLT_OK;
 }

@@ -12,7 +12,7 @@ void rlt_set_pointers(rlt_frame *f, uint8_t *arena) {
   for (int32_t i = 0; i < f->graph->n_tensors; i++) {
     rlt_tensor *t = &f->tensors[i];
     uint8_t *base = rlt_is_persistent(f, t) ? f->it->arena : arena;
-    if (t->def->data) continue;
+    if (t->def->data || (t->def->is_input && t->is_const)) continue; /* the file's, or a caller's */
     t->data = t->offset == RLT_NO_OFFSET ? NULL : base + t->offset;
     if (t->is_const) t->data = t->kept;
     if (t->is_known) t->data = t->slot;

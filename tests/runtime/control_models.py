@@ -136,18 +136,61 @@ def twice_called(shapes: Any = ((2, 3), (4, 3))) -> bytes:
             "FULLY_CONNECTED", [p, weights, np.float32([1, 2, 3, 4])], ((2, 4), "FLOAT32", (-1, 4))
         )
     )
-    ys = [
-        main.op(
-            "STABLEHLO_COMPOSITE",
-            [x],
-            ((x.shape[0], 4),),
-            name="test.part",
-            decomposition_subgraph_index=1,
-            composite_attributes=np.frombuffer(bytes(flexbuffers.Dumps({})), np.uint8),
-        )
-        for x in (*xs, xs[0])
-    ]
+    ys = [main.op("STABLEHLO_COMPOSITE", [x], ((x.shape[0], 4),), **_part()) for x in (*xs, xs[0])]
     return serialize(main.ends(*ys), part.graph)
+
+
+def _part() -> dict[str, Any]:
+    attributes = np.frombuffer(bytes(flexbuffers.Dumps({})), np.uint8)
+    calls = {"decomposition_subgraph_index": 1, "composite_attributes": attributes}
+    return {"name": "test.part", **calls}
+
+
+def constant_arguments(callers: int = 1) -> bytes:
+    """reshape(x, shape) @ weights, where shape and weights are constants that the callers give."""
+    main, part = Sub("main"), Sub("part")
+    x = main.input((6,))
+    inner = part.input((6,)), part.input((2,), "INT32"), part.input((4, 3))
+    rows = part.op("RESHAPE", list(inner[:2]), ((2, 3), "FLOAT32", (-1, -1)))
+    dense = [rows, inner[2], np.zeros(4, np.float32)]
+    part.ends(part.op("FULLY_CONNECTED", dense, ((2, 4), "FLOAT32", (-1, 4))))
+    ys = []
+    for i in range(callers):
+        rng = np.random.default_rng(i)
+        weights = rng.standard_normal((4, 3)).astype(np.float32)
+        call = [x, np.int32([2, 3]), weights]
+        ys.append(main.op("STABLEHLO_COMPOSITE", call, ((2, 4),), **_part()))
+    return serialize(main.ends(*ys), part.graph)
+
+
+def constant_start() -> bytes:
+    """i, x = 0, 1; while i < 3: i, x = i + 1, x + x. What starts as constants changes."""
+    main, condition, body = Sub("main"), Sub("condition"), Sub("body")
+    y = main.input((2,))
+    ci, _ = condition.input((1,), "INT32"), condition.input((2,))
+    condition.ends(condition.op("LESS", [ci, np.int32([3])], ((1,), "BOOL")))
+    bi, bx = body.input((1,), "INT32"), body.input((2,))
+    step = body.op("ADD", [bi, np.int32([1])], ((1,), "INT32"))
+    body.ends(step, body.op("ADD", [bx, bx], ((2,),)))
+    graphs = {"cond_subgraph_index": 1, "body_subgraph_index": 2}
+    start = [np.int32([0]), np.float32([1, 2])]
+    _, x = main.op("WHILE", start, ((1,), "INT32"), ((2,),), **graphs)
+    return serialize(main.ends(main.op("ADD", [x, y], ((2,),))), condition.graph, body.graph)
+
+
+def constant_state() -> bytes:
+    """A recurrent layer in a subgraph whose input is its state, which the caller gives as zeros."""
+    main, part = Sub("main"), Sub("part")
+    x = main.input((2, 3))
+    inner, state = part.input((2, 3)), part.input((2, 4))
+    state.is_variable = True
+    rng = np.random.default_rng(3)
+    weights = [rng.standard_normal(s).astype(np.float32) for s in ((4, 3), (4, 4), (4,))]
+    options = {"fused_activation_function": "TANH"}
+    part.ends(part.op("RNN", [inner, *weights, state], ((2, 4),), **options))
+    call = [x, np.zeros((2, 4), np.float32)]
+    y = main.op("STABLEHLO_COMPOSITE", call, ((2, 4),), **_part())
+    return serialize(main.ends(y), part.graph)
 
 
 def counter() -> bytes:

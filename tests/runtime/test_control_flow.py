@@ -99,6 +99,30 @@ def test_a_subgraph_called_for_two_shapes():
     assert ours.memory()["region"] == 0
 
 
+def test_constants_are_known_in_the_graphs_they_are_given_to():
+    """A shape keeps what follows static, and weights are packed once, with one caller."""
+    x = np.arange(6, dtype=np.float32)
+    for callers in (1, 2):
+        content = models.constant_arguments(callers)
+        ours = runtime.Interpreter(model_content=content)
+        for found, wanted in zip(run(ours, x), run(LiteRT(model_content=content), x), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+        assert ours.extent() == ("static" if callers == 1 else "unbounded")
+        assert (ours.nodes(1)[1]["packed"] > 0) == (callers == 1)
+
+
+def test_a_loop_may_start_from_constants():
+    (found,) = check(models.constant_start(), np.float32([0.5, 1]))
+    np.testing.assert_array_equal(found, np.float32([8.5, 17]))
+
+
+def test_a_state_that_a_constant_starts_is_not_written_into_the_file():
+    ours = runtime.Interpreter(model_content=models.constant_state())
+    first = run(ours, np.ones((2, 3), np.float32))
+    np.testing.assert_array_equal(first, run(ours, np.ones((2, 3), np.float32)))
+    assert np.abs(first).min() > 0
+
+
 def test_inputs_are_resized_through_calls():
     (y,) = check(models.branches(), np.array([True]), np.arange(7.0, dtype="f"))
     assert y.shape == (7,)
