@@ -3,15 +3,15 @@
 
 Such loops come of Keras layers, `dynamic_rnn`, ONNX's Loop and Scan. A WHILE is one where it counts
 to the length of a sequence, each step reads the row of its number, and what it carries on is the
-state of an LSTM, a GRU or a plain cell, all rows of a result, or the last one.
+state of LSTM, GRU or plain cells, each on top of the other, all rows of a result, or the last one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from converter.passes.layout_axes import sizes
 from converter.passes.loops import Loop, plain
 
 _LOGGER = logging.getLogger("converter.passes")
-_MOST_NODES = 200  # of a step: no cell has more, and reading one goes as deep
+_MOST_NODES = 300  # of a step: reading one goes as deep
+_MOST_STATES = 16
 
 
 def recognize_recurrent(model: ir.Model) -> bool:
@@ -52,7 +53,7 @@ def fuse_loop(
     if len(body.nodes) > _MOST_NODES:
         return False
     loop = Loop(node, test, body)
-    found = _layer(loop) if loop.steps else None
+    found = _stack(loop) if loop.steps else None
     if found is None:
         return False
     made = _emit(loop, found, bodies, node.name or node.outputs[0].name)
@@ -68,29 +69,38 @@ def fuse_loop(
 # -- the cell -------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Layer:
-    """A cell over a sequence, and what becomes of the loop's states."""
+class _Cell(NamedTuple):
+    """One cell of a step: what it reads, and its states; only that of an LSTM has two."""
 
     cell: Lstm | Gru | Rnn
-    x: ir.Value  # a row, of the body
+    row: ir.Value
+    hidden: ir.Value
+    memory: ir.Value | None = None
+
+
+@dataclass
+class _Stack:
+    """The cells of a step, each of which reads what the one before shows, and what becomes of the
+    loop's states: of which cell they are every hidden state, the last one (alone, or as the only
+    row), or the last of an LSTM's cell.
+    """
+
+    cells: list[_Cell]
     sequence: ir.Value
     backwards: bool
-    hidden: ir.Value
-    memory: ir.Value | None  # the state of an LSTM's cell
-    results: dict[ir.Value, str] = field(default_factory=dict)  # state: every, last, hidden, cell
+    results: dict[ir.Value, tuple[int, str]] = field(default_factory=dict)
 
 
-def _layer(loop: Loop) -> _Layer | None:
+def _stack(loop: Loop) -> _Stack | None:
     sequences = loop.sequences()
     states = [
         v
         for v in loop.body.inputs
         if v.dtype == "FLOAT32" and not loop.is_invariant(v) and loop.written(v) is None
     ]
-    if len(sequences) != 1 or len(states) not in (1, 2):
+    if len(sequences) != 1 or not 0 < len(states) <= _MOST_STATES:
         return None
-    ((x, (sequence, backwards)),) = sequences.items()
+    ((row, (sequence, backwards)),) = sequences.items()
     if len(sequence.shape) != 3 or sequence.dtype != "FLOAT32":
         return None
     time, batch, features = sizes(sequence)
@@ -98,39 +108,50 @@ def _layer(loop: Loop) -> _Layer | None:
         sizes(v)[:-1] != (batch,) or sizes(v)[-1] == -1 for v in states
     ):
         return None
-    sources = {v: v.shape[-1] for v in (x, *states)}
-    reader = Reader(sources, loop.constant)
-    orders: list[tuple[ir.Value, ir.Value | None]] = [(states[0], None)]
-    if len(states) == 2:
-        orders = [(states[0], states[1]), (states[1], states[0])]
-    for hidden, memory in orders:
+    found = _Stack([], sequence, backwards)
+    while states:
+        cell = _cell(loop, row, states)
+        if cell is None:
+            return None
+        found.cells.append(cell)
+        row = plain(loop.after[cell.hidden])
+        states = [v for v in states if v is not cell.hidden and v is not cell.memory]
+    return found if _name_results(loop, found) else None
+
+
+def _cell(loop: Loop, row: ir.Value, states: Sequence[ir.Value]) -> _Cell | None:
+    """The cell that reads `row` and has one or two of `states`."""
+    for hidden in states:
         after = plain(loop.after[hidden])
-        cell: Lstm | Gru | Rnn | None
-        if memory is None:
-            cell = reader.gru(hidden, after) or reader.rnn(after)
-        else:
-            cell = reader.lstm(memory, after, plain(loop.after[memory]))
-        if cell is not None:
-            found = _Layer(cell, x, sequence, backwards, hidden, memory)
-            return found if _name_results(loop, found) else None
+        for memory in states:
+            if memory is hidden:
+                continue
+            reader = Reader({v: v.shape[-1] for v in (row, hidden, memory)}, loop.constant)
+            lstm = reader.lstm(memory, after, plain(loop.after[memory]))
+            if lstm is not None:
+                return _Cell(lstm, row, hidden, memory)
+        reader = Reader({v: v.shape[-1] for v in (row, hidden)}, loop.constant)
+        single = reader.gru(hidden, after) or reader.rnn(after)
+        if single is not None:
+            return _Cell(single, row, hidden)
     return None
 
 
-def _name_results(loop: Loop, layer: _Layer) -> bool:
-    """Say what of the layer each state of the loop is in the end; False where one is something
-    else.
-    """
-    shown = plain(loop.after[layer.hidden])
+def _name_results(loop: Loop, stack: _Stack) -> bool:
+    """Say what each state of the loop is in the end; False where one is something else."""
+    shown = {plain(loop.after[cell.hidden]): i for i, cell in enumerate(stack.cells)}
+    for i, cell in enumerate(stack.cells):
+        stack.results[cell.hidden] = (i, "hidden")
+        if cell.memory is not None:
+            stack.results[cell.memory] = (i, "cell")
     for state in loop.body.inputs:
-        if state is layer.hidden or state is layer.memory:
-            layer.results[state] = "hidden" if state is layer.hidden else "cell"
-        elif state not in loop.counters and not loop.is_invariant(state):
-            written = loop.written(state)
-            if written is None or plain(written[0]) is not shown:
-                return False
-            if written[1] not in (None, layer.backwards):
-                return False
-            layer.results[state] = "last" if written[1] is None else "every"
+        if state in stack.results or state in loop.counters or loop.is_invariant(state):
+            continue
+        written = loop.written(state)
+        place = shown.get(plain(written[0])) if written is not None else None
+        if written is None or place is None or written[1] not in (None, stack.backwards):
+            return False
+        stack.results[state] = (place, "hidden" if written[1] is None else "every")
     return True
 
 
@@ -138,7 +159,7 @@ def _name_results(loop: Loop, layer: _Layer) -> bool:
 
 
 def _emit(
-    loop: Loop, layer: _Layer, bodies: list[ir.Graph], name: str
+    loop: Loop, stack: _Stack, bodies: list[ir.Graph], name: str
 ) -> tuple[Any, dict[ir.Value, ir.Value]] | None:
     """(a builder with the new nodes, what replaces the loop's outputs); None where the weights are
     none that the op has.
@@ -160,25 +181,22 @@ def _emit(
         return inputs[given]
 
     inputs: dict[ir.Value, ir.Value] = {}
-    x, hidden = outside(layer.sequence), outside(layer.hidden)
+    x = outside(stack.sequence)
     if x.data is not None:
         return None
-    sources = layer.x, layer.hidden, layer.memory
-    found: tuple[ir.Value, ...] | None
-    if isinstance(layer.cell, Lstm):
-        found = _emit_lstm(b, layer.cell, sources, x, hidden, outside(layer.memory), layer)
-    elif isinstance(layer.cell, Rnn):
-        found = _emit_rnn(b, layer.cell, sources, x, hidden, layer)
-    else:
-        found = _emit_gru(b, layer.cell, sources, x, hidden, layer)
-    if found is None:
-        return None
-    results = dict(zip(("every", "hidden", "cell"), found, strict=False))
-    results["last"] = results["hidden"]
+    made: list[dict[str, ir.Value]] = []
+    for own in stack.cells:
+        states = [outside(v) for v in (own.hidden, own.memory) if v is not None]
+        found = _EMITTED[type(own.cell)](b, own, x, states, stack.backwards)
+        if found is None:
+            return None
+        made.append(dict(zip(("every", "hidden", "cell"), found, strict=False)))
+        x = found[0]
     values: dict[ir.Value, ir.Value] = {}
     for state, out in zip(loop.body.inputs, loop.node.outputs, strict=True):
-        if state in layer.results:
-            values[out] = results[layer.results[state]]
+        if state in stack.results:
+            place, kind = stack.results[state]
+            values[out] = made[place][kind]
         elif state in loop.counters:
             start = loop.start(state)
             assert start is not None
@@ -195,14 +213,16 @@ def _emit(
     return b, values
 
 
+_Emitted = tuple[ir.Value, ...]  # every hidden state, the last one, an LSTM's last cell
+
+
 def _emit_lstm(
-    b: Any, cell: Lstm, sources: Sequence[ir.Value | None], x: ir.Value, hidden: ir.Value,
-    memory: ir.Value, layer: _Layer,
-) -> tuple[ir.Value, ...] | None:  # fmt: skip
+    b: Any, own: _Cell, x: ir.Value, states: Sequence[ir.Value], backwards: bool
+) -> _Emitted | None:
     from converter.importers.forms import fused_recurrent
 
-    row, shown, state = sources
-    assert row is not None and shown is not None and state is not None
+    cell, row, shown, state = own
+    assert isinstance(cell, Lstm) and state is not None
     if _is_done_before([g.of(row, row.shape[-1]) for g in cell.gates]):
         return None
     size, after = state.shape[-1], None
@@ -226,44 +246,42 @@ def _emit_lstm(
     w = fused_recurrent.LstmWeights(weights, recurrent, bias, peephole)
     if not fused_recurrent.fits(b, x, (weights, recurrent)):
         return None
-    return fused_recurrent.lstm(b, x, w, hidden, memory, layer.backwards)
+    return fused_recurrent.lstm(b, x, w, states[0], states[1], backwards)
 
 
 def _emit_gru(
-    b: Any, cell: Gru, sources: Sequence[ir.Value | None], x: ir.Value, hidden: ir.Value,
-    layer: _Layer,
-) -> tuple[ir.Value, ...] | None:  # fmt: skip
+    b: Any, own: _Cell, x: ir.Value, states: Sequence[ir.Value], backwards: bool
+) -> _Emitted | None:
     from converter.importers.forms import fused_recurrent, recurrent
 
-    row, shown, _ = sources
-    assert row is not None and shown is not None
+    cell, row, shown, _ = own
+    assert isinstance(cell, Gru)
     size, features = shown.shape[-1], row.shape[-1]
     if any(g.bias.size != size for g in (cell.update, cell.reset, cell.fresh, cell.again)):
         return None
-    own = (cell.update, cell.reset, cell.fresh)
-    if _is_done_before([g.of(row, features) for g in own]):
+    gates = (cell.update, cell.reset, cell.fresh)
+    if _is_done_before([g.of(row, features) for g in gates]):
         return None
-    weights = _stacked(b, [g.of(row, features) for g in own])
+    weights = _stacked(b, [g.of(row, features) for g in gates])
     again = _stacked(b, [g.of(shown, size) for g in (cell.update, cell.reset, cell.again)])
-    bias = _stacked(b, [g.bias for g in own])
+    bias = _stacked(b, [g.bias for g in gates])
     zeros = np.zeros(size)
     rest = _stacked(b, [zeros, zeros, cell.again.bias])
     if not fused_recurrent.fits(b, x, (weights, again), has_variables=False):
         return None
     every, last = recurrent.gru(
-        b, x, weights, again, bias, rest, hidden, layer.backwards, cell.reset_after
+        b, x, weights, again, bias, rest, states[0], backwards, cell.reset_after
     )
     return every, last
 
 
 def _emit_rnn(
-    b: Any, cell: Rnn, sources: Sequence[ir.Value | None], x: ir.Value, hidden: ir.Value,
-    layer: _Layer,
-) -> tuple[ir.Value, ...] | None:  # fmt: skip
+    b: Any, own: _Cell, x: ir.Value, states: Sequence[ir.Value], backwards: bool
+) -> _Emitted | None:
     from converter.importers.forms import fused_recurrent
 
-    row, shown, _ = sources
-    assert row is not None and shown is not None
+    cell, row, shown, _ = own
+    assert isinstance(cell, Rnn)
     size, inside = shown.shape[-1], cell.inside
     if inside.bias.size != size or _is_done_before([inside.of(row, row.shape[-1])]):
         return None
@@ -271,7 +289,14 @@ def _emit_rnn(
     again, bias = _stacked(b, [inside.of(shown, size)]), _stacked(b, [inside.bias])
     if not fused_recurrent.fits(b, x, (weights, again)):
         return None
-    return fused_recurrent.rnn(b, x, weights, again, bias, hidden, layer.backwards, cell.activation)
+    return fused_recurrent.rnn(b, x, weights, again, bias, states[0], backwards, cell.activation)
+
+
+_EMITTED: dict[type, Callable[..., _Emitted | None]] = {
+    Gru: _emit_gru,
+    Lstm: _emit_lstm,
+    Rnn: _emit_rnn,
+}
 
 
 def _is_done_before(matrices: Sequence[np.ndarray]) -> bool:

@@ -196,6 +196,45 @@ def test_plain_cells(activation, reverse):
     assert ops.count("UNIDIRECTIONAL_SEQUENCE_RNN") == 1 and "WHILE" not in ops
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_cells_on_top_of_each_other(place, reverse):
+    """A plain cell on a GRU on an LSTM; the loop's result is that of any of them."""
+    b = Builder()
+    x = b.input("x", "FLOAT32", [TIME, BATCH, FEATURES])
+    given = [b.input(f"s{i}", "FLOAT32", [BATCH, SIZE]) for i in range(4)]
+    weights = normal(15, 5)
+
+    def body(inner: Builder, slices: list[ir.Value], before: list[ir.Value]) -> Any:
+        top, h, c, g = before
+        shown, cell = two_products(inner, slices[0], h, c)
+        xz, xr, xn = split(inner, product(inner, shown, weights), 3)
+        hz, hr, hn = split(inner, op(inner, "ADD", product(inner, g, GR), GB[1]), 3)
+        r, z = (op(inner, "LOGISTIC", op(inner, "ADD", p, q)) for p, q in ((xr, hr), (xz, hz)))
+        n = op(inner, "TANH", op(inner, "ADD", xn, op(inner, "MUL", r, hn)))
+        g = op(inner, "ADD", n, op(inner, "MUL", z, op(inner, "SUB", g, n)))
+        total = op(inner, "ADD", product(inner, g, R[:5]), product(inner, top, R[5:10]))
+        top = op(inner, "TANH", total)
+        return [top, shown, cell, g], [[shown, g, top][place]]
+
+    last, results = control.scan(b, [x], given, body, reverse)
+    outputs = [("y", results[0]), *((f"t{i}", v) for i, v in enumerate(last))]
+    ops = fires(b.model(["x", *(f"s{i}" for i in range(4))], outputs))
+    assert ops.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == ops.count("STABLEHLO_COMPOSITE") == 1
+    assert ops.count("UNIDIRECTIONAL_SEQUENCE_RNN") == 1 and "WHILE" not in ops
+
+
+def test_cells_of_which_one_is_another_stay_a_loop():
+    def step(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+        shown, after = two_products(b, x, h, c)
+        return [op(b, "ADD", shown, x_of(b, x)), after]
+
+    def x_of(b: Builder, x: ir.Value) -> ir.Value:
+        return product(b, x, W[:5])
+
+    holds(model_of(step))
+
+
 def test_loops_of_onnx():
     """A Scan of an LSTM cell, whose gates ONNX's Split makes."""
     nodes = [

@@ -118,6 +118,16 @@ def test_recurrent_layers_of_one_batch_are_one_op(name, steps):
             np.testing.assert_allclose(theirs[key], numbers, atol=1e-5)
 
 
+def test_stacked_cells_are_one_op_each():
+    x = layers.Input([9, 5], batch_size=2, name="x")
+    cells = [layers.LSTMCell(4), layers.GRUCell(3), layers.LSTMCell(6)]
+    y = layers.RNN(cells, return_sequences=True)(x)
+    made = converter.convert(TensorflowSource(tf.keras.Model(x, y)), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+    ops = [node.op for node in made.model.main.nodes]
+    assert ops.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 2 and ops.count("STABLEHLO_COMPOSITE") == 1
+
+
 @pytest.mark.parametrize("layer", [layers.LSTM(4, activation="relu"), layers.LSTM(4, unroll=True)])
 def test_other_recurrent_layers_are_plain_operators(layer):
     x = layers.Input([9, 5], batch_size=2, name="x")
