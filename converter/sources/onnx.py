@@ -144,6 +144,11 @@ class OnnxSource(Source):
             other = OnnxSource(model, *given)
             other.engine += " with sigmoids as 1 / (1 + exp(-x)), since its own are coarse"
             yield other
+        model = onnx.load_model_from_string(self._content())
+        if _ask_for_floats(model.graph):
+            other = OnnxSource(model, *given)
+            other.engine += " with accuracy_level 0, since other levels let it round inputs"
+            yield other
         reference = OnnxSource(self.path, *given)
         reference._use("onnx")
         yield reference
@@ -197,6 +202,14 @@ class OnnxSource(Source):
         except Exception:  # its own classes, none of which its stubs name
             self._use("onnx")
             return None
+
+
+def _ask_for_floats(graph: Any) -> bool:
+    """Let products with packed weights multiply floats; whether one may have done otherwise."""
+    levels = [a for n in graph.node for a in n.attribute if a.name == "accuracy_level" and a.i]
+    for level in levels:
+        level.i = 0
+    return bool(levels)
 
 
 def _is_quantized(content: bytes) -> bool:

@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper, reference
 
 import converter
 import runtime
+from converter.conversion import convert
+from converter.sources import OnnxSource
 
 RNG = np.random.default_rng(11)
 LIMITS = {
@@ -165,6 +167,20 @@ def test_packed_integers_in_a_file_of_their_own(element, tmp_path):
     (tmp_path / "w.bin").write_bytes(content)
     with pytest.raises(converter.ConversionError, match="too short"):
         converter.from_onnx(tmp_path / "net.onnx")
+
+
+def test_an_engine_that_may_round_is_asked_not_to(tmp_path):
+    held = [
+        numpy_helper.from_array(RNG.integers(0, 256, (48, 8, 16)).astype(np.uint8), "w"),
+        scales("s", 48 * 8),
+    ]
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=256, N=48, bits=4,
+        block_size=32, accuracy_level=4,
+    )  # fmt: skip
+    source = model_of([node], (5, 256), held, 21).SerializeToString()
+    made = convert(OnnxSource(source), tmp_path / "n.tflite")
+    assert made.proof.passed and "accuracy_level 0" in made.proof.engine
 
 
 def test_int8_weights_of_a_float_product_stay_int8():
