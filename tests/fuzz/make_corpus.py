@@ -60,8 +60,12 @@ KINDS: dict[str, Callable[[list[Value]], bool]] = {
 }
 
 
+GRAPHS = ("branches", "loop", "growing_loop", "twice_called", "counter", "computed_shape")
+GRAPHS += ("constant_arguments", "constant_state")
+
+
 def _control() -> Iterator[tuple[str, bytes]]:
-    for name in ("branches", "loop", "growing_loop", "twice_called", "counter", "computed_shape"):
+    for name in GRAPHS:
         yield f"graph_{name}", getattr(control_models, name)()
     names = "dense_stack dense_int8 branches conv_float conv_int8 started_lstm written_variable"
     for name in names.split():
