@@ -13,7 +13,13 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 
 def freeze(name, function, *values):
-    specs = [tf.TensorSpec(v.shape, v.dtype, name=f"x{i}") for i, v in enumerate(values)]
+    """Two sizes are dynamic where the name says so."""
+    cut = 2 if name.startswith("ops_dynamic") else 0
+    shapes = [[None] * cut + list(v.shape[cut:]) for v in values]
+    specs = [
+        tf.TensorSpec(shape, v.dtype, name=f"x{i}")
+        for i, (shape, v) in enumerate(zip(shapes, values, strict=True))
+    ]
     concrete = tf.function(function).get_concrete_function(*specs)
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     found = tf.nest.flatten(frozen(*map(tf.constant, values)))
@@ -218,6 +224,42 @@ def volumes(x, image):
     ]
 
 
+def dynamic(x, y):
+    """[2, 3, 8], [2, 4, 8]"""
+    weights = tf.constant(normal(8, 2, 4))
+    heads = tf.einsum("abc,cde->abde", x, weights)
+    keys = tf.einsum("abc,cde->abde", y, weights)
+    scores = tf.einsum("bqhd,bkhd->bhqk", heads, keys)
+    norm = tf.reshape(x, [1, -1, 8, 1])
+    rows = tf.shape(norm)[1]
+    norm, _, _ = tf.compat.v1.nn.fused_batch_norm(
+        norm, tf.ones([rows]), tf.zeros([rows]), epsilon=1e-3, data_format="NCHW"
+    )
+    middle = tf.shape(x)[1] // 2
+    first, second = tf.split(x, [3, -1], 2)
+    return [
+        scores,
+        tf.linalg.band_part(scores, -1, 0),
+        tf.reshape(norm, tf.shape(x)),
+        x[:, middle],
+        x[..., : tf.shape(x)[0], 1:],
+        first * 2.0,
+        second,
+        tf.math.atan2(x, y[:, :1]),
+        tf.image.resize(x[..., None], tf.shape(x)[1:] * 2),
+    ]
+
+
+def instances(x):
+    """[1, 5, 4, 3], normalized by its own statistics and by computed ones."""
+    norm = tf.compat.v1.nn.fused_batch_norm
+    computed = tf.reduce_mean(x, [0, 1, 2])
+    return [
+        norm(x, normal(3), normal(3), epsilon=1e-2)[0],
+        norm(x, computed, normal(3), computed, computed * computed, 1e-2, is_training=False)[0],
+    ]
+
+
 def all_graphs():
     pixels = RNG.rand(2, 9, 7, 3).astype(np.float32)
     boxes = np.sort(RNG.rand(3, 2, 2).astype(np.float32), 1).reshape(3, 4) * 1.1
@@ -233,6 +275,8 @@ def all_graphs():
             RNG.uniform(0.05, 0.95, (3, 8)).astype(np.float32),
             np.array([0, 1, -5, 1 << 20, -(1 << 30), 77], np.int32),
         ),
+        "ops_dynamic": (dynamic, normal(2, 3, 8), normal(2, 4, 8)),
+        "ops_instances": (instances, normal(1, 5, 4, 3)),
         "ops_volumes": (volumes, normal(1, 5, 6, 4, 3), pixels),
     }
 

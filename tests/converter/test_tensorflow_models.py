@@ -177,3 +177,10 @@ def test_graphs_that_the_host_engine_cannot_run_are_proved_by_tensorflow(tmp_pat
     source = GraphDefSource(path)
     made = converter.convert(source)
     assert made.proof.passed and source.engine.startswith("TensorFlow")
+
+
+def test_layers_that_keep_state_get_a_sentence():
+    x = layers.Input([4, 3], batch_size=1, name="x")
+    model = tf.keras.Model(x, layers.LSTM(2, stateful=True)(x))
+    with pytest.raises(ConversionError, match=r"Assign.* changes a variable.*stateful=False"):
+        converter.from_tensorflow(model)

@@ -149,6 +149,13 @@ def freeze(function: Any) -> Frozen:
             function, lower_control_flow=False
         )
     except Exception as error:  # whatever grappler meets
+        changed = next((op for op in function.graph.get_operations() if _assigns(op)), None)
+        if changed is not None:
+            raise ConversionError(
+                f"{changed.type} at node '{changed.name}' changes a variable at every call (a"
+                " stateful layer, or one that draws random numbers), which a frozen graph cannot:"
+                " build the model with stateful=False, or make the state an input and an output"
+            ) from error
         raise ConversionError(f"TensorFlow cannot freeze it: {_first_line(error)}") from error
     own = [_short(tensor) for tensor in frozen.inputs]
     keywords = list(function.structured_input_signature[1])
@@ -160,6 +167,10 @@ def freeze(function: Any) -> Frozen:
         dict(zip(own, names, strict=True)),
         dict(zip(map(_short, frozen.outputs), sorted(keys), strict=True)),
     )
+
+
+def _assigns(op: Any) -> bool:
+    return op.type.startswith("Assign") and op.type.endswith("VariableOp")
 
 
 def _short(tensor: Any) -> str:

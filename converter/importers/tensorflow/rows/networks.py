@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic
+from converter.importers.forms import basic, normalization
 from converter.importers.forms.convolution import pad_with
+from converter.importers.forms.elementwise import affine
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import Context, Row, Rows
 from converter.importers.tensorflow.rows import volumes
@@ -152,22 +153,52 @@ def _bias_add(c: Context) -> ir.Value:
 
 
 def _fused_batch_norm(c: Context) -> list[Any]:
-    """scale * (x - mean) / sqrt(variance + epsilon) + offset, as MUL and ADD by constants."""
+    """scale * (x - mean) / sqrt(variance + epsilon) + offset, as MUL and ADD (by constants)."""
+    epsilon = float(c.attr("epsilon", 1e-4))
     if c.attr("is_training", True):
+        return [_by_own_statistics(c, epsilon), None, None]
+    values = [c.input(i) for i in range(1, 5)]
+    known = [c.b.known(v) for v in values]
+    if all(data is not None for data in known):
+        scale, offset, mean, variance = (np.asarray(data, np.float64) for data in known)
+        parts = scale / np.sqrt(variance + epsilon)
+        factor = c.b.constant(parts, "factor", np.float32)
+        shift = c.b.constant(offset - mean * parts, "shift", np.float32)
+    else:
+        spread = basic.unary(c.b, "RSQRT", affine(c.b, values[3], 1, epsilon))
+        factor = basic.binary(c.b, "MUL", values[0], spread)
+        shift = basic.binary(c.b, "SUB", values[1], basic.binary(c.b, "MUL", values[2], factor))
+    product = basic.binary(c.b, "MUL", _entered(c, c.input(0)), factor)
+    y = basic.binary(c.b, "ADD", product, shift)
+    return [_left(c, y), values[2], values[3]]
+
+
+def _by_own_statistics(c: Context, epsilon: float) -> ir.Value:
+    """Of a batch of one, which is how Keras 2 normalizes layers and others instances."""
+    x = c.input(0)
+    if c.b.dims(x)[0] != 1:
         raise NoForm(
             "uses the statistics of the batch (is_training=True): build the inference graph with "
             "is_training=False"
         )
-    names = ("scale", "offset", "mean", "variance")
-    scale, offset, mean, variance = (
-        c.array(i + 1, name).astype(np.float64) for i, name in enumerate(names)
-    )
-    factor = scale / np.sqrt(variance + float(c.attr("epsilon", 1e-4)))
-    x = _entered(c, c.input(0))
-    product = basic.binary(c.b, "MUL", x, c.b.constant(factor, "factor", np.float32))
-    shift = c.b.constant(offset - mean * factor, "shift", np.float32)
-    y = basic.binary(c.b, "ADD", product, shift)
-    return [_left(c, y), c.input(3), c.input(4)]
+    channel = len(c.b.dims(x)) - 1 if _is_last(c) else 1
+    axes = [i for i in range(len(c.b.dims(x))) if i != channel]
+    y, _, _ = normalization.standardized(c.b, x, axes, epsilon)
+    for op, value, neutral in (("MUL", c.input(1), 1), ("ADD", c.input(2), 0)):
+        if not _is_filled(value, neutral):
+            value = (
+                basic.unsqueeze(c.b, value, list(range(1, len(axes)))) if channel == 1 else value
+            )
+            y = basic.binary(c.b, op, y, value)
+    return y
+
+
+def _is_filled(value: ir.Value, number: float) -> bool:
+    if value.data is not None:
+        return bool((value.data == number).all())
+    maker = value.producer
+    filler = maker.inputs[1] if maker is not None and maker.op == "FILL" else None
+    return filler is not None and filler.data is not None and bool(filler.data == number)
 
 
 def _resize(op: str) -> Row:

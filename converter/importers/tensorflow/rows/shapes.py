@@ -98,7 +98,12 @@ def _split_v(c: Context) -> list[ir.Value]:
     axis = basic.axis_of(c.b, x, int(c.array(2, "axis").reshape(())))
     sizes = [int(s) for s in c.array(1, "sizes").reshape(-1)]
     if -1 in sizes:
-        whole = c.b.fixed_dims(x, "its input")[axis]
+        whole = c.b.dims(x)[axis]
+        if whole is None:
+            raise NoForm(
+                "leaves a part of an axis of dynamic size: give the model's inputs fixed sizes"
+                " (--input NAME=SIZES)"
+            )
         sizes[sizes.index(-1)] = whole - sum(s for s in sizes if s >= 0)
     return movement.split(c.b, x, sizes, axis)
 
