@@ -40,11 +40,18 @@ def _if(c: Context) -> list[ir.Value]:
     if known is not None:
         graph, label = (graphs[0], "then") if known.reshape(()) else (graphs[1], "else")
         return body_values(c, c.b, graph, [], label)
+
+    def tensors(b: Builder, graph: onnx.GraphProto, label: str) -> list[ir.Value]:
+        found = body_values(c, b, graph, [], label)
+        if any(isinstance(value, Listed) for value in found):
+            raise NoForm("gives a sequence or the other: give tensors, or a constant condition")
+        return found
+
     return control.branch(
         c.b,
         c.input(0),
-        lambda b: body_values(c, b, graphs[0], [], "then"),
-        lambda b: body_values(c, b, graphs[1], [], "else"),
+        lambda b: tensors(b, graphs[0], "then"),
+        lambda b: tensors(b, graphs[1], "else"),
     )
 
 

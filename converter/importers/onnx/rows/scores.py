@@ -14,6 +14,7 @@ from converter.importers.forms import basic, products
 from converter.importers.forms.basic import binary, cast, scalar
 from converter.importers.forms.elementwise import compare, is_nan, select
 from converter.importers.no_form import NoForm
+from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Rows
 
 
@@ -92,7 +93,11 @@ def _label_encoder(c: Context) -> ir.Value:
     places = c.b.constant(np.arange(len(keys)), "places", np.int32)
     behind = c.b.constant(len(keys), "none", np.int32)
     at = basic.reduce(c.b, "REDUCE_MIN", select(c.b, same, places, behind), [rank], False)
-    return labelled(c.b, [*values, default], at)
+    found = labelled(c.b, [*values, default], at)
+    tensor = c.attr("values_tensor")
+    if tensor is None or found.dtype == "STRING":
+        return found
+    return cast(c.b, found, ir.dtype_name(types.settled(tensor).dtype))
 
 
 def _mapping(c: Context) -> tuple[list[Any], list[Any], Any]:
