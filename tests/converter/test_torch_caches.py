@@ -7,6 +7,7 @@ import sys
 import types
 
 import numpy as np
+import pytest
 from torch_checks import floats, torch
 
 import converter
@@ -17,7 +18,7 @@ class Cache:
     """As transformers.DynamicCache: torch.export knows it only once it is registered."""
 
     def __init__(self, keys):
-        self.keys = keys
+        self.keys = torch.cat([torch.tensor([]), keys.flatten()]).view(keys.shape)  # makes a tensor
 
 
 class Step(torch.nn.Module):
@@ -51,3 +52,15 @@ def test_caches_go_in_and_out(monkeypatch):
     run = runtime.Interpreter(model_content=converter.write_tflite(model)).get_signature_runner()
     found = run(**dict(zip(signature.inputs, (x.numpy(), seen.numpy()), strict=True)))
     np.testing.assert_array_equal(found["cache_keys"], np.concatenate([seen, x], 1))
+
+
+def test_failing_exports_do_not_print(capfd):
+    class Branching(torch.nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    for module, x in ((Branching(), floats(3)), (torch.nn.Linear(3, 4), floats(2, 5))):
+        with pytest.raises(converter.ConversionError, match=r"torch\.export cannot export"):
+            converter.from_torch(module, (x,))
+    out, err = capfd.readouterr()
+    assert not out and "forward" not in err and "Traceback" not in err

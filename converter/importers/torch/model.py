@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from converter import ir
@@ -91,8 +93,7 @@ def _exported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic
     _know_caches()
     was_training = model.training
     try:
-        with warnings.catch_warnings(), torch.no_grad(), registered(model):
-            warnings.simplefilter("ignore")
+        with _quiet(), torch.no_grad(), registered(model):
             _evaluate(model)
             return torch.export.export(model, args, kwargs, dynamic_shapes=dynamic, strict=False)
     except Exception as error:  # whatever torch.export finds in the module's code
@@ -129,12 +130,48 @@ def _decomposed(program: Any, name: str) -> Any:
     table = torch.export.default_decompositions()
     for op in [op for op in table if any(word in str(op) for word in _KEPT_WHOLE)]:
         table.pop(op)
+    signature = program.module_call_graph[0].signature
+    specs = signature.in_spec, signature.out_spec
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            return program.run_decompositions(table)
+        with _quiet(), torch.no_grad():
+            # The classes at the border, such as caches, are not made anew: some make tensors.
+            signature.in_spec, signature.out_spec = (_plain(spec) for spec in specs)
+            found = program.run_decompositions(table)
     except Exception as error:  # whatever PyTorch's own rewriting meets
         raise ConversionError(f"PyTorch cannot decompose {name}: {_reason(error)}") from error
+    finally:
+        signature.in_spec, signature.out_spec = specs
+    own = found.module_call_graph[0].signature
+    own.in_spec, own.out_spec = specs
+    return found
+
+
+def _plain(spec: Any) -> Any:
+    """`spec` with tuples in the place of classes."""
+    import torch
+
+    def example(inner: Any) -> Any:
+        if inner.is_leaf():
+            return 0
+        parts = [example(child) for child in inner.children()]
+        if inner.type is dict:
+            return dict(zip(inner.context, parts, strict=True))
+        return parts if inner.type is list else tuple(parts)
+
+    return torch.utils._pytree.tree_flatten(example(spec))[1]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it PyTorch neither warns nor logs: what it raises is said in one sentence."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.utils import _pytree
 
 
@@ -15,7 +16,8 @@ def output_names(spec: Any, count: int) -> list[str]:
     plain = ["output" if i == 0 else f"output_{i}" for i in range(count)]
     if spec is None or spec.num_leaves != count:
         return plain
-    leaves, _ = _pytree.tree_flatten_with_path(_pytree.tree_unflatten(range(count), spec))
+    stand_ins = [torch.zeros(1, 1, 1, 1) for _ in range(count)]  # caches want tensors of four axes
+    leaves, _ = _pytree.tree_flatten_with_path(_pytree.tree_unflatten(stand_ins, spec))
     paths = [[_word(key) for key in path] for path, _ in leaves]
     found: list[str] = []
     for place, path in enumerate(paths):
