@@ -16,8 +16,7 @@ from converter.errors import ConversionError, InputsError, ProofError
 from converter.example_feeds import candidate_feeds
 from converter.importers.host import from_session
 from converter.metadata import describe
-from converter.passes import optimize
-from converter.passes.composites import outline_composites
+from converter.passes import optimize, outline_composites
 from converter.proof import TOLERANCE, Proof, find_departure, prove
 from converter.sources import Source
 from converter.writer import write_atomically, write_tflite
@@ -67,7 +66,7 @@ def convert(
     if passes:
         optimize(model, verbose=verbose)
     if composites:
-        outline_composites(model)
+        optimize(model, verbose=verbose, passes=(outline_composites,))
     if metadata:
         describe(model, **metadata)
     content = write_tflite(model, offline_plan=path is not None)

@@ -13,6 +13,7 @@ from converter.effects import variables_hidden
 from converter.errors import ConversionError
 from converter.passes.affine import fold_affine, fuse_bias
 from converter.passes.affine_before import fold_affine_before, merge_constants
+from converter.passes.composites import outline_composites
 from converter.passes.constants import fold_constants
 from converter.passes.dead_code import merge_equal_nodes, remove_dead_code
 from converter.passes.functions import recognize_functions
@@ -52,7 +53,7 @@ DEFAULT_PASSES: tuple[Pass | ModelPass, ...] = (
 # Run once, behind the others: they hide constants behind nodes.
 LAST_PASSES: tuple[Pass, ...] = (store_integers,)
 # These look at all graphs of a model at once.
-_OF_MODELS: set[Pass | ModelPass] = {recognize_recurrent}
+_OF_MODELS: set[Pass | ModelPass] = {outline_composites, recognize_recurrent}
 _MOST_ROUNDS = 200
 CHECK_VARIABLE = "RILLET_CHECK_PASSES"
 

@@ -171,12 +171,13 @@ typedef struct rlt_custom_op {
 } rlt_custom_op;
 
 typedef struct rlt_node_info {
-  const char *op; /* builtin operator's name */
+  const char *op; /* builtin operator's name, a custom one's code, or the name of a composite that has a kernel */
   int32_t version;
   int32_t n_inputs, n_outputs;
   const int32_t *inputs; /* tensor indices; -1: an optional one left out */
   const int32_t *outputs;
-  const char *loop; /* the inner loop chosen, such as "rlt_s8_gemm_12x32__avx512"; NULL before prepare */
+  const char *loop; /* the inner loop chosen, such as "rlt_s8_gemm_12x32__avx512"; NULL before prepare, and of a
+                       composite that is run by its decomposition */
   uint64_t macs;    /* multiply-accumulates; 0 where that says nothing */
   uint64_t scratch; /* bytes per thread */
   uint64_t packed;  /* bytes in the prepared block */

@@ -57,7 +57,9 @@ def test_norms_and_attention_stay_whole_where_asked(rillet, tmp_path):
     path, out = tmp_path / "net.onnx", tmp_path / "net.tflite"
     onnx.save(source, path)
     plain = rillet("convert", path, "-o", out, "--json").json
-    whole = rillet("convert", path, "-o", out, "--composites", "--json").json
+    outcome = rillet("convert", path, "-o", out, "--composites", "--verbose", "--json")
+    assert "is rillet.layer_norm" in outcome.err and "is rillet.attention" in outcome.err
+    whole = outcome.json
     assert whole["proof"]["passed"] and whole["nodes_after"] == 2 < plain["nodes_after"]
     shown = rillet("inspect", out, "--kernels", "--json").json
     counts = {row["op"]: row["nodes"] for row in shown["ops"]}

@@ -18,6 +18,7 @@ from composite_models import (
 )
 from single_op import ISAS, OpModel, error, litert_all, run_all
 
+import converter
 import runtime
 
 NEAR = 1e-5
@@ -227,6 +228,55 @@ def test_gru_packs_its_weights_once(rng):
 )
 def test_other_grus_are_decomposed(rng, attributes):
     check("rillet.gru", gru_parts(True), gru_args(rng, 2, 2, 3, 4), attributes, kernel=False)
+
+
+# ---- what no kernel takes ----
+
+
+def absolute(b, x, *_):
+    return [b.emit("ABS", [x])]
+
+
+@pytest.mark.parametrize("name", [*NORMS, "rillet.unheard_of", "layer_norm"])
+@pytest.mark.parametrize(
+    "value", [np.int32([[-1, 2]]), np.float32([[-1, 2]])], ids=["int", "float"]
+)
+def test_other_types_and_names_are_decomposed(name, value):
+    """What is found tells which ran: the decompositions compute something else."""
+    model = composite(name, absolute, [value], {"epsilon": 0.5})
+    interpreter = runtime.Interpreter(model_content=model.content)
+    interpreter.allocate_tensors()
+    (found,) = run_all(model)
+    if name in NORMS and value.dtype == np.float32:
+        assert error(found, np.abs(value)) > NEAR
+        assert interpreter.nodes()[0]["loop"] and not interpreter.nodes(1)[0]["loop"]
+    else:
+        np.testing.assert_array_equal(found, np.abs(value))
+        assert not interpreter.nodes()[0]["loop"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"composite_attributes": np.zeros(0, np.uint8)},
+        {"composite_attributes": np.frombuffer(b"epsilon\0\1\1\1\x05\x90\1", np.uint8)},
+        {"composite_attributes": np.full(40, 0xFF, np.uint8)},
+        {"composite_attributes_format": 7},
+        {"version": 0},
+        {"version": -1},
+        {"name": ""},
+    ],
+    ids=["none", "cut", "noise", "format", "version 0", "version -1", "no name"],
+)
+def test_damaged_options_leave_the_decomposition(change):
+    x = np.float32([[-1, 2]])
+    model = converter.read_tflite(
+        composite("rillet.rms_norm", absolute, [x], {"epsilon": 0.5}).content
+    )
+    model.main.nodes[0].options.update(change)
+    content = converter.write_tflite(model)
+    (found,) = run_all(OpModel("rillet.rms_norm", content, [x]))
+    np.testing.assert_array_equal(found, np.abs(x))
 
 
 # ---- shapes that change, limits, damage ----
