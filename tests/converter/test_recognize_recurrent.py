@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 from ai_edge_litert.interpreter import OpResolverType
 from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
 import converter
 import runtime
@@ -235,7 +236,8 @@ def test_cells_of_which_one_is_another_stay_a_loop():
     holds(model_of(step))
 
 
-def test_loops_of_onnx():
+@pytest.mark.parametrize("time", [1, 6, TIME])
+def test_loops_of_onnx(time):
     """A Scan of an LSTM cell, whose gates ONNX's Split makes."""
     nodes = [
         helper.make_node("Gemm", ["xi", "W", "B"], ["a"], transB=1),
@@ -269,12 +271,24 @@ def test_loops_of_onnx():
     graph = helper.make_graph(
         [scan],
         "graph",
-        infos(("x", [TIME, BATCH, FEATURES]), ("s0", state), ("s1", state)),
+        infos(("x", [time, BATCH, FEATURES]), ("s0", state), ("s1", state)),
         infos(("y", None), ("hn", None), ("cn", None)),
         [onnx.numpy_helper.from_array(v, n) for n, v in constants],
     )
     source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    assert fires(converter.from_onnx(source)).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1
+    model = converter.from_onnx(source)
+    if time == TIME:
+        assert fires(model).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1
+        return
+    ops = [node.op for node in model.main.nodes]
+    assert ops.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1 and len(model.graphs) == 1
+    engine = ReferenceEvaluator(source)
+    run = LiteRT(model_content=converter.write_tflite(model)).get_signature_runner()
+    for _ in range(2):
+        feeds = {v.name: normal(*v.shape) for v in model.main.inputs}
+        found = run(**feeds)
+        for name, want in zip(("y", "hn", "cn"), engine.run(None, feeds), strict=True):
+            np.testing.assert_allclose(found[name], want, atol=1e-5)
 
 
 # ---- what only looks so ----

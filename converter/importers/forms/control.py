@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from converter.importers.forms import basic
 from converter.importers.forms.basic import binary, int32s
 from converter.importers.no_form import NoForm
 from converter.passes.composites import composite_options
+from converter.passes.recurrent import fuse_loop
 
 MOST_UNROLLED = 32  # steps that are written out one after the other
 
@@ -121,9 +123,35 @@ def scan(
     Few steps are written out, many are a WHILE.
     """
     length = b.dims(sequences[0])[0]
-    if length is not None and length <= MOST_UNROLLED:
-        return _unrolled(b, sequences, list(states), step, length, reverse)
-    return _looped(b, sequences, states, step, reverse)
+    if length is None or length > MOST_UNROLLED:
+        return _looped(b, sequences, states, step, reverse)
+    fused = _fused(b, sequences, states, step, reverse)
+    return fused or _unrolled(b, sequences, list(states), step, length, reverse)
+
+
+def _fused(
+    b: Builder,
+    sequences: Sequence[ir.Value],
+    states: Sequence[ir.Value],
+    step: Step,
+    reverse: bool,
+) -> tuple[list[ir.Value], list[ir.Value]] | None:
+    """The scan as the op of the recurrent layer that it is; None where it is none. What a trial has
+    called stays behind, and is dropped with the finished model.
+    """
+    if b.outer is not None:
+        return None
+    count = len(b.graph.nodes)
+    found = None
+    with contextlib.suppress(NoForm):  # though its steps may be written out
+        found = _looped(b, sequences, states, step, reverse)
+    loops = [node for node in b.graph.nodes[count:] if node.op == "WHILE"]
+    is_loop = found is not None and len(loops) == 1
+    if is_loop and fuse_loop(b.graph, loops[0], b.bodies, is_growing=True):
+        return found
+    for node in reversed(b.graph.nodes[count:]):
+        b.graph.remove_node(node)
+    return None
 
 
 def _unrolled(
