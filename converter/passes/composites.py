@@ -264,34 +264,46 @@ def _attention(node: ir.Node) -> _Found | None:
         return None
     if softmax.option("beta") != 1:
         return None
-    nodes = [node, softmax]
-    attributes: dict[str, float | int] = {}
-    masks: list[ir.Value] = []
     at = softmax.inputs[0]
     masked = _made_by(at, "ADD")
+    either: list[tuple[ir.Value | None, list[ir.Value | None]]] = [(at, [])]
     if masked is not None:
-        scores = [v for v in masked.inputs if _made_by(v, "BATCH_MATMUL", "MUL", "DIV")]
-        masks = [v for v in masked.inputs if v is not None and v is not scores[0]] if scores else []
-        if not masks:
-            return None
-        nodes.append(masked)
-        at = scores[0]
-    scaled = _made_by(at, "MUL", "DIV")
+        first, second = masked.inputs
+        either = [(first, [second]), (second, [first])]
+    for scores, masks in either:
+        found = _scores(scores)
+        if found is None or None in masks:
+            continue
+        parts, operands, attributes = found
+        nodes = [node, softmax, *([masked] if masked is not None else []), *parts]
+        inputs = [*operands, v, *(m for m in masks if m is not None)]
+        return _Found("rillet.attention", nodes, inputs, attributes)
+    return None
+
+
+def _scores(
+    value: ir.Value | None,
+) -> tuple[list[ir.Node], list[ir.Value], dict[str, float | int]] | None:
+    """The nodes that make `value` scale * q k^T, with q and k, and the attributes."""
+    nodes: list[ir.Node] = []
+    attributes: dict[str, float | int] = {}
+    scaled = _made_by(value, "MUL", "DIV")
     if scaled is not None:
         found = constant_operand(scaled)
         if found is None or found[1].size != 1 or found[0] is not scaled.inputs[0]:
             return None
         number = float(found[1].reshape(-1)[0])
+        if scaled.op == "DIV" and number == 0:
+            return None
         attributes["scale"] = number if scaled.op == "MUL" else 1 / number
         nodes.append(scaled)
-        at = found[0]
-    product = _made_by(at, "BATCH_MATMUL")
-    if product is None or product.option("adj_x") or None in product.inputs:
+        value = found[0]
+    product = _made_by(value, "BATCH_MATMUL")
+    if product is None or product.option("adj_x"):
         return None
-    q, k = product.inputs
-    assert q is not None and k is not None
+    operands = [v for v in product.inputs if v is not None]
     attributes["keys_are_rows"] = int(product.option("adj_y"))
-    return _Found("rillet.attention", [*nodes, product], [q, k, v, *masks], attributes)
+    return [*nodes, product], operands, attributes
 
 
 _ROWS: dict[str, Callable[[ir.Node], _Found | None]] = {

@@ -118,6 +118,19 @@ def test_attention(masked, scale, adj_y):
     assert node.inputs == model.main.inputs[:1] + [k, v] + ([mask] if masked else [])
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_mask_may_be_a_product_and_stand_first(first):
+    b = Builder()
+    x = b.input("x", "FLOAT32", (2, 4, 6))
+    mask = b.emit("MUL", [b.input("m", "FLOAT32", (4, 4)), number(b, -1e4)])
+    scores = b.emit("BATCH_MATMUL", [x, x], adj_y=True)
+    terms = [mask, scores] if first else [scores, mask]
+    weights = b.emit("SOFTMAX", [b.emit("ADD", terms)], beta=1.0)
+    model = model_of(b, b.emit("BATCH_MATMUL", [weights, x]))
+    ((name, _),) = outlined(model)
+    assert name == "rillet.attention" and model.main.nodes[-1].inputs == [x, x, x, mask]
+
+
 def test_constants_are_the_graphs_own_too_and_in_the_file_once():
     b = Builder()
     row = RNG.uniform(0.5, 2, 1000).astype(np.float32)
@@ -163,9 +176,15 @@ def sharpened(b, x):
     return [attention(b, x, x, x, beta=2.0)]
 
 
-@pytest.mark.parametrize(
-    "build", [read_in_between, of_another, cubes, activated, sharpened], ids=lambda f: f.__name__
-)
+def over_zero(b, x):
+    scores = b.emit("DIV", [b.emit("BATCH_MATMUL", [x, x], adj_y=True), number(b, 0)])
+    return [b.emit("BATCH_MATMUL", [b.emit("SOFTMAX", [scores], beta=1.0), x])]
+
+
+OTHERS = [read_in_between, of_another, cubes, activated, sharpened, over_zero]
+
+
+@pytest.mark.parametrize("build", OTHERS, ids=lambda f: f.__name__)
 def test_others_stay(build):
     b = Builder()
     model = model_of(b, *build(b, b.input("x", "FLOAT32", (2, 3, 6))))
