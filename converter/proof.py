@@ -20,6 +20,7 @@ TOLERANCE = 1e-4  # of the largest magnitude of an output
 # Steps of 8-bit numbers that an output of few layers may be off: kernels round elsewhere.
 QUANTIZED_STEPS = 2.0
 _INTEGERS = ("INT16", "INT8", "UINT8")
+_RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 _LEAST = float(np.finfo(np.float32).tiny)  # engines may take smaller numbers for 0
 _OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8")
 
@@ -29,6 +30,7 @@ class Difference:
     """One value on both sides: `error` is the largest difference, `scale` the largest magnitude
     that the source computed, both of finite elements. `remark` says what else is wrong. `allowed`
     is an error that is no departure: `steps` of the 8-bit numbers that the value comes from.
+    `drawn` values come from random numbers, so that only shape and type can be compared.
     """
 
     name: str
@@ -38,12 +40,15 @@ class Difference:
     remark: str = ""
     allowed: float = 0.0
     steps: float = 0.0
+    drawn: bool = False
 
     @property
     def relative(self) -> float:
         return self.error / self.scale if self.scale else self.error
 
     def agrees(self, tolerance: float = TOLERANCE) -> bool:
+        if self.drawn:
+            return not self.remark
         most = self.allowed + tolerance * self.scale if self.allowed else 0.0
         most = max(most, _LEAST)
         return not self.remark and (self.relative <= tolerance or self.error <= most)
@@ -52,6 +57,8 @@ class Difference:
         shape = "x".join(map(str, self.shape)) or "scalar"
         if self.remark:
             return f"{self.name} ({shape}): {self.remark}"
+        if self.drawn:
+            return f"{self.name} ({shape}): drawn at random, of the source's shape and type"
         steps = f"; {self.steps:.2g} 8-bit steps ({self.allowed:.3g}) are allowed"
         return (
             f"{self.name} ({shape}): largest error {self.error:.3g}, "
@@ -135,9 +142,29 @@ def prove(
     """
     wanted = source.run(feeds)
     found = run_tflite(content, feeds)
-    steps = _steps_of_outputs(read_tflite(content)) if source.rounds_to_8_bits else {}
-    outputs = [_within(compare(n, found[n], wanted[n]), steps.get(n)) for n in wanted]
+    model = read_tflite(content)
+    steps = _steps_of_outputs(model) if source.rounds_to_8_bits else {}
+    drawn = _drawn(model)
+    ends = dict(zip(model.end_names()[1], model.main.outputs, strict=True))
+    outputs = [
+        replace(_within(compare(n, found[n], wanted[n]), steps.get(n)), drawn=ends.get(n) in drawn)
+        for n in wanted
+    ]
     return Proof(source.engine, outputs, tolerance, feeds=dict(feeds))
+
+
+def _drawn(model: ir.Model) -> set[ir.Value | None]:
+    """Values of the main graph that come from random numbers."""
+    random = any(node.op in _RANDOM for graph in model.graphs for node in graph.nodes)
+    calls = random and any(n.op in _RANDOM for graph in model.graphs[1:] for n in graph.nodes)
+    found: set[ir.Value | None] = set()
+    for node in model.main.nodes if random else ():
+        draws = node.op in _RANDOM or (
+            calls and any("subgraph_index" in key for key in node.options)
+        )
+        if draws or any(value in found for value in node.inputs if value is not None):
+            found.update(node.outputs)
+    return found
 
 
 def _within(difference: Difference, steps: tuple[float, float] | None) -> Difference:
@@ -197,6 +224,7 @@ def find_departure(proof: Proof, source: Source, model: ir.Model) -> Proof:
     computed = {value.name for value in model.main.values() if value.producer is not None}
     rounds = source.rounds_to_8_bits
     steps = {v.name: step for v, step in _steps(model.main).items()} if rounds else {}
+    computed -= {value.name for value in _drawn(model) if value is not None}
     plain = {n: x for n, x in _intermediate(content, proof.feeds) if n in computed}
     for name, wanted in source.values(proof.feeds):
         if name not in plain:

@@ -209,3 +209,11 @@ def test_features_of_one_row():
     feeds = {"x": np.array([1, 2, 3], np.float32)}
     ours, _ = proved([constant, node], [("y", FLOAT)], dims=[3], feeds=feeds)
     assert ours["y"].shape == (1, 2)
+
+
+def test_features_of_no_batch():
+    node = helper.make_node("FeatureVectorizer", ["x", "x"], ["y"], domain="ai.onnx.ml",
+                            inputdimensions=[3, 3])  # fmt: skip
+    feeds = {"x": np.array([1, 2, 3], np.float32)}
+    ours, _ = proved([node], [("y", FLOAT)], dims=[3], feeds=feeds)
+    assert ours["y"].shape == (1, 6)

@@ -418,3 +418,19 @@ def test_unique_elements(ordered):
             found = engine(model_content=content).get_signature_runner()(x=x)
             for (name, *_), want in zip(ends, wanted, strict=True):
                 np.testing.assert_array_equal(found[name], want)
+
+
+def test_an_output_that_is_listed_twice():
+    source = model_of([node("Neg", "x")], [("x", [3])], [("y", None), ("y", None)])
+    source.ir_version = 9
+    made = convert(OnnxSource(source))
+    assert made.proof.passed and list(made.model.signatures[0].outputs) == ["y"]
+
+
+def test_numbers_drawn_at_random():
+    nodes = [node("RandomNormalLike", "x", "noise"), node("Add", "x noise"), node("Neg", "x", "z")]
+    source = model_of(nodes, [("x", ["n", 3])], [("y", None), ("z", None)])
+    source.ir_version = 9
+    made = convert(OnnxSource(source))
+    drawn, plain = made.proof.outputs
+    assert made.proof.passed and "at random" in str(drawn) and "at random" not in str(plain)

@@ -157,7 +157,7 @@ class _Import:
         found: list[tuple[str, ir.Value]] = []
         for info in self.proto.graph.output:
             self.builder.scope = info.name
-            if info.name in self.graph.lost:
+            if info.name in self.graph.lost or info.name in dict(found):
                 continue
             try:
                 value = self.graph.value(info.name)

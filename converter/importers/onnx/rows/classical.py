@@ -77,7 +77,9 @@ def _one_hot(c: Context) -> ir.Value:
 
 
 def _feature_vectorizer(c: Context) -> ir.Value:
-    return basic.concat(c.b, [cast(c.b, v, "FLOAT32") for v in c.inputs()], -1)
+    rows = [cast(c.b, v, "FLOAT32") for v in c.inputs()]
+    rows = [basic.unsqueeze(c.b, v, [0]) if basic.rank(c.b, v) == 1 else v for v in rows]
+    return basic.concat(c.b, rows, -1)
 
 
 def _array_feature(c: Context) -> ir.Value:
