@@ -260,6 +260,29 @@ def instances(x):
     ]
 
 
+def flow(x, number):
+    """[3], a number from 0 to 3 (and beyond): cases, and lists that grow."""
+    raw = tf.raw_ops
+    chosen = [
+        tf.switch_case(
+            number + shift, [lambda: x, lambda: x * 2.0, lambda: tf.ones([3]), lambda: tf.exp(x)]
+        )
+        for shift in (0, 1, 2, 9, -9)
+    ]
+    grown = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+    _, grown = tf.while_loop(
+        lambda i, _: i < 5,
+        lambda i, a: (i + 1, a.write(i, x * tf.cast(i, tf.float32))),
+        (tf.constant(0), grown),
+    )
+    kind = {"element_shape": [3], "element_dtype": tf.float32}
+    items = raw.EmptyTensorList(max_num_elements=-1, **kind)
+    items = raw.TensorListPushBack(input_handle=items, tensor=x)
+    items = raw.TensorListPushBack(input_handle=items, tensor=x * 2.0)
+    items, last = raw.TensorListPopBack(input_handle=items, **kind)
+    return [*chosen, grown.stack(), raw.TensorListStack(input_handle=items, **kind), last]
+
+
 def all_graphs():
     pixels = RNG.rand(2, 9, 7, 3).astype(np.float32)
     boxes = np.sort(RNG.rand(3, 2, 2).astype(np.float32), 1).reshape(3, 4) * 1.1
@@ -275,6 +298,7 @@ def all_graphs():
             RNG.uniform(0.05, 0.95, (3, 8)).astype(np.float32),
             np.array([0, 1, -5, 1 << 20, -(1 << 30), 77], np.int32),
         ),
+        "ops_flow": (flow, normal(3), np.int32(1)),
         "ops_dynamic": (dynamic, normal(2, 3, 8), normal(2, 4, 8)),
         "ops_instances": (instances, normal(1, 5, 4, 3)),
         "ops_volumes": (volumes, normal(1, 5, 6, 4, 3), pixels),

@@ -12,7 +12,8 @@ import host_engine as tf
 from host_engine.graphdef.importing import read_graph_def
 
 FOLDER = Path(__file__).parent.parent / "converter" / "graphdefs"
-GRAPHS = sorted(p.stem for kind in ("classic", "keras") for p in FOLDER.glob(f"{kind}_*.pb"))
+KINDS = ("classic_*", "keras_*", "ops_flow")
+GRAPHS = sorted(p.stem for kind in KINDS for p in FOLDER.glob(f"{kind}.pb"))
 
 
 def opened(name):

@@ -34,8 +34,12 @@ def branch(
     if [v.dtype for v in results[0]] != [v.dtype for v in results[1]]:
         raise NoForm("has branches that give different types: cast them to one")
     union = list(dict.fromkeys(v for body in bodies for v in body.captures))
+    given = [b.captured(v) for v in union]  # which may be of a graph around this one
     for body, values in zip(bodies, results, strict=True):
-        body.graph.inputs = [body.captures.get(v) or body.input_like(v) for v in union]
+        body.graph.inputs = [
+            body.captures.get(v) or body.input_like(own)
+            for v, own in zip(union, given, strict=True)
+        ]
         body.graph.outputs = [_made(body, v) for v in values]
     dims = [_either(bodies[0].pair(p), bodies[1].pair(q)) for p, q in zip(*results, strict=True)]
     then_index, else_index = (b.add_body(body) for body in bodies)
@@ -43,7 +47,7 @@ def branch(
     condition = basic.reshape(b, condition, []) if basic.rank(b, condition) else condition
     return b.append(
         "IF",
-        [condition, *union],
+        [condition, *given],
         outputs,
         {"then_subgraph_index": then_index, "else_subgraph_index": else_index},
     )
@@ -72,11 +76,13 @@ def loop(
         if before.dtype != after.dtype:
             raise NoForm(f"turns a state of {before.dtype} into {after.dtype}: cast it")
     union = list(dict.fromkeys(v for inner in (test, body) for v in inner.captures))
+    given = [b.captured(v) for v in union]  # which may be of a graph around this one
     for inner, values in ((test, own[0]), (body, own[1])):
-        inner.graph.inputs = [
-            *values,
-            *(inner.captures.get(v) or inner.input_like(v) for v in union),
-        ]
+        captured = (
+            inner.captures.get(v) or inner.input_like(own_value)
+            for v, own_value in zip(union, given, strict=True)
+        )
+        inner.graph.inputs = [*values, *captured]
     test.graph.outputs = [_made(test, verdict)]
     invariants = body.graph.inputs[len(states) :]
     body.graph.outputs = [*(_made(body, v) for v in following), *invariants]
@@ -84,8 +90,8 @@ def loop(
     carried = [(v.dtype, d) for v, d in zip(states, shapes, strict=True)]
     outputs = b.append(
         "WHILE",
-        [*states, *union],
-        [*carried, *((v.dtype, b.pair(v)) for v in union)],
+        [*states, *given],
+        [*carried, *((v.dtype, b.pair(v)) for v in given)],
         {"cond_subgraph_index": test_index, "body_subgraph_index": body_index},
     )
     return outputs[: len(states)]

@@ -21,7 +21,8 @@ from converter.importers.no_form import NoForm
 class Listed:
     """A list of `length` (INT32, rank 0) elements of type `dtype`; `parts` are those written at
     places that were known. A `carried` one goes through a loop; the trial step of the loop finds
-    the shape of its elements (at both samples), `element`, by what it writes.
+    the shape of its elements (at both samples), `element`, by what it writes. One that `grows` may
+    be written behind its end.
     """
 
     def __init__(
@@ -31,20 +32,46 @@ class Listed:
         parts: Mapping[int, ir.Value] | None = None,
         carried: bool = False,
         element: Dims | None = None,
+        grows: bool = False,
     ) -> None:
         self.length, self.dtype, self.carried, self.element = length, dtype, carried, element
         self.parts = dict(parts or {})
+        self.grows = grows
 
     def into(self, b: Builder) -> Listed:
         """The same list, seen in a body."""
         parts = {place: b.captured(v) for place, v in self.parts.items()}
-        return Listed(b.captured(self.length), self.dtype, parts, self.carried, self.element)
+        length = b.captured(self.length)
+        return Listed(length, self.dtype, parts, self.carried, self.element, self.grows)
+
+    def with_part(self, b: Builder, place: int, item: ir.Value) -> Listed:
+        """The list with `item` at `place`, longer where that is behind its end and it grows."""
+        length, known = self.length, b.known(self.length)
+        if self.grows and known is not None and place >= int(known):
+            length = b.constant(place + 1, "length", np.int32)
+        return Listed(length, self.dtype, {**self.parts, place: item}, grows=self.grows)
+
+    def without_last(self, b: Builder) -> tuple[Listed, ir.Value]:
+        """(the list one shorter, its last element)"""
+        known = b.known(self.length)
+        last = -1 if known is None else int(known) - 1
+        if last not in self.parts or self.carried:
+            raise NoForm(GROWS)
+        parts = {place: v for place, v in self.parts.items() if place != last}
+        length = b.constant(last, "length", np.int32)
+        return Listed(length, self.dtype, parts, grows=self.grows), self.parts[last]
 
 
-def reserve(b: Builder, length: ir.Value, dtype: str) -> Listed:
+GROWS = (
+    "grows or shrinks a list in a loop whose number of steps is not known, or large: reserve its"
+    " size before the loop"
+)
+
+
+def reserve(b: Builder, length: ir.Value, dtype: str, grows: bool = False) -> Listed:
     if dtype not in ("FLOAT32", "INT32", "INT64", "BOOL", "INT8", "UINT8", "INT16", "FLOAT16"):
         raise NoForm(f"holds elements of {dtype}: cast them to a 32-bit type")
-    return Listed(_scalar(b, length), dtype)
+    return Listed(_scalar(b, length), dtype, grows=grows)
 
 
 def write(
@@ -52,11 +79,13 @@ def write(
 ) -> Listed | ir.Value:
     """The list with `item` at `place`."""
     if isinstance(items, Listed):
+        known = b.known(place)
+        if known is not None and not items.carried:
+            return items.with_part(b, int(known), item)
+        if items.grows:
+            raise NoForm(GROWS)
         if items.carried:
             return Listed(items.length, items.dtype, items.parts, True, b.pair(item))
-        known = b.known(place)
-        if known is not None:
-            return Listed(items.length, items.dtype, {**items.parts, int(known): item})
         items = zeros(b, items, b.pair(item), [item])
     rank = basic.rank(b, items)
     at = basic.reshape(b, basic.ints(b, place), [1])

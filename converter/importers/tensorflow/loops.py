@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic, control
@@ -42,10 +44,19 @@ def captured(b: Builder, found: Any) -> Any:
 # -- loops ------------------------------------------------------------------------------------
 
 
-def loop(b: Builder, states: Sequence[Any], condition: Condition, step: Step) -> list[Any]:
-    """`step` again and again on `states` while `condition` holds; the last states."""
-    first = len(b.graph.nodes)
+def loop(
+    b: Builder,
+    states: Sequence[Any],
+    condition: Condition,
+    step: Step,
+    obstacles: list[str],
+) -> list[Any]:
+    """`step` again and again on `states` while `condition` holds; the last states. `obstacles` are
+    what steps have met, of which those that another form of the loop does not meet are removed.
+    """
+    first, met = len(b.graph.nodes), len(obstacles)
     looped = _recurrent(b, list(states), condition, step)
+    del obstacles[met:]
     if looped is not None and looped.is_fused:
         return looped.states
     end = len(b.graph.nodes)
@@ -145,7 +156,7 @@ def _while(b: Builder, states: list[Any], condition: Condition, step: Step) -> l
 def _opened(state: Any) -> Any:
     if not isinstance(state, Listed):
         return state
-    return Listed(state.length, state.dtype, state.parts, carried=True)
+    return Listed(state.length, state.dtype, state.parts, carried=True, grows=state.grows)
 
 
 def _tried(b: Builder, states: list[Any], step: Step) -> tuple[list[Any], Builder, list[Any]]:
@@ -187,46 +198,31 @@ def branch(
     return control.branch(b, condition, tensors(then), tensors(other))
 
 
+def choice(b: Builder, number: ir.Value, cases: Sequence[Callable[[Builder], list[Any]]]) -> Any:
+    """The values of one of several branches, the last where `number` is none of them."""
+    if len(cases) == 1:
+        return cases[0](b)
+    first = basic.reshape(b, basic.ints(b, number), [])
+    is_first = b.emit("EQUAL", [first, b.constant(0, "first", np.int32)], dtype="BOOL")
+
+    def others(inner: Builder) -> list[Any]:
+        seen = inner.captured(first)
+        less = basic.binary(inner, "SUB", seen, inner.constant(1, "one", np.int32))
+        found: list[Any] = choice(inner, less, cases[1:])
+        return found
+
+    return branch(b, is_first, cases[0], others)
+
+
 # -- TensorFlow 1 -----------------------------------------------------------------------------
 
 
-class Frame(NamedTuple):
-    """A loop of TensorFlow 1: for every state where it enters, its Merge, Switch and what the next
-    step gets; `enters` are all ways in, those of constants too.
-    """
-
-    condition: Any
-    merges: list[Any]
-    switches: list[Any]
-    starts: list[Any]
-    nexts: list[Any]
-    enters: list[Any]
-
-
-def frame_of(op: Any) -> Frame:
-    """The loop that `op`, an Exit, leaves; NoForm where the graph is none that TensorFlow makes."""
-    switch = op.inputs[0].op
-    if switch.type != "Switch" or switch.inputs[1].op.type != "LoopCond":
-        raise NoForm("leaves a loop that has no LoopCond: the file is damaged")
-    last = switch.inputs[1]
-    merges, switches, starts, nexts = [], [], [], []
-    operations = op.graph.get_operations()
-    for other in operations:
-        if other.type != "Switch" or other.inputs[1] is not last:
-            continue
-        merge = other.inputs[0].op
-        kinds = {t.op.type: t.op for t in merge.inputs}
-        if merge.type != "Merge" or set(kinds) != {"Enter", "NextIteration"}:
-            raise NoForm("is of a loop whose states do not merge: the file is damaged")
-        merges.append(merge)
-        switches.append(other)
-        starts.append(kinds["Enter"].inputs[0])
-        nexts.append(kinds["NextIteration"].inputs[0])
-    if switch not in switches:
-        raise NoForm("leaves a loop that is damaged")
-    name = next(t.op for t in merges[0].inputs if t.op.type == "Enter").get_attr("frame_name")
-    enters = [o for o in operations if o.type == "Enter" and o.get_attr("frame_name") == name]
-    return Frame(last.op.inputs[0], merges, switches, starts, nexts, enters)
+def frame_of(op: Any) -> Any:
+    """The loop that `op`, an Exit, leaves (host_engine's Frame); NoForm where it is damaged."""
+    try:
+        return op.graph.loop_of(op)
+    except (ValueError, IndexError, StopIteration) as error:
+        raise NoForm(str(error)) from error
 
 
 def sources(op: Any) -> list[Any]:
@@ -234,6 +230,9 @@ def sources(op: Any) -> list[Any]:
     try:
         if op.type == "Exit":
             return [enter.inputs[0] for enter in frame_of(op).enters]
+        case = parted(op) if op.type == "Merge" else None
+        if case is not None:
+            return [case[0], *(s.inputs[0] for s in case[1])]
         if op.type == "Merge":
             predicate, switches, _ = sides(op)
             return [predicate, *(s.inputs[0] for s in switches)]
@@ -242,12 +241,22 @@ def sources(op: Any) -> list[Any]:
     return list(op.inputs)
 
 
+def parted(merge: Any) -> tuple[Any, list[Any]] | None:
+    """(number, its _SwitchNs) of a Merge of the branches of a Case; None where it is another."""
+    found = [switches_behind(t, frozenset([merge])) for t in merge.inputs]
+    switches = [s for guarded in found for s in guarded if s.type == "_SwitchN"]
+    numbers = {s.inputs[1] for s in switches}
+    if len(numbers) != 1:
+        return None
+    return numbers.pop(), list(dict.fromkeys(switches))
+
+
 def sides(merge: Any, within: frozenset[Any] = frozenset()) -> tuple[Any, list[Any], list[Any]]:
     """(predicate, its Switches, [input where it is false, where it is true]) of a Merge."""
     if merge in within:
         raise NoForm("merges branches that are one another's: the file is damaged")
     inner = within | {merge}
-    found: list[dict[Any, Any]] = [_switches_behind(t, inner) for t in merge.inputs]
+    found: list[dict[Any, Any]] = [switches_behind(t, inner) for t in merge.inputs]
     if len(found) != 2:
         raise NoForm("merges other than two branches: use tf.cond")
     # A branch that is a constant has no Switch of its own.
@@ -270,7 +279,7 @@ def _predicate(switch: Any) -> Any:
     return tensor
 
 
-def _switches_behind(tensor: Any, within: frozenset[Any]) -> dict[Any, int]:
+def switches_behind(tensor: Any, within: frozenset[Any] = frozenset()) -> dict[Any, int]:
     """The Switches that guard `tensor`, with the side of each; inner branches are stepped over."""
     found: dict[Any, int] = {}
     seen: set[Any] = set()
@@ -278,7 +287,7 @@ def _switches_behind(tensor: Any, within: frozenset[Any]) -> dict[Any, int]:
     while stack:
         t = stack.pop()
         op = t.op
-        if op.type == "Switch":
+        if op.type in ("Switch", "_SwitchN"):
             found[op] = t.value_index
             continue
         if op in seen:
@@ -289,5 +298,20 @@ def _switches_behind(tensor: Any, within: frozenset[Any]) -> dict[Any, int]:
             stack += [predicate, *(s.inputs[0] for s in switches)]
             continue
         stack += op.inputs
-        stack += [c.inputs[0] for c in op.control_inputs if c.type == "Identity" and c.inputs]
+        stack += _waited(op)
+    return found
+
+
+def _waited(op: Any) -> list[Any]:
+    """What the identities pass on that `op` waits for, directly or through operations that do
+    nothing; a constant of a branch waits for the Switch so.
+    """
+    found, stack, seen = [], list(op.control_inputs), set()
+    while stack:
+        other = stack.pop()
+        if other.type == "Identity" and other.inputs:
+            found.append(other.inputs[0])
+        elif other.type == "NoOp" and other not in seen:
+            seen.add(other)
+            stack += other.control_inputs
     return found

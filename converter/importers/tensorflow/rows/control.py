@@ -12,7 +12,7 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow import lists, loops
-from converter.importers.tensorflow.context import Context, Row, Rows, device_type, refuse
+from converter.importers.tensorflow.context import Context, Rows, device_type
 from converter.importers.tensorflow.lists import Listed
 from converter.importers.tensorflow.loops import ArrayHandle
 
@@ -40,7 +40,7 @@ def _while(c: Context) -> list[Any]:
         return _called(c, b, body, values)
 
     states = [c.any_input(i) for i in range(c.n_inputs)]
-    return loops.loop(c.b, states, condition, step)
+    return loops.loop(c.b, states, condition, step, c.graph.obstacles)
 
 
 def _if(c: Context) -> list[Any]:
@@ -50,6 +50,16 @@ def _if(c: Context) -> list[Any]:
         return lambda b: _called(c, b, function, [loops.captured(b, v) for v in values])
 
     return loops.branch(c.b, c.input(0), of(c.attr("then_branch")), of(c.attr("else_branch")))
+
+
+def _case(c: Context) -> list[Any]:
+    values = [c.any_input(i) for i in range(1, c.n_inputs)]
+
+    def of(function: Any) -> Any:
+        return lambda b: _called(c, b, function, [loops.captured(b, v) for v in values])
+
+    found: list[Any] = loops.choice(c.b, c.input(0), [of(f) for f in c.attr("branches")])
+    return found
 
 
 def _call(c: Context) -> list[Any]:
@@ -78,7 +88,8 @@ def _exit(c: Context) -> Any:
     def step(b: Builder, values: list[Any]) -> list[Any]:
         return inside(b, values).convert(frame.nexts)
 
-    last = loops.loop(c.b, [graph.value(t) for t in frame.starts], condition, step)
+    starts = [graph.value(t) for t in frame.starts]
+    last = loops.loop(c.b, starts, condition, step, graph.obstacles)
     by_switch = dict(zip(frame.switches, last, strict=True))
     for op in c.op.graph.get_operations():
         if op.type == "Exit" and op is not c.op and op.inputs[0].op in by_switch:
@@ -87,7 +98,11 @@ def _exit(c: Context) -> Any:
 
 
 def _merge(c: Context) -> list[Any]:
-    predicate, switches, (otherwise, then) = loops.sides(c.op)
+    case = loops.parted(c.op)
+    if case is not None:
+        number, switches = case
+    else:
+        predicate, switches, (otherwise, then) = loops.sides(c.op)
 
     def of(tensor: Any) -> Any:
         def made(b: Builder) -> list[Any]:
@@ -99,8 +114,18 @@ def _merge(c: Context) -> list[Any]:
 
         return made
 
-    (value,) = loops.branch(c.b, c.graph.value(predicate), of(then), of(otherwise))
+    if case is not None:
+        branches = [of(t) for t in sorted(c.op.inputs, key=lambda t: _side(t, switches))]
+        (value,) = loops.choice(c.b, c.graph.value(number), branches)
+    else:
+        (value,) = loops.branch(c.b, c.graph.value(predicate), of(then), of(otherwise))
     return [value, None]
+
+
+def _side(tensor: Any, switches: list[Any]) -> int:
+    """Which of a Case's branches makes a tensor."""
+    guarded = loops.switches_behind(tensor)
+    return next((side for switch, side in guarded.items() if switch in switches), len(guarded))
 
 
 def _pass(c: Context) -> Any:
@@ -119,7 +144,28 @@ def _element_type(c: Context) -> str:
 
 
 def _reserve(c: Context) -> Listed:
-    return lists.reserve(c.b, c.ints(1), _element_type(c))
+    """Of a size that writes keep to, except where it is 0."""
+    known = c.b.known(c.input(1))
+    grows = known is not None and int(known.reshape(())) == 0
+    return lists.reserve(c.b, c.ints(1), _element_type(c), grows)
+
+
+def _empty(c: Context) -> Listed:
+    return lists.reserve(c.b, c.b.constant(0, "length", np.int32), _element_type(c), True)
+
+
+def _push(c: Context) -> Any:
+    items = c.any_input(0)
+    return lists.write(c.b, items, lists.count(c.b, items), c.input(1))
+
+
+def _pop(c: Context) -> list[Any]:
+    items = c.any_input(0)
+    if isinstance(items, Listed):
+        return list(items.without_last(c.b))
+    length = lists.count(c.b, items)
+    last = c.b.emit("SUB", [length, c.b.constant(1, "one", np.int32)])
+    return [basic.slice_axis(c.b, items, 0, 0, -1), lists.read(c.b, items, last)]
 
 
 def _get(c: Context) -> ir.Value:
@@ -146,10 +192,9 @@ def _length(c: Context) -> ir.Value:
 
 
 def _array(c: Context) -> list[Any]:
-    if c.attr("dynamic_size"):
-        raise NoForm("grows as it is written: give the TensorArray its size")
+    grows = bool(c.attr("dynamic_size"))
     dtype = device_type(c.attr("dtype"))
-    return [ArrayHandle(dtype), lists.reserve(c.b, c.ints(0), dtype)]
+    return [ArrayHandle(dtype), lists.reserve(c.b, c.ints(0), dtype, grows)]
 
 
 def _array_write(c: Context) -> Any:
@@ -183,16 +228,13 @@ def _array_concat(c: Context) -> list[Any]:
     return [basic.reshape(c.b, whole, [count * size, *rest]), lengths]
 
 
-_GROWS: Row = refuse(
-    "grows or shrinks a list as it runs, which devices cannot: reserve its size before the loop"
-)
-
 ROWS: Rows = {
-    **dict.fromkeys(("EmptyTensorList", "TensorListPushBack", "TensorListPopBack"), _GROWS),
-    **dict.fromkeys(("Enter", "RefEnter", "Switch"), _pass),
+    **dict.fromkeys(("Enter", "RefEnter", "Switch", "_SwitchN"), _pass),
+    **dict.fromkeys(("Case", "StatelessCase"), _case),
     **dict.fromkeys(("If", "StatelessIf"), _if),
     **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), _call),
     **dict.fromkeys(("While", "StatelessWhile"), _while),
+    "EmptyTensorList": _empty,
     "Exit": _exit,
     "IdentityN": _passed,
     "Merge": _merge,
@@ -207,6 +249,8 @@ ROWS: Rows = {
     "TensorListGather": _gather,
     "TensorListGetItem": _get,
     "TensorListLength": _length,
+    "TensorListPopBack": _pop,
+    "TensorListPushBack": _push,
     "TensorListReserve": _reserve,
     "TensorListSetItem": _set,
     "TensorListStack": _stack,
