@@ -184,3 +184,89 @@ def test_layers_that_keep_state_get_a_sentence():
     model = tf.keras.Model(x, layers.LSTM(2, stateful=True)(x))
     with pytest.raises(ConversionError, match=r"Assign.* changes a variable.*stateful=False"):
         converter.from_tensorflow(model)
+
+
+SIZE, UNITS = 5, 4
+
+
+def weights(*shape):
+    return tf.constant(np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32) / 2)
+
+
+def whole_sequence(op, steps, outputs, **attributes):
+    """BlockLSTM or BlockLSTMV2 on x [time, batch, features]."""
+
+    @tf.function(input_signature=[tf.TensorSpec([steps, 2, SIZE], tf.float32, name="x")])
+    def function(x):
+        zeros = tf.zeros([2, UNITS])
+        found = op(
+            seq_len_max=tf.constant(attributes.get("length", steps), tf.int64),
+            x=x,
+            cs_prev=zeros + 0.1,
+            h_prev=zeros,
+            w=weights(SIZE + UNITS, 4 * UNITS),
+            wci=weights(UNITS),
+            wcf=weights(UNITS) * 2,
+            wco=weights(UNITS) * 3,
+            b=weights(4 * UNITS),
+            cell_clip=attributes.get("clip", 0.0),
+            use_peephole=attributes.get("use_peephole", False),
+        )
+        return {name: getattr(found, name) + 0.0 for name in outputs}
+
+    return function.get_concrete_function()
+
+
+@pytest.mark.parametrize("steps", [6, 40])
+@pytest.mark.parametrize("use_peephole", [False, True])
+@pytest.mark.parametrize("op", [tf.raw_ops.BlockLSTM, tf.raw_ops.BlockLSTMV2])
+def test_the_op_of_a_whole_sequence(op, use_peephole, steps):
+    concrete = whole_sequence(op, steps, ["h"], use_peephole=use_peephole)
+    made = converter.convert(TensorflowSource(concrete), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+    assert [n.op for n in made.model.main.nodes].count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"clip": 0.2}, {"length": 4}, {"clip": 0.1, "use_peephole": True}],
+    ids=lambda a: "-".join(a),
+)
+@pytest.mark.parametrize("op", [tf.raw_ops.BlockLSTM, tf.raw_ops.BlockLSTMV2])
+def test_all_results_of_that_op(op, attributes):
+    names = ["cs", "h"] + (["i", "f", "o", "ci", "co"] if "length" not in attributes else [])
+    concrete = whole_sequence(op, 6, names, **attributes)
+    made = converter.convert(TensorflowSource(concrete), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed
+
+
+def test_the_ops_of_one_step():
+    @tf.function(input_signature=[tf.TensorSpec([2, SIZE], tf.float32, name="x")])
+    def function(x):
+        state = tf.ones([2, UNITS]) / 3
+        lstm = tf.raw_ops.LSTMBlockCell(
+            x=x,
+            cs_prev=state,
+            h_prev=state * 2,
+            w=weights(SIZE + UNITS, 4 * UNITS),
+            wci=weights(UNITS),
+            wcf=weights(UNITS) * 2,
+            wco=weights(UNITS) * 3,
+            b=weights(4 * UNITS),
+            forget_bias=0.5,
+            cell_clip=-1.0,
+            use_peephole=True,
+        )
+        gru = tf.raw_ops.GRUBlockCell(
+            x=x,
+            h_prev=state,
+            w_ru=weights(SIZE + UNITS, 2 * UNITS),
+            w_c=weights(SIZE + UNITS, UNITS),
+            b_ru=weights(2 * UNITS),
+            b_c=weights(UNITS),
+        )
+        found = {f"l{k}": v + 0.0 for k, v in enumerate(lstm)}
+        return found | {f"g{k}": v + 0.0 for k, v in enumerate(gru)}
+
+    made = converter.convert(TensorflowSource(function.get_concrete_function()), tolerance=1e-5)
+    assert made.proof is not None and made.proof.passed

@@ -44,6 +44,7 @@ class GraphImport:
         self.settle = settle
         self.values: dict[Any, Any] = {}
         self.obstacles: list[str] = outer.obstacles if outer else []
+        self.wanted: set[Any] = set()  # what somebody asked for, besides operations that read it
         self.lost: set[Any] = set()  # what an obstacle in the list would have computed
         self.shared: dict[Any, ir.Value] = {}  # constants in other layouts
         if outer is not None and outer.builder is builder:
@@ -95,6 +96,7 @@ class GraphImport:
 
     def prepare(self, tensors: Sequence[Any]) -> None:
         """Convert all that `tensors` need. What cannot be goes to `obstacles`, a sentence each."""
+        self.wanted.update(tensors)
         for op in self._order(tensors):
             self.builder.scope = op.name
             try:

@@ -16,6 +16,7 @@ from converter.importers.tensorflow.rows import (
     networks,
     products,
     quantized,
+    recurrent,
     reduction,
     refused,
     shapes,
@@ -26,7 +27,7 @@ from converter.importers.tensorflow.rows import (
 
 _TABLES = (
     *(control, counting, dilated, elementwise, images, indexing, matrices, networks),
-    *(products, quantized, reduction, refused, shapes, signal, special, volumes),
+    *(products, quantized, recurrent, reduction, refused, shapes, signal, special, volumes),
 )
 ROWS: Rows = {name: row for table in _TABLES for name, row in table.ROWS.items()}
 assert len(ROWS) == sum(len(table.ROWS) for table in _TABLES), "an op has two rows"
