@@ -90,6 +90,20 @@ def test_scales_chosen_as_the_model_runs(symmetric):
     compare(model, Function(function), torch.zeros(5, 7))
 
 
+def test_products_of_int8_give_int32():
+    w = torch.randint(-128, 128, (700, 16), generator=torch.Generator().manual_seed(1))
+    w = w.to(torch.int8)
+
+    def function(x):
+        scale = x.abs().amax(-1, keepdim=True) / 127
+        product = torch._int_mm(torch.round(x / scale).to(torch.int8), w)
+        return product, product * scale
+
+    model = check(function, floats(32, 700))
+    (product,) = [n for n in model.main.nodes if n.op == "BATCH_MATMUL"]
+    assert product.inputs[1].data is not None and product.inputs[1].dtype == "INT8"
+
+
 @pytest.mark.parametrize("limits", [(-128, 127), (0, 255), (-127, 127), (-8, 7), (0, 127)])
 def test_fake_quantization_becomes_integers(limits):
     zero = (limits[0] + limits[1]) // 2 + 3

@@ -15,10 +15,10 @@ from converter.importers.forms import basic, elementwise, pooling, products, qua
 from converter.importers.forms import normalization as norm
 from converter.importers.forms.basic import binary, unary
 from converter.importers.forms.elementwise import affine
+from converter.importers.forms.integer_products import matmul_integer
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Row, Rows
 from converter.importers.onnx.rows.convolution import window_of
-from converter.importers.onnx.rows.integer_products import matmul_integer
 from converter.importers.onnx.rows.normalization import flattened
 from converter.importers.onnx.rows.quantized import ROWS as PLAIN
 from converter.importers.onnx.rows.quantized import dynamic, read, write

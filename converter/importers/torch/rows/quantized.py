@@ -14,6 +14,7 @@ from converter.importers.builder import Builder
 from converter.importers.forms import basic, quantized
 from converter.importers.forms.basic import binary, scalar, unary
 from converter.importers.forms.elementwise import affine
+from converter.importers.forms.integer_products import matmul_integer
 from converter.importers.no_form import NoForm
 from converter.importers.torch import types
 from converter.importers.torch.context import Context, Rows
@@ -125,6 +126,10 @@ def _choose_symmetric(c: Context) -> list[ir.Value]:
     return [scale, b.constant(middle, "zero", np.int64)]
 
 
+def _int_mm(c: Context) -> ir.Value:
+    return matmul_integer(c.b, c.value("self"), None, c.value("mat2"), None)
+
+
 def _range(b: Builder, x: ir.Value, axes: list[int] | None) -> tuple[ir.Value, ir.Value]:
     ends = []
     for reduction, op in (("REDUCE_MIN", "MINIMUM"), ("REDUCE_MAX", "MAXIMUM")):
@@ -147,6 +152,7 @@ _WITH_MASKS = (
     "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
 )
 ROWS: Rows = {
+    "_int_mm": _int_mm,
     "choose_qparams": _choose,
     "choose_qparams_symmetric": _choose_symmetric,
     "dequantize_per_channel": _dequantize,
