@@ -434,3 +434,16 @@ def test_numbers_drawn_at_random():
     made = convert(OnnxSource(source))
     drawn, plain = made.proof.outputs
     assert made.proof.passed and "at random" in str(drawn) and "at random" not in str(plain)
+
+
+def test_models_before_opset_7():
+    """Addition was told to broadcast then."""
+    nodes = [node("Add", "x z", "sum", broadcast=1), node("Softmax", "sum")]
+    source = model_of(nodes, [("x", [2, 3, 4]), ("z", [4])], [("y", [2, 3, 4])], opset=6)
+    source.ir_version = 3
+    feeds = {"x": floats(2, 3, 4), "z": floats(4)}
+    content = converter.write_tflite(converter.from_onnx(source))
+    found = runtime.Interpreter(model_content=content).get_signature_runner()(**feeds)["y"]
+    powers = np.exp(feeds["x"] + feeds["z"])
+    want = powers / powers.sum((1, 2), keepdims=True)  # before opset 13, of all axes from 1 on
+    np.testing.assert_allclose(found, want, rtol=1e-5)

@@ -98,7 +98,12 @@ def test_every_obstacle_is_listed_with_names_and_shapes():
         (b"\x08\x07garbage", "damaged"),
         (b"", "no ONNX model"),
         ("nowhere.onnx", "cannot be read"),
-        (model_of([], [], [], opset=6), "older than 7"),
+        (
+            model_of(
+                [helper.make_node("Affine", ["x"], ["y"])], [("x", [2])], [("y", [2])], opset=1
+            ),
+            "older than 7",
+        ),
         (model_of([], [], [], opset=999), "upgrade"),
     ],
 )

@@ -17,7 +17,7 @@ from converter.errors import ConversionError
 if TYPE_CHECKING:
     import onnx
 
-_OLDEST = 7
+_OLDEST, _RAISED = 7, 13
 
 
 def load(source: Any) -> tuple[onnx.ModelProto, str, str]:
@@ -50,6 +50,22 @@ def load(source: Any) -> tuple[onnx.ModelProto, str, str]:
     return proto, folder, name
 
 
+def raised(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of an opset before the oldest that rows know, in a newer one where onnx can say it
+    so; others as they are.
+    """
+    from onnx import checker, version_converter
+
+    version = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), _OLDEST)
+    if version >= _OLDEST:
+        return proto
+    try:
+        checker.check_model(proto)  # the version converter trusts its models
+        return version_converter.convert_version(proto, _RAISED)
+    except Exception:  # whatever it raises for what it lacks; the version is then refused
+        return proto
+
+
 def opsets_of(proto: onnx.ModelProto, name: str) -> dict[str, int]:
     """The opset of each domain ("" for ONNX's own); ConversionError where one cannot be read."""
     from onnx import defs
@@ -68,8 +84,8 @@ def opsets_of(proto: onnx.ModelProto, name: str) -> dict[str, int]:
         )
     if version < _OLDEST:
         raise ConversionError(
-            f"{name} has opset {version}, older than {_OLDEST}: raise it with"
-            " onnx.version_converter.convert_version(model, 13)"
+            f"{name} has opset {version}, older than {_OLDEST}, and onnx.version_converter cannot"
+            " raise it: export it again with a newer opset"
         )
     return opsets
 

@@ -42,6 +42,7 @@ def from_onnx(
     is damaged or an op has no form in TFLite, and where the package ``onnx`` is not installed.
     """
     proto, folder, name = loading.load(source)
+    proto = loading.raised(proto)
     given = dict(input_shapes or {}), dict(constants or {})
     return _imported(lambda: _Import(proto, folder, name, *given, nhwc_io))
 
