@@ -12,7 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
-from converter.passes.quantized_forms import as_unsigned, form_of, integers_of, is_activation
+from converter.passes.quantized_forms import (
+    as_unsigned,
+    form_of,
+    in_steps_of,
+    integers_of,
+    is_activation,
+)
 from converter.passes.rewriting import Row, apply_rows, bypass, feeds_only, is_float, take_over
 from converter.passes.whole_numbers import is_plain_constant
 
@@ -200,15 +206,14 @@ def _bound_integers(graph: ir.Graph, node: ir.Node, bounding: ir.Node) -> bool:
     if x.shape != out.shape:
         return False
     limits = np.iinfo(ir.numpy_dtype(out.dtype))
-    steps = np.rint(bound.data.astype(np.float64) / out.quant.scale[0]) + out.quant.zero_point[0]
-    data = np.clip(steps, limits.min, limits.max).astype(ir.numpy_dtype(out.dtype))
+    whole = in_steps_of(out, bound)
     end = limits.min if bounding.op == "MAXIMUM" else limits.max
-    if (data == end).all():
+    if whole.data == end:
         node.set_input(0, x)
         graph.remove_node(bounding)
         return True
     _quantize_input(graph, bounding, 1 - at, out, node.name)
-    bounding.set_input(at, ir.Value.constant(bound.name, data, quant=out.quant))
+    bounding.set_input(at, whole)
     take_over(graph, bounding, node)
     return True
 

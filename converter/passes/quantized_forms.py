@@ -174,6 +174,9 @@ def _joined(node: ir.Node, result: ir.Value) -> Integers | None:
     before: dict[int, tuple[str, ir.Quantization]] = {}
     assert result.quant is not None
     for i, value in enumerate(node.inputs):
+        if is_plain_constant(value) and value is not None:
+            found[i] = in_steps_of(result, value)
+            continue
         source = _of_type(value, result)
         if source is None:
             return None
@@ -181,6 +184,16 @@ def _joined(node: ir.Node, result: ir.Value) -> Integers | None:
         if source.quant != result.quant:
             before[i] = (result.dtype, result.quant)
     return Integers(found, None, before)
+
+
+def in_steps_of(result: ir.Value, value: ir.Value) -> ir.Value:
+    """A constant as the integers that QUANTIZE would give: rounding keeps the order."""
+    assert value.data is not None
+    scale, zero = _meaning(result)
+    limits = np.iinfo(ir.numpy_dtype(result.dtype))
+    steps = np.rint(value.data.astype(np.float64) / scale) + zero
+    data = np.clip(steps, limits.min, limits.max).astype(ir.numpy_dtype(result.dtype))
+    return ir.Value.constant(value.name, data, quant=result.quant)
 
 
 def _binary(node: ir.Node, result: ir.Value) -> Integers | None:

@@ -175,6 +175,29 @@ def test_what_moves_quantized_numbers_between_them_keeps_int8():
     assert np.abs(wanted - found).max() <= 1.01 * Y[0]
 
 
+@pytest.mark.parametrize("number", [131, 140])
+def test_padding_and_joining_with_constants_keeps_int8(number):
+    x = bytes_of(np.uint8, 1, 4, 6, 6)
+    constants = {
+        "xs": X[0], "xz": X[1], "ys": Y[0], "yz": Y[1], "ws": np.float32(0.01), "wz": np.int8(0),
+        "w": bytes_of(np.int8, 4, 4, 1, 1, least=-127), "pads": np.array([0, 0, 1, 2, 0, 0, 2, 1]),
+        "n": np.uint8(number), "k": bytes_of(np.uint8, 1, 4, 9, 9),
+        "v": bytes_of(np.int8, 3, 8, 1, 1, least=-127),
+    }  # fmt: skip
+    scales = ["ys", "yz"]
+    nodes = [
+        helper.make_node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", *scales], ["c"]),
+        helper.make_node("Pad", ["c", "pads", "n"], ["p"]),
+        helper.make_node("Concat", ["p", "k"], ["cc"], axis=1),
+        helper.make_node("QLinearConv", ["cc", *scales, "v", "ws", "wz", *scales], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *scales], ["y"]),
+    ]
+    model, (wanted,), (found,) = ours(nodes, {"x": x}, constants, [("y", np.float32)])
+    computed = [n for n in model.main.nodes if n.op not in ("QUANTIZE", "DEQUANTIZE")]
+    assert {n.outputs[0].dtype for n in computed} == {"INT8"}
+    assert np.abs(wanted - found).max() <= 2.01 * Y[0]
+
+
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("zeros", [False, True])

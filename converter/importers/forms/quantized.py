@@ -240,11 +240,19 @@ def carry_twins(
     `again` does the same to real numbers.
     """
     twins = [b.twins.get(x) for x in source]
-    first = twins[0] if twins else None
-    if first is None or any(t is None or t[1:] != first[1:] for t in twins):
+    meaning = next((t[1:] for t in twins if t is not None), None)
+    if meaning is None:
         return
-    kind, meaning = source[0].dtype, first[1:]
-    found = again([b.dequantize(t[0]) for t in twins if t is not None])
+    kind, reals = source[0].dtype, []
+    for x, twin in zip(source, twins, strict=True):
+        if twin is not None and twin[1:] == meaning:
+            reals.append(b.dequantize(twin[0]))
+        elif x.data is not None and x.dtype == kind:
+            data = (x.data.astype(np.float32) - meaning[1]) * np.float32(meaning[0])
+            reals.append(b.constant(data, "real", np.float32))
+        else:
+            return
+    found = again(reals)
     for x, y in zip(moved, found, strict=True):
         if x.dtype == kind and x not in b.twins:
             b.twins[x] = (_twin(b, y, kind, meaning), *meaning)

@@ -200,15 +200,17 @@ class GraphImport:
         self, node: onnx.NodeProto, convert: Callable[[], list[ir.Value]], values: list[ir.Value]
     ) -> None:
         """Quantized numbers that are only moved keep their meaning: the node once more, on it."""
-        names = list(node.input) if node.op_type in ("Concat", "Max", "Min") else [node.input[0]]
+        names = _moved_inputs(node)
         given = [self.value(name) for name in names]
 
         def again(reals: list[ir.Value]) -> list[ir.Value]:
             self.values |= zip(names, reals, strict=True)
+            held = {name: self.held.pop(name) for name in names if name in self.held}
             try:
                 return convert()
             finally:
                 self.values |= zip(names, given, strict=True)
+                self.held |= held
 
         with contextlib.suppress(NoForm):  # then they are moved as they are
             quantized.carry_twins(self.builder, given, values, again)
@@ -280,7 +282,17 @@ def _only_moves(node: onnx.NodeProto) -> bool:
     """Whether what comes out are elements that go in."""
     if node.op_type == "Resize":
         return not any(a.name == "mode" and a.s != b"nearest" for a in node.attribute)
+    if node.op_type == "Pad":  # with a number of the node's, or with its own elements
+        return len(_moved_inputs(node)) > 1 or any(a.name == "mode" for a in node.attribute)
     return node.op_type in _MOVING
+
+
+def _moved_inputs(node: onnx.NodeProto) -> list[str]:
+    """Inputs whose elements come out."""
+    if node.op_type in ("Concat", "Max", "Min"):
+        return list(dict.fromkeys(node.input))
+    is_padded = node.op_type == "Pad" and len(node.input) > 2 and node.input[2]
+    return [node.input[0], node.input[2]] if is_padded else [node.input[0]]
 
 
 def _listed(results: ir.Value | Sequence[ir.Value]) -> list[ir.Value]:
