@@ -217,3 +217,11 @@ def test_features_of_no_batch():
     feeds = {"x": np.array([1, 2, 3], np.float32)}
     ours, _ = proved([node], [("y", FLOAT)], dims=[3], feeds=feeds)
     assert ours["y"].shape == (1, 6)
+
+
+def test_features_of_several_axes():
+    node = helper.make_node("FeatureVectorizer", ["x", "x"], ["y"], domain="ai.onnx.ml",
+                            inputdimensions=[6, 6])  # fmt: skip
+    feeds = {"x": np.arange(12, dtype=np.float32).reshape(2, 2, 3)}
+    ours, _ = proved([node], [("y", FLOAT)], dims=["n", 2, 3], feeds=feeds)
+    assert ours["y"].shape == (2, 12)

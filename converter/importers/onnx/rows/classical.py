@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from converter import ir
@@ -77,8 +79,15 @@ def _one_hot(c: Context) -> ir.Value:
 
 
 def _feature_vectorizer(c: Context) -> ir.Value:
-    rows = [cast(c.b, v, "FLOAT32") for v in c.inputs()]
-    rows = [basic.unsqueeze(c.b, v, [0]) if basic.rank(c.b, v) == 1 else v for v in rows]
+    rows = []
+    for value in c.inputs():
+        x, dims = cast(c.b, value, "FLOAT32"), c.b.dims(value)
+        if len(dims) == 1:
+            x = basic.unsqueeze(c.b, x, [0])
+        elif len(dims) > 2:
+            x = basic.reshape(c.b, x, [dims[0], math.prod(c.b.fixed_dims(basic.slice_axis(
+                c.b, x, 0, 0, 1), "its input"))])  # fmt: skip
+        rows.append(x)
     return basic.concat(c.b, rows, -1)
 
 
