@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from converter import ir
-from converter.passes.cells import Gru, Lstm, Reader, Rnn
+from converter.passes.cells import CellReader, Gru, Lstm, Rnn
 from converter.passes.inlining import drop_uncalled
 from converter.passes.layout_axes import sizes
 from converter.passes.loops import Loop, plain
@@ -126,11 +126,11 @@ def _cell(loop: Loop, row: ir.Value, states: Sequence[ir.Value]) -> _Cell | None
         for memory in states:
             if memory is hidden:
                 continue
-            reader = Reader({v: v.shape[-1] for v in (row, hidden, memory)}, loop.constant)
+            reader = CellReader({v: v.shape[-1] for v in (row, hidden, memory)}, loop.constant)
             lstm = reader.lstm(memory, after, plain(loop.after[memory]))
             if lstm is not None:
                 return _Cell(lstm, row, hidden, memory)
-        reader = Reader({v: v.shape[-1] for v in (row, hidden)}, loop.constant)
+        reader = CellReader({v: v.shape[-1] for v in (row, hidden)}, loop.constant)
         single = reader.gru(hidden, after) or reader.rnn(after)
         if single is not None:
             return _Cell(single, row, hidden)
@@ -243,7 +243,8 @@ def _emit_lstm(
     recurrent = _stacked(b, [g.of(shown, shown.shape[-1]) for g in cell.gates])
     bias = _stacked(b, [g.bias for g in cell.gates])
     peephole = _stacked(b, [holes[0], holes[1], holes[3]]) if np.any(holes) else None
-    w = fused_recurrent.LstmWeights(weights, recurrent, bias, peephole)
+    projection = None if cell.projection is None else _stacked(b, [cell.projection])
+    w = fused_recurrent.LstmWeights(weights, recurrent, bias, peephole, projection)
     if not fused_recurrent.fits(b, x, (weights, recurrent)):
         return None
     return fused_recurrent.lstm(b, x, w, states[0], states[1], backwards)

@@ -88,7 +88,12 @@ def peepholes(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Valu
     return [op(b, "MUL", op(b, "LOGISTIC", o), op(b, "TANH", after)), after]
 
 
-LSTMS = [two_products, one_product, four_products, peepholes]
+def projected(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list[ir.Value]:
+    shown, after = two_products(b, x, h, c)
+    return [product(b, shown, R[:5], whole=False), after]
+
+
+LSTMS = [two_products, one_product, four_products, peepholes, projected]
 GW, GR, GB = normal(15, 3), normal(15, 5), normal(2, 15)
 
 
@@ -343,6 +348,11 @@ def with_a_product_of_both(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) ->
     return lstm_after(b, split(b, total, 4), c)
 
 
+def with_a_bias_of_the_projection(b: Builder, x: ir.Value, h: ir.Value, c: ir.Value) -> list:
+    shown, after = two_products(b, x, h, c)
+    return [op(b, "ADD", product(b, shown, R[:5]), BIAS[:5]), after]
+
+
 OTHERS = [
     with_another_activation,
     with_a_clip,
@@ -352,6 +362,7 @@ OTHERS = [
     with_a_new_gate_of_the_state,
     with_the_former_state_shown,
     with_a_product_of_both,
+    with_a_bias_of_the_projection,
 ]
 
 
