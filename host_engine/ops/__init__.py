@@ -25,6 +25,7 @@ from host_engine.ops import (
     math,
     nn,
     norm,
+    numbers,
     pool,
     random,
     reduce,

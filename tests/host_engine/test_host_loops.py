@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops, branches and lists of imported graphs, against what TensorFlow computed from them."""
+"""Loops, branches, lists and signals of imported graphs, against what TensorFlow computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import host_engine as tf
 from host_engine.graphdef.importing import read_graph_def
 
 FOLDER = Path(__file__).parent.parent / "converter" / "graphdefs"
-KINDS = ("classic_*", "keras_*", "ops_flow")
+KINDS = ("classic_*", "keras_*", "ops_flow", "ops_signals", "ops_speech")
 GRAPHS = sorted(p.stem for kind in KINDS for p in FOLDER.glob(f"{kind}.pb"))
 
 

@@ -25,8 +25,9 @@ WITHOUT_SAMPLES = {
     *("NoOp", "ApplyGradientDescent", "ApplyMomentum", "ApplyAdam", "ApplyRMSProp"),
     *("ApplyAdagrad", "Assert", "PrintV2", "StringFormat"),
 }
-# Loops, branches and lists, whose tests are in test_host_loops.py.
+# Loops, branches, lists, complex numbers and speech, whose tests are in test_host_loops.py.
 FLOW = re.compile(
+    "Complex|ComplexAbs|Conj|Angle|Real|Imag|(I?R?FFT)([23]D)?|AudioSpectrogram|Mfcc|"
     "(Stateless)?(While|If|Case)|WhileGrad|(Stateful)?PartitionedCall|_SwitchN|LoopCond|"
     "ControlTrigger|"
     "(Ref)?(Switch|Merge|Enter|Exit|NextIteration)|TensorArray.*|(Empty)?TensorList.*"
