@@ -22,7 +22,7 @@ QUANTIZED_STEPS = 2.0
 _INTEGERS = ("INT16", "INT8", "UINT8")
 _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 _LEAST = float(np.finfo(np.float32).tiny)  # engines may take smaller numbers for 0
-_OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8")
+_OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", *_INTEGERS)
 
 
 @dataclass(frozen=True)

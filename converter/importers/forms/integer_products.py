@@ -61,7 +61,8 @@ def _small(
     known = b.known(zero)
     if known is not None and (known == shift).all():
         return small, None
-    lacks = quantized.along(b, x, basic.cast(b, zero, "INT32"), axis)
+    point = basic.cast(b, quantized.whole(b, zero), "INT32")
+    lacks = quantized.along(b, x, point, axis)
     return small, binary(b, "SUB", b.constant(shift, "shift", np.int32), lacks)
 
 
