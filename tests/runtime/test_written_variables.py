@@ -127,6 +127,40 @@ def test_variables_of_a_body_last_from_turn_to_turn(limit):
         np.testing.assert_array_equal(run(interpreter, y)[0], expected)
 
 
+def test_a_body_that_is_prepared_in_the_middle_of_a_run():
+    """Its other input has a size that a run tells; what packs weights writes its variable."""
+    main, body = models.Builder("main"), models.Builder("body")
+    rng = np.random.default_rng(2)
+    x, z = main.input((6, 4)), main.input((1, 4))
+    top = main.op("REDUCE_MAX", [x, np.int32([1])], (6,))
+    at = main.op("WHERE", [main.op("GREATER", [top, np.float32(1)], (6,), "BOOL")], (3, 1), "INT64")
+    some = main.op("GATHER_ND", [x, at], (3, 4))
+    own, fixed = body.input((3, 4)), body.input((1, 4))
+    kept = ir.Value("kept", "FLOAT32", (1, 5), is_variable=True)
+    former = body.op("NEG", [kept], (1, 5))
+    weights = rng.standard_normal((5, 4), np.float32)
+    parts = [fixed, body.constant(weights), body.constant(np.zeros(5, np.float32))]
+    body.graph.add_node("FULLY_CONNECTED", parts, [kept])
+    body.graph.outputs = [former, body.op("NEG", [own], (3, 4)), body.op("ABS", [kept], (1, 5))]
+    values = [ir.Value(f"y{i}", "FLOAT32", v.shape) for i, v in enumerate(body.graph.outputs)]
+    calls = {"then_subgraph_index": 1, "else_subgraph_index": 1}
+    main.graph.add_node("IF", [main.constant(np.array([True])), some, z], values, calls)
+    model = main.model(*values)
+    model.graphs.append(body.graph)
+    interpreter = runtime.Interpreter(model_content=write_tflite(model))
+    held = np.zeros((1, 5), np.float32)
+    for _ in range(4):
+        feeds = [rng.standard_normal((6, 4), np.float32), rng.standard_normal((1, 4), np.float32)]
+        before, others, after = run(interpreter, *feeds)
+        np.testing.assert_array_equal(before, -held)
+        np.testing.assert_array_equal(others, -feeds[0][feeds[0].max(1) > 1])
+        held = feeds[1] @ weights.T
+        np.testing.assert_allclose(after, abs(held), rtol=1e-5)
+        held = np.copysign(after, held)
+    interpreter.reset_all_variables()
+    np.testing.assert_array_equal(run(interpreter, *feeds)[0], np.zeros((1, 5)))
+
+
 # ---- refusals ----
 
 
