@@ -23,6 +23,7 @@ from host_engine.ops import (
     loops,
     loss,
     math,
+    moving,
     nn,
     norm,
     numbers,

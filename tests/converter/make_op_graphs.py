@@ -89,6 +89,9 @@ def images(x, boxes):
     """[2, 9, 7, 3] from 0 to 1, [3, 4]"""
     image = tf.image
 
+    starts = np.linspace(-0.4, 0.7, 12).astype(np.float32)
+    edges = np.stack([starts, starts[::-1], np.ones(12), np.ones(12)], 1).astype(np.float32)
+
     def patches(rates, padding):
         return image.extract_patches(x, [1, 3, 2, 1], [1, 2, 1, 1], [1, *rates, 1], padding)
 
@@ -96,6 +99,7 @@ def images(x, boxes):
         image.crop_and_resize(x, boxes, [0, 1, 0], [4, 6]),
         image.crop_and_resize(x, boxes, [1, 1, 0], [5, 3], "nearest", 2.0),
         image.crop_and_resize(x, [[0.1, -0.2, 0.8, 1.3]], [1], [1, 4]),
+        image.crop_and_resize(x, edges, np.arange(12) % 2, [4, 6]),
         patches([1, 1], "VALID"),
         patches([2, 2], "SAME"),
         image.adjust_contrast(x, 1.7),

@@ -173,7 +173,7 @@ def test_what_is_no_model(tmp_path):
 def test_graphs_that_the_host_engine_cannot_run_are_proved_by_tensorflow(tmp_path):
     from pathlib import Path
 
-    path = Path(__file__).parent / "graphdefs" / "ops_speech.pb"
+    path = Path(__file__).parent / "graphdefs" / "ops_volumes.pb"
     source = GraphDefSource(path)
     made = converter.convert(source)
     assert made.proof.passed and source.engine.startswith("TensorFlow")

@@ -192,7 +192,9 @@ def _box_places(c: Context, boxes: ir.Value, axis: int, size: int, count: int) -
     low, high = (basic.slice_axis(c.b, boxes, 1, i, i + 1) for i in (axis, axis + 2))
     if count == 1:
         return affine(c.b, binary(c.b, "ADD", low, high), 0.5 * (size - 1), 0)
-    step = affine(c.b, binary(c.b, "SUB", high, low), (size - 1) / (count - 1), 0)
+    # in TensorFlow's order, whose rounding says what lies on the edge
+    step = affine(c.b, binary(c.b, "SUB", high, low), size - 1, 0)
+    step = binary(c.b, "DIV", step, scalar(c.b, count - 1, step))
     line = c.b.constant(np.arange(count)[None], "line", np.float32)
     return binary(c.b, "ADD", affine(c.b, low, size - 1, 0), binary(c.b, "MUL", step, line))
 
