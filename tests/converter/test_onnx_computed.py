@@ -447,3 +447,25 @@ def test_models_before_opset_7():
     powers = np.exp(feeds["x"] + feeds["z"])
     want = powers / powers.sum((1, 2), keepdims=True)  # before opset 13, of all axes from 1 on
     np.testing.assert_allclose(found, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[2, 4, 6, 5], ["n", 4, "h", "w"]])
+def test_group_normalization_of_one_group_keeps_the_layout(sizes):
+    """As torch.onnx writes GroupNorm(1, channels), between two convolutions."""
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Reshape", "a flat", "b"),
+        node("InstanceNormalization", "b one zero", "c", epsilon=1e-5),
+        node("Shape", "a", "own"),
+        node("Reshape", "c own", "d"),
+        node("Mul", "d scale", "e"),
+        node("Conv", "e w"),
+    ]
+    constants = [("w", floats(4, 4, 1, 1)), ("flat", integers(0, 1, -1)),
+                 ("one", np.array([1.5], np.float32)), ("zero", np.array([0.5], np.float32)),
+                 ("scale", floats(4, 1, 1))]  # fmt: skip
+    agrees(nodes, [("x", sizes)], [{"x": floats(2, 4, 6, 5)}], constants)
+    model = converter.from_onnx(model_of(nodes, [("x", sizes)], [("y", None)], constants))
+    converter.optimize(model)
+    count = [n.op for n in model.main.nodes].count("TRANSPOSE")
+    assert count == (4 if "n" in sizes else 2)  # 2: the input's and the output's

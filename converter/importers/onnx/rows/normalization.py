@@ -39,9 +39,31 @@ def _batch_normalization(c: Context) -> list[ir.Value]:
 
 def _instance_normalization(c: Context) -> ir.Value:
     x, scale, offset = c.inputs()
+    whole = _of_one_group(c, x)
+    if whole is not None:
+        axes = range(1, basic.rank(c.b, whole))
+        found = normalization.standardized(c.b, whole, axes, c.attr("epsilon", 1e-5))[0]
+        found = binary(c.b, "ADD", binary(c.b, "MUL", found, scale), offset)
+        return basic.reshape_like(c.b, found, basic.shape_of(c.b, x))
     axes = range(2, basic.rank(c.b, x))
     found = normalization.standardized(c.b, x, axes, c.attr("epsilon", 1e-5))[0]
     return normalization.scaled(c.b, found, scale, offset, 1)
+
+
+def _of_one_group(c: Context, x: ir.Value) -> ir.Value | None:
+    """What `x` [n, 1, rest] was reshaped from, [n, channels, ...]; None where it is not so.
+
+    Exporters write a GroupNorm of one group in this way. Normalized as it was, it need not leave
+    the layout of the convolutions around it.
+    """
+    maker = x.producer
+    if maker is None or maker.op != "RESHAPE" or c.b.dims(x)[1:2] != (1,):
+        return None
+    whole = maker.inputs[0]
+    if whole is None or basic.rank(c.b, x) != 3 or basic.rank(c.b, whole) < 3:
+        return None
+    same = all(p[0] == q[0] for p, q in zip(c.b.pair(x), c.b.pair(whole), strict=True))
+    return whole if same else None
 
 
 def _layer_normalization(c: Context) -> list[ir.Value]:
