@@ -30,7 +30,7 @@ _MOVES = """
 MOVING = frozenset(_MOVES.split())  # of input 0, whatever its numbers mean
 _OF_8_BITS = {"DEPTH_TO_SPACE", "SPACE_TO_DEPTH"}
 _PARTING = {"SPLIT": 1, "SPLIT_V": 0, "UNPACK": 0}  # which input is parted
-_PLACES = {"ARG_MAX", "ARG_MIN"}
+_PLACES = {"ARG_MAX", "ARG_MIN", "RANK", "SHAPE"}
 _BOUNDS = {"MAXIMUM": np.maximum, "MINIMUM": np.minimum}
 
 
@@ -136,9 +136,9 @@ def _sink_into_parts(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _read_integers(graph: ir.Graph, node: ir.Node) -> bool:
-    """The place of the largest integer is that of the largest number."""
+    """The place of the largest integer is that of the largest number; the shape is the same."""
     source = integers_of(node.inputs[0])
-    if source is None or source.dtype != "INT8":
+    if source is None or (source.dtype != "INT8" and node.op not in ("RANK", "SHAPE")):
         return False
     node.set_input(0, source)
     return True

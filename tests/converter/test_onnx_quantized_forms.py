@@ -50,6 +50,20 @@ def test_neighbours_with_such_weights_stay_in_uint8():
     ]  # fmt: skip
 
 
+def test_places_and_shapes_are_those_of_the_integers():
+    q = Qdq()
+    x = q.around("x", 0.02, 3)
+    q.add("ArgMax", [x], "place", axis=1, keepdims=1)
+    q.add("Cast", ["place"], "p", to=1)
+    q.add("Shape", [x], "s")
+    q.add("Expand", ["p", "s"], "e")
+    source = q.model(("n", 4, 6, 6), "e")
+    model, ops = imported(source)
+    assert {"ARG_MAX", "SHAPE"} < set(ops) and "DEQUANTIZE" not in ops
+    x = q.rng.normal(size=(3, 4, 6, 6)).astype(np.float32)
+    np.testing.assert_array_equal(*results(source, model, {"x": x}))
+
+
 def test_products_of_two_activations():
     q = Qdq()
     x = q.around("x", 0.02, 3)
