@@ -164,7 +164,8 @@ def enum_value(enum: str, member: Any) -> int:
 
 def encode(root: str, content: dict[str, Any], identifier: bytes) -> bytearray:
     """A FlatBuffer whose root is table `root` with `content`; its size is a multiple of 16."""
-    constants = sum(len(item.get("data", b"")) for item in content.get("buffers", []))
+    held = (item.get("data") for item in content.get("buffers", []))
+    constants = sum(len(data) for data in held if data is not None)
     builder = flatbuffers.Builder(constants + constants // 32 + 4096)  # growing copies all of it
     builder.Prep(16, 0)
     builder.Finish(_add_table(builder, root, content), file_identifier=identifier)
