@@ -99,3 +99,18 @@ def test_an_op_that_is_called_for_its_effect_is_an_obstacle():
     with pytest.raises(converter.ConversionError, match="linalg_lu_factor_ex") as raised:
         converter.from_torch(Printing(), (floats(3, 3),))
     assert "KeyError" not in str(raised.value)
+
+
+def test_what_cannot_be_exported_names_the_line():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return x.reshape(7)
+
+    for module, code in ((Branching(), "return x if x.sum"), (Wrong(), "return x.reshape")):
+        with pytest.raises(converter.ConversionError, match="test_torch_obstacles") as raised:
+            converter.from_torch(module, (floats(3),))
+        assert code in str(raised.value) and "unhinted" not in str(raised.value)

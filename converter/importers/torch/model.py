@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import logging
 import os
+import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -181,5 +184,24 @@ def _reason(error: Exception) -> str:
     if len(lines) > 1 and lines[1].strip().startswith("- "):
         reason = f"{reason} {lines[1].strip()[2:]}"
     if "data-dependent" in str(error):
-        reason += "; write branches on values as torch.where or torch.cond"
+        reason = reason.partition(" (unhinted")[0]
+        reason += f"{_where(error)}; write branches on values as torch.where or torch.cond"
+    else:
+        reason = reason.rstrip(".") + _where(error)
     return reason
+
+
+def _where(error: Exception) -> str:
+    """ ", at net.py:17 in forward: if x.sum() > 0:", where the module's code says it."""
+    told = re.search(r'raised this error:\n +File "([^"<]+)", line (\d+), in (\w+)', str(error))
+    if told:
+        path, line, name = told[1], int(told[2]), told[3]
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        seen = [f for f in frames if f.name == "forward" or "/torch/nn/" in f.filename]
+        seen = [f for f in seen if "/torch/nn/modules/module.py" not in f.filename]
+        if not seen:
+            return ""
+        path, line, name = seen[-1].filename, seen[-1].lineno or 0, seen[-1].name
+    code = linecache.getline(path, line).strip()
+    return f", at {os.path.basename(path)}:{line} in {name}" + (f": {code}" if code else "")
