@@ -26,12 +26,32 @@ def _again(name: str, like: str) -> None:
 
 
 for _name, _like in (
-    *(("BatchMatMulV3", "BatchMatMulV2"), ("BiasAddV1", "BiasAdd"), ("Div", "RealDiv")),
+    *(("BiasAddV1", "BiasAdd"), ("Div", "RealDiv")),
     *(("AccumulateNV2", "AddN"), ("Inv", "Reciprocal"), ("Snapshot", "Identity")),
     ("PreventGradient", "Identity"),
 ):
     if _like in OPS and _name not in OPS:
         _again(_name, _like)
+
+
+def _batch_matmul(
+    xp: Any, x: Any, y: Any, Tout: Any = None, adj_x: bool = False, adj_y: bool = False, **_: Any
+) -> Any:
+    """Products of matrices, in a type that may be wider than theirs."""
+    plain = OPS["BatchMatMulV2"].compute
+    assert plain is not None
+    kind = x.dtype if Tout is None else Tout.as_numpy_dtype
+    return plain(xp, x.astype(kind), y.astype(kind), adj_x=adj_x, adj_y=adj_y)
+
+
+OPS["BatchMatMulV3"] = replace(
+    OPS["BatchMatMulV2"],
+    name="BatchMatMulV3",
+    grad=None,
+    types=None,
+    compute=_batch_matmul,
+    dtype=lambda op: [op._attrs.get("Tout") or op.inputs[0].dtype],
+)
 
 
 def _unary(name: str, function: Callable[..., Any], domain: Any = None) -> None:

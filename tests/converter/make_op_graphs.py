@@ -168,6 +168,12 @@ def matrices(x):
         tf.einsum("bii->bi", x[:, :, :4]),
         tf.einsum("...ij->...", x),
         tf.math.atan2(x, x[:, :1]),
+        tf.matmul(
+            tf.cast(x * 50.0, tf.int8),
+            tf.cast(x * 50.0, tf.int8),
+            transpose_b=True,
+            output_type=tf.int32,
+        ),
     ]
 
 

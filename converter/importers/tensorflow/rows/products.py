@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from converter import ir
-from converter.importers.forms import einsum, products
+from converter.importers.forms import basic, einsum, products
 from converter.importers.tensorflow.context import Context, Rows
 
 
@@ -25,7 +25,12 @@ def _matmul(c: Context) -> ir.Value:
 
 def _batch_matmul(c: Context) -> ir.Value:
     ways = (bool(c.attr(f"adj_{name}", False)) for name in "xy")
-    return _product(c, c.input(0), c.input(1), *ways)
+    x, y = c.inputs()
+    if c.kind() == x.dtype:
+        return _product(c, x, y, *ways)
+    # BatchMatMulV3 may give wider integers than it multiplies: right below 2^24
+    x, y = (basic.cast(c.b, v, "FLOAT32") for v in (x, y))
+    return basic.cast(c.b, _product(c, x, y, *ways), c.kind())
 
 
 def _einsum(c: Context) -> ir.Value:
