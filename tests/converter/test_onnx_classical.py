@@ -225,3 +225,24 @@ def test_features_of_several_axes():
     feeds = {"x": np.arange(12, dtype=np.float32).reshape(2, 2, 3)}
     ours, _ = proved([node], [("y", FLOAT)], dims=["n", 2, 3], feeds=feeds)
     assert ours["y"].shape == (2, 12)
+
+
+@pytest.mark.parametrize("kernel", ["LINEAR", "RBF"])
+@pytest.mark.parametrize("how", ["NONE", "LOGISTIC"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_classes_by_support_vectors(classes, how, kernel):
+    rng = np.random.default_rng(5)
+    counts = [3, 2, 4, 1][:classes]
+    total, pairs = sum(counts), classes * (classes - 1) // 2
+    attributes = {
+        "kernel_type": kernel, "kernel_params": [0.3, 0.0, 3.0], "vectors_per_class": counts,
+        "coefficients": rng.normal(size=(classes - 1) * total), "rho": rng.normal(size=pairs),
+        "support_vectors": rng.normal(size=total * FEATURES), "post_transform": how,
+        "classlabels_ints": [5, 3, 8, 1][:classes],
+    }  # fmt: skip
+    node = ml("SVMClassifier", "label y", **attributes)
+    proved([node], [("label", INT64), ("y", FLOAT)])
+    coupled = ml("SVMClassifier", "label y", prob_a=[0.5] * pairs, prob_b=[0.1] * pairs,
+                 **attributes)  # fmt: skip
+    with pytest.raises(converter.ConversionError, match="export the scores alone"):
+        proved([coupled], [("label", INT64), ("y", FLOAT)])

@@ -305,6 +305,19 @@ def test_fourier_transforms_of_dynamic_signals(onesided):
     agrees([node("DFT", "x", axis=2, onesided=onesided)], [("x", ["n", "m", 8, 1])], feeds)
 
 
+def test_elements_of_nothing():
+    """Where no box is left, nothing is gathered, and LiteRT divides by no size."""
+    nodes = [
+        node("NonZero", "x", "found"),
+        node("Squeeze", "found axes", "at"),
+        node("Gather", "x at", "kept"),
+        node("Gather", "kept at", "twice"),
+        node("ReduceSum", "twice", keepdims=0),
+    ]
+    feeds = [{"x": np.zeros(3, np.float32)}, {"x": np.array([2, 0, 0], np.float32)}]
+    agrees(nodes, [("x", [3])], feeds, [("axes", integers(0))])
+
+
 def test_boxes_of_any_number():
     nodes = [node("NonMaxSuppression", "boxes scores most overlap least", "places")]
     constants = [("most", np.array([3])), ("overlap", np.array([0.4], np.float32)),

@@ -22,6 +22,8 @@ def from_front(b: Builder, indices: ir.Value, sizes: ir.Value) -> ir.Value:
     known = b.known(indices)
     if known is not None and (known >= 0).all():
         return indices
+    if b.known(sizes) is None:  # nothing can be taken from an axis of size 0, but LiteRT divides
+        sizes = basic.binary(b, "MAXIMUM", sizes, basic.scalar(b, 1, sizes))
     return basic.binary(b, "FLOOR_MOD", indices, sizes)
 
 

@@ -13,7 +13,7 @@ from converter.importers.forms.basic import binary, cast, scalar
 from converter.importers.forms.elementwise import absolute, affine, compare, is_nan, select
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
-from converter.importers.onnx.rows.scores import table_of, transformed
+from converter.importers.onnx.rows.scores import labelled, table_of, transformed
 
 
 def _vector(c: Context, name: str, default: float) -> ir.Value:
@@ -131,12 +131,50 @@ def _svm_regressor(c: Context) -> ir.Value:
     return transformed(c.b, y, c.attr("post_transform", "NONE"))
 
 
+def _svm_classifier(c: Context) -> list[ir.Value]:
+    """(label, scores): every pair of classes has a score, and votes for one of them."""
+    if c.attr("prob_a"):
+        raise NoForm("couples its scores into probabilities step by step: export the scores alone")
+    counts = c.attr("vectors_per_class") or []
+    if not counts:
+        raise NoForm("has no support vectors: write it as a LinearClassifier")
+    labels = list(c.attr("classlabels_strings") or c.attr("classlabels_ints") or [])
+    total, classes = sum(counts), len(counts)
+    given = np.asarray(c.attr("coefficients"), np.float32).reshape(classes - 1, total)
+    vectors = np.asarray(c.attr("support_vectors"), np.float32).reshape(total, -1)
+    ends = np.cumsum([0, *counts])
+    pairs = [(i, j) for i in range(classes) for j in range(i + 1, classes)]
+    table = np.zeros((len(pairs), total), np.float32)
+    votes = np.zeros((len(pairs), classes), np.float32)  # what a score above 0 adds
+    for row, (i, j) in enumerate(pairs):
+        table[row, ends[i] : ends[i + 1]] = given[j - 1, ends[i] : ends[i + 1]]
+        table[row, ends[j] : ends[j + 1]] = given[i, ends[j] : ends[j + 1]]
+        votes[row, i], votes[row, j] = 1, -1
+    kernels = _kernel(c, cast(c.b, c.input(0), "FLOAT32"), vectors)
+    scores = products.matmul(c.b, kernels, c.b.constant(table, "weights"), False, True)
+    scores = binary(c.b, "ADD", scores, c.b.constant(c.attr("rho"), "rho", np.float32))
+    won = cast(c.b, compare(c.b, "GREATER", scores, scalar(c.b, 0, scores)), "FLOAT32")
+    counted = products.matmul(c.b, won, c.b.constant(votes, "votes"))
+    rest = c.b.constant((votes < 0).sum(0), "others", np.float32)
+    best = c.b.emit(
+        "ARG_MAX",
+        [binary(c.b, "ADD", counted, rest), c.b.constant(1, "axis", np.int32)],
+        dtype="INT32",
+        output_type="INT32",
+    )
+    if classes == 2:
+        scores = basic.concat(c.b, [c.b.emit("NEG", [scores]), scores], 1)
+    how = c.attr("post_transform", "NONE")
+    return [labelled(c.b, labels, best), transformed(c.b, scores, how)]
+
+
 ROWS: Rows = {
     "ai.onnx.ml.ArrayFeatureExtractor": _array_feature,
     "ai.onnx.ml.Binarizer": _binarizer,
     "ai.onnx.ml.FeatureVectorizer": _feature_vectorizer,
     "ai.onnx.ml.Imputer": _imputer,
     "ai.onnx.ml.LinearRegressor": _linear_regressor,
+    "ai.onnx.ml.SVMClassifier": _svm_classifier,
     "ai.onnx.ml.SVMRegressor": _svm_regressor,
     "ai.onnx.ml.Normalizer": _normalizer,
     "ai.onnx.ml.OneHotEncoder": _one_hot,

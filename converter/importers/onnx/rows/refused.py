@@ -7,7 +7,6 @@ from converter.importers.onnx.context import Rows, refuse
 
 _TEXTS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
 _TRAINING = ("Adagrad", "Adam", "Gradient", "Momentum")
-_CLASSIFIERS = ("SVMClassifier",)
 _MAPS = ("CastMap", "DictVectorizer", "CategoryMapper")
 
 
@@ -25,10 +24,6 @@ def _rows() -> Rows:
     for op in _TRAINING:
         rows[f"ai.onnx.preview.training.{op}"] = refuse(
             "trains: export the model for inference, without it"
-        )
-    for op in _CLASSIFIERS:
-        rows[f"ai.onnx.ml.{op}"] = refuse(
-            "gives labels or maps: export the scores as tensors, by Gemm and Softmax"
         )
     for op in _MAPS:
         rows[f"ai.onnx.ml.{op}"] = refuse("looks labels up: do it outside the model")
