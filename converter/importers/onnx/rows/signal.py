@@ -8,13 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, einsum, products, scan
+from converter.importers.forms import basic, einsum, linear_algebra, products, scan
 from converter.importers.forms.basic import binary, int32s
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
 
 _LARGEST = 1 << 24  # elements of a matrix
-_LARGEST_DETERMINANT = 4
 
 
 def _transform(size: int, parts: int, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -113,32 +112,7 @@ def _cumulative_product(c: Context) -> ir.Value:
 
 
 def _det(c: Context) -> ir.Value:
-    x = c.input(0)
-    *_, rows, columns = c.b.dims(x)
-    if rows is None or rows != columns or rows > _LARGEST_DETERMINANT:
-        raise NoForm(
-            f"is of matrices [{rows}, {columns}]: square ones of up to {_LARGEST_DETERMINANT} rows"
-            " have a form"
-        )
-    return basic.squeeze(c.b, _minor(c, x, list(range(rows)), 0), [-2, -1])
-
-
-def _minor(c: Context, x: ir.Value, columns: list[int], row: int) -> ir.Value:
-    """The determinant of the rows from `row` on and `columns`, by the first of these rows."""
-    cells = [
-        basic.slice_axis(c.b, basic.slice_axis(c.b, x, -2, row, row + 1), -1, k, k + 1)
-        for k in columns
-    ]
-    if len(columns) == 1:
-        return cells[0]
-    total: ir.Value | None = None
-    for i, cell in enumerate(cells):
-        rest = [k for k in columns if k != columns[i]]
-        term = binary(c.b, "MUL", cell, _minor(c, x, rest, row + 1))
-        op = "SUB" if i % 2 else "ADD"
-        total = term if total is None else binary(c.b, op, total, term)
-    assert total is not None
-    return total
+    return linear_algebra.determinant(c.b, c.input(0))
 
 
 ROWS: Rows = {
