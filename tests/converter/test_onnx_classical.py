@@ -246,3 +246,15 @@ def test_classes_by_support_vectors(classes, how, kernel):
                  **attributes)  # fmt: skip
     with pytest.raises(converter.ConversionError, match="export the scores alone"):
         proved([coupled], [("label", INT64), ("y", FLOAT)])
+
+
+def test_texts_at_computed_places():
+    texts = ml("LabelEncoder", "texts", keys_floats=[0.0, 1.0, 2.0], values_strings=["a", "b", "c"])
+    nodes = [
+        texts,
+        helper.make_node("ArgMax", ["x"], ["at"], axis=0),
+        helper.make_node("ArrayFeatureExtractor", ["texts", "at"], ["y"], domain="ai.onnx.ml"),
+    ]
+    feeds = {"x": np.array([1, 2, 0], np.float32)}
+    ours, _ = proved(nodes, [("y", STRING)], dims=[3], feeds=feeds)
+    assert ours["y"].tolist() == [[b"c"]]

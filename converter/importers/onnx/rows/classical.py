@@ -93,9 +93,8 @@ def _feature_vectorizer(c: Context) -> ir.Value:
 
 def _array_feature(c: Context) -> ir.Value:
     at, x = basic.reshape(c.b, c.input(1), [-1]), c.input(0)
-    if basic.rank(c.b, x) == 1:
-        x = basic.unsqueeze(c.b, x, [0])
-    return gathering.gather(c.b, x, at, -1)
+    found = gathering.gather(c.b, x, at, -1)
+    return basic.unsqueeze(c.b, found, [0]) if basic.rank(c.b, x) == 1 else found
 
 
 def _kernel(c: Context, x: ir.Value, vectors: np.ndarray) -> ir.Value:
