@@ -129,9 +129,9 @@ COMMON_KERNELS = {
 # These have inner loops of their own; the other kernels and the core are compiled to be small.
 FAST_KERNELS = {
     "batch_matmul", "conv_2d", "depthwise_conv_2d", "depthwise_fixed", "fixed_output",
-    "fully_connected", "gru", "lstm_float", "lstm_integer", "lstm_ops", "matrix_run", "move",
-    "pad", "pool", "quantize", "quantize_math", "resize", "rnn_cell", "softmax", "svdf",
-    "transpose", "transpose_conv", "window",
+    "fully_connected", "gru", "lstm_float", "lstm_integer", "lstm_layer", "lstm_ops", "matrix_run",
+    "move", "pad", "pool", "quantize", "quantize_math", "recurrent_layer", "resize", "rnn_cell",
+    "softmax", "svdf", "transpose", "transpose_conv", "window",
 }  # fmt: skip
 
 # Where the time goes; these stay fast in builds for a few models, which are to be small.

@@ -66,6 +66,9 @@ typedef struct rlt_lstm_step {
 } rlt_lstm_step;
 void rlt_lstm_step_float(const rlt_lstm *l, const rlt_lstm_step *s);
 void rlt_lstm_step_integer(const rlt_lstm *l, const rlt_lstm_step *s);
+/* What follows the products of one sequence: its gates, side by side in `row`, its new cell state, and what leaves the
+ * cell into `hidden`. Of s only u and n are read. */
+void rlt_lstm_cell_float(const rlt_lstm *l, const rlt_lstm_step *s, float *row, float *cell, float *hidden);
 
 /* Values of an optional input, NULL where there is none. */
 static inline const void *rlt_lstm_values(const rlt_node *n, int32_t i) {

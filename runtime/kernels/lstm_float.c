@@ -63,8 +63,7 @@ static void update_cell(const rlt_lstm *l, const float *input, const float *forg
   }
 }
 
-/* Gates of one sequence, its new cell state, and what leaves the cell into `hidden`. */
-static void run_cell(const rlt_lstm *l, const rlt_lstm_step *s, float *row, float *cell, float *hidden) {
+void rlt_lstm_cell_float(const rlt_lstm *l, const rlt_lstm_step *s, float *row, float *cell, float *hidden) {
   float *gate[4];
   for (int32_t g = 0; g < 4; g++) gate[g] = l->slot[g] < 0 ? NULL : row + (size_t)l->slot[g] * (size_t)l->n_cell;
   for (int32_t g = 0; g < RLT_LSTM_OUTPUT; g++)
@@ -100,7 +99,7 @@ void rlt_lstm_step_float(const rlt_lstm *l, const rlt_lstm_step *s) {
     rlt_gates_step(s->u, &l->h, s->packed, l->asymmetric, l->batch, state, outputs * sizeof(float), &rows, gates,
                    width);
   for (int32_t b = 0; b < l->batch; b++)
-    run_cell(l, s, gates + (size_t)b * width, cell + (size_t)b * cells, hidden + (size_t)b * cells);
+    rlt_lstm_cell_float(l, s, gates + (size_t)b * width, cell + (size_t)b * cells, hidden + (size_t)b * cells);
   if (l->projection.count > 0) {
     project(l, s, hidden, &rows, state);
   } else {

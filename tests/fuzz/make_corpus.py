@@ -15,7 +15,14 @@ from pathlib import Path
 import control_models
 import numpy as np
 import runtime_models
-from composite_models import attention_parts, composite, gru_parts, norm_parts, rms_parts
+from composite_models import (
+    attention_parts,
+    composite,
+    gru_parts,
+    lstm_parts,
+    norm_parts,
+    rms_parts,
+)
 from conformance.op_types import builders, read_rows
 from single_op import Arg, Out, const, single_op
 
@@ -112,11 +119,13 @@ def _composites() -> Iterator[tuple[str, bytes]]:
     scale = {"keys_are_rows": 1, "scale": 0.5}
     attention = floats((2, 2, 3), (2, 4, 3), (1, 4, 2), (4,))
     gru = floats((2, 1, 2), (3, 2), (3, 1), (3,), (3,), (1, 1))
+    lstm = floats((2, 1, 2), (4, 2), (4, 1), (4,), (1, 1), (1, 1))
     found = [
         composite("rillet.layer_norm", norm_parts(0.1), norm, epsilon, [1, 2]),
         composite("rillet.rms_norm", rms_parts(0.1), norm[:2], epsilon),
         composite("rillet.attention", attention_parts(0.5), attention, scale),
         composite("rillet.gru", gru_parts(True), gru, {"reset_after": 1}, [1, 2, 3, 4]),
+        composite("rillet.lstm", lstm_parts, lstm, {}, [1, 2, 3]),
     ]
     for model in found:
         yield model.op.replace(".", "_"), model.content

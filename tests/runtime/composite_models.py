@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from single_op import OpModel
+from single_op import ISAS, OpModel, error, litert_all, run_all
 
+import runtime
 from converter import ir, write_tflite
 from converter.importers.builder import Builder
 from converter.passes.composites import outline
+
+NEAR = 1e-5
 
 
 def composite(
@@ -84,42 +87,66 @@ def attention_parts(scale: float = 1.0, keys_are_rows: bool = True) -> Any:
     return parts
 
 
+def _cut(b: Builder, x: ir.Value, start: int, size: int) -> ir.Value:
+    """`size` values of the last axis from `start` on."""
+    rank = len(b.dims(x))
+    begin, sizes = [0] * (rank - 1) + [start], [-1] * (rank - 1) + [size]
+    at = [b.constant(ends, "at", np.int32) for ends in (begin, sizes)]
+    return b.emit("SLICE", [x, *at])
+
+
+def _product(b: Builder, x: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
+    return b.emit("ADD", [b.emit("BATCH_MATMUL", [x, w], adj_y=True), bias])
+
+
+def _row(b: Builder, x: ir.Value, t: int) -> ir.Value:
+    return b.emit("GATHER", [x, b.constant(t, "t", np.int32)], axis=0)
+
+
+def _results(b: Builder, every: list[ir.Value], *last: ir.Value) -> list[ir.Value]:
+    """The steps stacked, and values that no other node reads."""
+    whole = b.emit("PACK", every, axis=0, values_count=len(every))
+    return [whole, *(b.emit("NEG", [b.emit("NEG", [v])]) for v in last)]
+
+
 def gru_parts(reset_after: bool) -> Any:
     """Unrolled over time, so that it needs no graphs but its own."""
-
-    def cut(b: Builder, x: ir.Value, start: int, size: int) -> ir.Value:
-        rank = len(b.dims(x))
-        begin, sizes = [0] * (rank - 1) + [start], [-1] * (rank - 1) + [size]
-        at = [b.constant(ends, "at", np.int32) for ends in (begin, sizes)]
-        return b.emit("SLICE", [x, *at])
-
-    def product(b: Builder, x: ir.Value, w: ir.Value, bias: ir.Value) -> ir.Value:
-        return b.emit("ADD", [b.emit("BATCH_MATMUL", [x, w], adj_y=True), bias])
 
     def parts(b: Builder, x: Any, w: Any, r: Any, bias: Any, again: Any, h: Any) -> list[ir.Value]:
         (time, _, _), size = b.dims(x), b.dims(h)[1]
         turned = b.emit("TRANSPOSE", [r, b.constant([1, 0], "perm", np.int32)])
-        gates, rest = (cut(b, turned, i, n) for i, n in ((0, 2 * size), (2 * size, size)))
+        gates, rest = (_cut(b, turned, i, n) for i, n in ((0, 2 * size), (2 * size, size)))
         every = []
         for t in range(time):
-            at = b.constant(t, "t", np.int32)
-            fresh = product(b, b.emit("GATHER", [x, at], axis=0), w, bias)
-            old = b.emit("ADD", [b.emit("BATCH_MATMUL", [h, gates]), cut(b, again, 0, 2 * size)])
-            both = b.emit("LOGISTIC", [b.emit("ADD", [cut(b, fresh, 0, 2 * size), old])])
-            z, reset = cut(b, both, 0, size), cut(b, both, size, size)
+            fresh = _product(b, _row(b, x, t), w, bias)
+            old = b.emit("ADD", [b.emit("BATCH_MATMUL", [h, gates]), _cut(b, again, 0, 2 * size)])
+            both = b.emit("LOGISTIC", [b.emit("ADD", [_cut(b, fresh, 0, 2 * size), old])])
+            z, reset = _cut(b, both, 0, size), _cut(b, both, size, size)
             seen = h if reset_after else b.emit("MUL", [reset, h])
             term = b.emit("BATCH_MATMUL", [seen, rest])
-            term = b.emit("ADD", [term, cut(b, again, 2 * size, size)])
+            term = b.emit("ADD", [term, _cut(b, again, 2 * size, size)])
             term = b.emit("MUL", [reset, term]) if reset_after else term
-            new = b.emit("TANH", [b.emit("ADD", [cut(b, fresh, 2 * size, size), term])])
+            new = b.emit("TANH", [b.emit("ADD", [_cut(b, fresh, 2 * size, size), term])])
             h = b.emit("ADD", [new, b.emit("MUL", [z, b.emit("SUB", [h, new])])])
             every.append(h)
-        return [
-            b.emit("PACK", every, axis=0, values_count=time),
-            b.emit("NEG", [b.emit("NEG", [h])]),
-        ]
+        return _results(b, every, h)
 
     return parts
+
+
+def lstm_parts(b: Builder, x: Any, w: Any, r: Any, bias: Any, h: Any, c: Any) -> list[ir.Value]:
+    """Unrolled over time, too."""
+    (time, _, _), size = b.dims(x), b.dims(c)[1]
+    every = []
+    for t in range(time):
+        both = [_product(b, _row(b, x, t), w, bias), b.emit("BATCH_MATMUL", [h, r], adj_y=True)]
+        gates = [_cut(b, b.emit("ADD", both), k * size, size) for k in range(4)]
+        i, f, o = (b.emit("LOGISTIC", [gates[k]]) for k in (0, 1, 3))
+        new = b.emit("MUL", [i, b.emit("TANH", [gates[2]])])
+        c = b.emit("ADD", [b.emit("MUL", [f, c]), new])
+        h = b.emit("MUL", [o, b.emit("TANH", [c])])
+        every.append(h)
+    return _results(b, every, h, c)
 
 
 def reshaped_gru(args: Sequence[Any], half: bool) -> bytes:
@@ -158,3 +185,47 @@ def norm_of_unique() -> bytes:
     nodes = [node for node in b.graph.nodes if node not in before]
     outline(model, nodes, "rillet.rms_norm", [unique], {"epsilon": 0.1})
     return write_tflite(model)
+
+
+# ---- how they are tested ----
+
+
+def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def by_kernel(model: OpModel) -> bool:
+    """Whether the composite's kernel takes it, and nothing is planned for the decomposition."""
+    interpreter = runtime.Interpreter(model_content=model.content)
+    interpreter.allocate_tensors()
+    (node,) = interpreter.nodes()
+    inner = interpreter.nodes(1)
+    assert node["op"] == model.op
+    assert (node["loop"] is None) == any(n["loop"] for n in inner)
+    return node["loop"] is not None
+
+
+def check(
+    name: str,
+    parts: Any,
+    args: Sequence[Any],
+    attributes: Mapping[str, Any],
+    constants: Sequence[int] = (),
+    kernel: bool = True,
+    peer: bool = True,
+) -> None:
+    """The kernel gives what the decomposition gives, and LiteRT."""
+    model = composite(name, parts, args, attributes, constants)
+    assert by_kernel(model) == kernel
+    plain = composite(name, parts, args, attributes, constants, version=2)
+    found, wanted = run_all(model), run_all(plain)
+    for a, b in zip(found, wanted, strict=True):
+        assert error(a, b) <= NEAR
+    if peer:
+        for a, b in zip(found, litert_all(model), strict=True):
+            assert error(a, b) <= NEAR
+    for a, b in zip(run_all(model, threads=3), found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for isa in ISAS:
+        for a, b in zip(run_all(model, isa=isa), wanted, strict=True):
+            assert error(a, b) <= NEAR

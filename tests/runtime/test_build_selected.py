@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from composite_models import composite, gru_parts, norm_parts, rms_parts
+from composite_models import composite, gru_parts, lstm_parts, norm_parts, rms_parts
 from conformance.op_types import builders
 from single_op import ISAS, OpModel
 from targets import find_emulator
@@ -198,13 +198,17 @@ def test_composites_have_their_kernels_and_their_decompositions(tmp_path):
     args = [rng.standard_normal(s).astype(np.float32) for s in ((3, 2, 4), (9, 4), (9, 3), 9, 9)]
     args.append(np.zeros((2, 3), np.float32))
     gru = composite("rillet.gru", gru_parts(True), args, {"reset_after": 1}, [1, 2, 3, 4])
-    kinds = {kind for model in (norm, gru) for kind in kinds_of(model.content)}
+    args = [rng.standard_normal(s).astype(np.float32) for s in ((3, 2, 4), (12, 4), (12, 3), 12)]
+    args += [np.zeros((2, 3), np.float32)] * 2
+    lstm = composite("rillet.lstm", lstm_parts, args, {}, [1, 2, 3])
+    kinds = {kind for model in (norm, gru, lstm) for kind in kinds_of(model.content)}
     chosen = selection.select(kinds, WORK)
     text = (chosen.folder / "selected_kernels.def").read_text()
     assert "rlt_kernel_layer_norm)" in text and "rlt_kernel_gru)" in text
     assert "rlt_kernel_rms_norm)" not in text and "rlt_kernel_attention)" not in text
-    assert {"layer_norm", "gru"} <= chosen.kernels and "attention" not in chosen.kernels
-    cases = [(model, outputs_of(model)) for model in (norm, other, gru)]
+    assert {"layer_norm", "gru", "lstm_layer", "lstm_float"} <= chosen.kernels
+    assert not {"attention", "lstm", "lstm_integer"} & chosen.kernels
+    cases = [(model, outputs_of(model)) for model in (norm, other, gru, lstm)]
     check([str(driver("x86_64", kinds, tmp_path / "driver"))], cases, tmp_path)  # type: ignore[arg-type]
 
 

@@ -8,54 +8,20 @@ import itertools
 import numpy as np
 import pytest
 from composite_models import (
+    NEAR,
     attention_parts,
+    by_kernel,
+    check,
     composite,
-    gru_parts,
+    floats,
     norm_of_unique,
     norm_parts,
-    reshaped_gru,
     rms_parts,
 )
-from single_op import ISAS, OpModel, error, litert_all, run_all
+from single_op import OpModel, error, run_all
 
 import converter
 import runtime
-
-NEAR = 1e-5
-
-
-def floats(rng, *shape):
-    return rng.standard_normal(shape).astype(np.float32)
-
-
-def by_kernel(model: OpModel) -> bool:
-    """Whether the composite's kernel takes it, and nothing is planned for the decomposition."""
-    interpreter = runtime.Interpreter(model_content=model.content)
-    interpreter.allocate_tensors()
-    (node,) = interpreter.nodes()
-    inner = interpreter.nodes(1)
-    assert node["op"] == model.op
-    assert (node["loop"] is None) == any(n["loop"] for n in inner)
-    return node["loop"] is not None
-
-
-def check(name, parts, args, attributes, constants=(), kernel=True, peer=True):
-    """The kernel gives what the decomposition gives, and LiteRT."""
-    model = composite(name, parts, args, attributes, constants)
-    assert by_kernel(model) == kernel
-    plain = composite(name, parts, args, attributes, constants, version=2)
-    found, wanted = run_all(model), run_all(plain)
-    for a, b in zip(found, wanted, strict=True):
-        assert error(a, b) <= NEAR
-    if peer:
-        for a, b in zip(found, litert_all(model), strict=True):
-            assert error(a, b) <= NEAR
-    for a, b in zip(run_all(model, threads=3), found, strict=True):
-        np.testing.assert_array_equal(a, b)
-    for isa in ISAS:
-        for a, b in zip(run_all(model, isa=isa), wanted, strict=True):
-            assert error(a, b) <= NEAR
-
 
 # ---- norms ----
 
@@ -188,48 +154,6 @@ def test_other_attention_is_decomposed(rng, shapes, attributes):
     check("rillet.attention", attention_parts(), args, attributes, kernel=False, peer=peer)
 
 
-# ---- GRU ----
-
-
-def gru_args(rng, time, batch, features, size):
-    shapes = [(3 * size, features), (3 * size, size), (3 * size,), (3 * size,), (batch, size)]
-    return [floats(rng, time, batch, features), *(floats(rng, *s) / 2 for s in shapes)]
-
-
-@pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize(
-    "sizes", [(1, 1, 1, 1), (3, 2, 5, 4), (5, 3, 33, 17), (35, 1, 8, 32)], ids=str
-)
-@pytest.mark.parametrize("const", [True, False])
-def test_gru(rng, reset_after, sizes, const):
-    parts, attributes = gru_parts(reset_after), {"reset_after": int(reset_after)}
-    check("rillet.gru", parts, gru_args(rng, *sizes), attributes, [1, 2, 3, 4] if const else ())
-
-
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_of_many_sequences(rng, reset_after):
-    args = gru_args(rng, 4, 37, 6, 9)
-    check("rillet.gru", gru_parts(reset_after), args, {"reset_after": int(reset_after)}, [1, 2])
-
-
-def test_gru_packs_its_weights_once(rng):
-    args = gru_args(rng, 2, 2, 16, 16)
-    model = composite("rillet.gru", gru_parts(True), args, {"reset_after": 1}, [1, 2, 3, 4])
-    interpreter = runtime.Interpreter(model_content=model.content)
-    interpreter.allocate_tensors()
-    (node,) = interpreter.nodes()
-    assert node["macs"] == 2 * 2 * 3 * 16 * (16 + 16)
-    assert node["packed"] >= 4 * (args[1].size + args[2].size)
-    assert interpreter.memory()["prepared"] == node["packed"]
-
-
-@pytest.mark.parametrize(
-    "attributes", [{}, {"reset_after": 3}, {"reset_after": 1, "clip": 2.0}], ids=str
-)
-def test_other_grus_are_decomposed(rng, attributes):
-    check("rillet.gru", gru_parts(True), gru_args(rng, 2, 2, 3, 4), attributes, kernel=False)
-
-
 # ---- what no kernel takes ----
 
 
@@ -303,43 +227,6 @@ def test_shapes_may_change(rng):
         assert (interpreter.nodes()[0]["loop"] is not None) == (gains == 1)
         arenas.append(interpreter.memory()["arena"])
     assert arenas[0] == arenas[4] < arenas[1]
-
-
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("state", [(2, 4), (1, 4), (2, 1, 4)], ids=str)
-def test_sizes_that_only_a_run_tells(rng, half, state):
-    """The state's shape is an input; the weights, which may be stored as float16, are packed once.
-
-    Where the kernel does not take the state in the middle of a run, the decomposition does; not
-    though where it would want weights that were packed and forgotten.
-    """
-    x, w, r, b, c, h = gru_args(rng, 3, 2, 5, 4)
-    w, r = (a.astype(np.float16) for a in (w, r))
-    args = [x, w, r, b, c, h.reshape(-1), np.int32(state)]
-    content = reshaped_gru(args, half)
-    interpreter = runtime.Interpreter(model_content=content)
-    feeds = [x, h.reshape(-1)[: np.prod(state)], np.int32(state)]
-    details = interpreter.get_input_details()
-    interpreter.resize_tensor_input(details[1]["index"], feeds[1].shape)
-    interpreter.resize_tensor_input(details[2]["index"], feeds[2].shape)
-    interpreter.allocate_tensors()
-    for detail, feed in zip(details, feeds, strict=True):
-        interpreter.set_tensor(detail["index"], feed)
-    if half and state != (2, 4):
-        with pytest.raises(runtime.RilletError, match="was packed for other shapes"):
-            interpreter.invoke()
-        return
-    state_given = np.broadcast_to(feeds[1].reshape(state), (2, 4)) if len(state) == 2 else None
-    if state_given is None:
-        with pytest.raises(runtime.RilletError):  # the decomposition does not take three either
-            interpreter.invoke()
-        return
-    for _ in range(2):
-        interpreter.invoke()
-    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    parts = [x, w.astype("f"), r.astype("f"), b, c, np.ascontiguousarray(state_given)]
-    plain = composite("rillet.gru", gru_parts(True), parts, {"reset_after": 1}, version=2)
-    assert error(found, run_all(plain)[0]) <= NEAR
 
 
 def test_what_a_kernel_gives_is_bounded_as_its_input_is():

@@ -28,6 +28,7 @@ SUITES = [
     "plan",
     "control_flow",
     "composite_kernels",
+    "composite_layers",
     "custom_ops",
     "dynamic",
     "state",
