@@ -7,6 +7,8 @@ writes the counts into docs/conversion.md.
 
 from __future__ import annotations
 
+import collections
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,12 @@ from conformance.onnx_backend import Outcome
 
 _PASS = ("passed", "fixed")
 _FEWEST_NODE_CASES = 1000  # that pass
+_WORDS = {
+    "passed": "pass",
+    "fixed": "pass with inputs fixed",
+    "unsupported": "refused",
+    "failed": "failed",
+}
 
 
 def checked(outcomes: dict[str, list[Outcome]]) -> None:
@@ -38,8 +46,10 @@ def test_a_fifth_of_the_suite():
 
 @pytest.mark.slow
 @pytest.mark.conformance
-def test_the_whole_suite():
+def test_the_whole_suite(counted):
     outcomes = onnx_table.all_outcomes()
+    statuses = collections.Counter(o.status for found in outcomes.values() for o in found)
+    counted("ONNX's backend suite", {words: statuses[s] for s, words in _WORDS.items()})
     checked(outcomes)
     assert sum(o.status in _PASS for o in outcomes["node"]) >= _FEWEST_NODE_CASES
     refused = {(k, o.case) for k, found in outcomes.items() for o in found
@@ -63,12 +73,14 @@ LITERT_WRONG = {
 @pytest.mark.slow
 @pytest.mark.conformance
 @pytest.mark.parametrize("kind", ["node", "simple"])
-def test_what_converts_runs_on_litert(kind):
+def test_what_converts_runs_on_litert(kind, counted):
     """In a process of its own: where LiteRT crashes, the case that ran is the last one named."""
     script = Path(onnx_table.__file__).with_name("onnx_backend.py")
     command = [sys.executable, "-u", str(script), "--kind", kind, "--engine", "litert", "--name"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2])
     lines = done.stdout.splitlines()
+    counts = {status: int(n) for n, status in re.findall(r"(\d+) (\w+)", "".join(lines[-1:]))}
+    counted("the same on LiteRT", {words: counts.get(s, 0) for s, words in _WORDS.items()})
     failed = [line for line in lines if line.startswith("failed")]
     fresh = [line for line in failed if line.split()[1].rstrip(":") not in LITERT_WRONG]
     assert not fresh, "\n".join(fresh)

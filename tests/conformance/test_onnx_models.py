@@ -38,6 +38,7 @@ def agrees(wanted: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
         assert error <= TOLERANCE * np.abs(want).max(), f"{name} is off by {error:.3g}"
 
 
+@pytest.mark.conformance
 @pytest.mark.parametrize("path", public_models(), ids=lambda p: p.stem)
 def test_a_public_model_gives_onnx_runtime_s_outputs(path):
     shapes = SHAPES.get(path.stem, {})
