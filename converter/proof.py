@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from converter import ir
+from converter.errors import ConversionError, InputsError
 from converter.passes.quantized import keeps_numbers
 from converter.reader import read_tflite
 from converter.sources import Arrays, Source, run_tflite
@@ -140,8 +141,7 @@ def prove(
 
     Raises ConversionError where one of them cannot run.
     """
-    wanted = source.run(feeds)
-    found = run_tflite(content, feeds)
+    found, wanted = _run_both(source, content, feeds)
     model = read_tflite(content)
     steps = _steps_of_outputs(model) if source.rounds_to_8_bits else {}
     drawn = _drawn(model)
@@ -151,6 +151,22 @@ def prove(
         for n in wanted
     ]
     return Proof(source.engine, outputs, tolerance, feeds=dict(feeds))
+
+
+def _run_both(
+    source: Source, content: bytes, feeds: Mapping[str, np.ndarray]
+) -> tuple[Arrays, Arrays]:
+    """Outputs of the file and of `source`, which does not run where integers are divided by zero:
+    older versions of ONNX Runtime would end the process.
+    """
+    try:
+        found = run_tflite(content, feeds)
+    except InputsError:
+        raise
+    except ConversionError:
+        source.run(feeds)  # what it says of its own inputs goes before
+        raise
+    return found, source.run(feeds)
 
 
 def _drawn(model: ir.Model) -> set[ir.Value | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from converter import ir
-from converter.errors import ConversionError
+from converter.errors import ConversionError, InputsError
 from converter.reader import read_tflite
 from converter.sources.base import Arrays, Source
 
@@ -32,7 +32,11 @@ class TfliteSource(Source):
 
 
 def run_tflite(content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
-    """Outputs by name of a .tflite file on the runtime, names as :meth:`ir.Model.end_names`."""
+    """Outputs by name of a .tflite file on the runtime, names as :meth:`ir.Model.end_names`.
+
+    Raises InputsError where they make the model divide integers by zero, and ConversionError where
+    the runtime refuses anything else.
+    """
     import runtime
 
     try:
@@ -42,4 +46,9 @@ def run_tflite(content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
         values = found if isinstance(found, tuple) else (found,)
         return dict(zip(read_tflite(content).end_names()[1], values, strict=True))
     except runtime.RilletError as error:
+        if "division by zero" in str(error):
+            raise InputsError(
+                f"the converted model divides integers by zero on these inputs: {error}; give other"
+                " inputs (--check-input NAME=FILE.npy)"
+            ) from error
         raise ConversionError(f"the runtime refuses the converted model: {error}") from error
