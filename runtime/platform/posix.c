@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Thread pool and clock over pthreads.
  *
- * A job is a range of tiles. Threads claim chunks of it by compare-and-swap on one ticket word that holds the job's
- * number and the next tile, so a thread that wakes late finds the ticket closed or moved on and touches nothing:
- * the caller waits for tiles, never for threads. */
+ * A job is a range of tiles, cut into chunks, of which every thread has a run of its own: so from layer to layer a
+ * thread meets the same part of an image, which its cache still holds. It takes half of what is left of its run at a
+ * time, then helps the others from the end of theirs. What is left of a run is one word with the job's number, claimed
+ * by compare-and-swap, so a thread that wakes late finds it empty or takes part in the job it belongs to: the caller
+ * waits for chunks, never for threads. */
 #define _GNU_SOURCE
 #include "platform.h"
 
@@ -20,8 +22,16 @@
 #include <sys/auxv.h>
 #endif
 
-enum { SPINS = 1000, CHUNKS_PER_THREAD = 4 };
-#define CLOSED UINT32_MAX
+enum { MAX_THREADS = 1024, CHUNKS_PER_THREAD = 16, PAUSES = 16, CACHE_LINE = 64 };
+/* An idle thread watches for work so long before it sleeps. Nodes that are not shared take less time as a rule, and to
+ * be woken takes about as long. */
+#define WATCH_NS 50000
+
+/* What is left of a thread's chunks: job number << 32 | end << 16 | next. */
+typedef struct run {
+  _Atomic uint64_t left;
+  char apart[CACHE_LINE - sizeof(uint64_t)];
+} run;
 
 typedef struct worker {
   rlt_pool *pool;
@@ -32,20 +42,24 @@ typedef struct worker {
 struct rlt_pool {
   int32_t threads; /* the caller's included */
   int32_t started; /* workers that run */
-  int32_t spins;
+  bool watches;
+  bool quit;   /* under mutex */
   pid_t owner; /* process the workers live in: none of them survives a fork */
+  worker *workers;
   pthread_mutex_t mutex;
   pthread_cond_t wake, finished;
-  int32_t sleepers; /* under mutex, as are the next two */
-  bool caller_sleeps;
-  bool quit;
-  _Atomic uint64_t ticket; /* job number << 32 | next tile */
-  _Atomic int32_t completed;
-  /* The job. Atomic because a late thread may read it while the next one is written; it then claims nothing. */
-  _Atomic int32_t tiles, chunk;
+  /* Who sleeps says so under mutex, then looks at `job` or `completed` once more; who changes those looks here then. */
+  _Atomic int32_t sleepers;
+  _Atomic bool caller_sleeps;
+  /* The job, constant while any of its chunks is claimed and not completed. */
+  _Atomic int32_t tiles, chunks;
   _Atomic(rlt_task) task;
   _Atomic(void *) ctx;
-  worker workers[];
+  char apart[CACHE_LINE];
+  _Atomic uint32_t job; /* its number */
+  char apart_too[CACHE_LINE];
+  _Atomic int32_t completed; /* chunks */
+  run runs[];
 };
 
 static void pause_briefly(void) {
@@ -60,8 +74,8 @@ static void init_locks(rlt_pool *pool) {
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->finished, NULL);
-  pool->sleepers = 0;
-  pool->caller_sleeps = false;
+  atomic_store(&pool->sleepers, 0);
+  atomic_store(&pool->caller_sleeps, false);
   pool->quit = false;
   pool->started = 0;
   pool->owner = getpid();
@@ -79,35 +93,61 @@ static int32_t usable_cpus(void) {
 #endif
 }
 
-/* Claims and runs chunks of the current job until none is left. */
-static void work(rlt_pool *pool, int32_t index) {
-  uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+/* Takes chunks [*first, *last): half of what is left of a run, from the front of one's own, from the end of others'. */
+static bool claim(run *r, bool own, uint32_t *first, uint32_t *last) {
+  uint64_t left = atomic_load_explicit(&r->left, memory_order_acquire);
   for (;;) {
-    uint32_t next = (uint32_t)ticket;
-    int32_t tiles = atomic_load_explicit(&pool->tiles, memory_order_acquire);
-    int32_t chunk = atomic_load_explicit(&pool->chunk, memory_order_acquire);
-    rlt_task task = atomic_load_explicit(&pool->task, memory_order_acquire);
-    void *ctx = atomic_load_explicit(&pool->ctx, memory_order_acquire);
-    if (next == CLOSED || next >= (uint32_t)tiles) return;
-    uint32_t left = (uint32_t)tiles - next, take = (uint32_t)chunk < left ? (uint32_t)chunk : left;
-    if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket + take, memory_order_acq_rel,
-                                               memory_order_acquire)) {
-      continue;
-    }
-    task(ctx, (int32_t)next, (int32_t)(next + take), index);
-    int32_t before = atomic_fetch_add_explicit(&pool->completed, (int32_t)take, memory_order_acq_rel);
-    if (before + (int32_t)take == tiles && index != 0) {
-      pthread_mutex_lock(&pool->mutex);
-      if (pool->caller_sleeps) pthread_cond_signal(&pool->finished);
-      pthread_mutex_unlock(&pool->mutex);
-      return;
-    }
-    ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+    uint32_t next = (uint32_t)left & 0xffff, end = (uint32_t)left >> 16;
+    if (next >= end) return false;
+    uint32_t take = (end - next + 1) / 2;
+    *first = own ? next : end - take;
+    *last = *first + take;
+    uint64_t rest = own ? left + take : left - ((uint64_t)take << 16);
+    if (atomic_compare_exchange_weak_explicit(&r->left, &left, rest, memory_order_acq_rel, memory_order_acquire))
+      return true;
   }
 }
 
-static uint32_t job_number(rlt_pool *pool) {
-  return (uint32_t)(atomic_load_explicit(&pool->ticket, memory_order_acquire) >> 32);
+static int32_t first_tile(uint32_t chunk, int32_t chunks, int32_t tiles) {
+  return (int32_t)((int64_t)chunk * tiles / chunks);
+}
+
+/* Runs chunks of the current job until none is left to claim. */
+static void work(rlt_pool *pool, int32_t index) {
+  int32_t mine = 0, chunks = 0;
+  for (int32_t i = 0; i < pool->threads; i++) {
+    int32_t whose = index + i < pool->threads ? index + i : index + i - pool->threads;
+    uint32_t first, last;
+    while (claim(&pool->runs[whose], i == 0, &first, &last)) {
+      int32_t tiles = atomic_load(&pool->tiles);
+      chunks = atomic_load(&pool->chunks);
+      rlt_task task = atomic_load(&pool->task);
+      task(atomic_load(&pool->ctx), first_tile(first, chunks, tiles), first_tile(last, chunks, tiles), index);
+      mine += (int32_t)(last - first);
+    }
+  }
+  if (mine == 0 || atomic_fetch_add(&pool->completed, mine) + mine != chunks || index == 0) return;
+  if (!atomic_load(&pool->caller_sleeps)) return;
+  pthread_mutex_lock(&pool->mutex);
+  pthread_cond_signal(&pool->finished);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
+static bool has_job(rlt_pool *pool, uint32_t seen) { return atomic_load(&pool->job) != seen; }
+static bool is_complete(rlt_pool *pool, uint32_t chunks) { return atomic_load(&pool->completed) == (int32_t)chunks; }
+
+/* Waits for a moment until is(pool, value); whether it came about. */
+static bool watch(rlt_pool *pool, bool (*is)(rlt_pool *, uint32_t), uint32_t value) {
+  if (is(pool, value)) return true;
+  if (!pool->watches) return false;
+  uint64_t start = rlt_clock_ns();
+  do {
+    for (int32_t i = 0; i < PAUSES; i++) {
+      if (is(pool, value)) return true;
+      pause_briefly();
+    }
+  } while (rlt_clock_ns() - start < WATCH_NS);
+  return false;
 }
 
 static void *worker_main(void *argument) {
@@ -115,17 +155,16 @@ static void *worker_main(void *argument) {
   rlt_pool *pool = self->pool;
   uint32_t seen = 0;
   for (;;) {
-    for (int32_t i = 0; i < pool->spins && job_number(pool) == seen; i++) pause_briefly();
-    if (job_number(pool) == seen) {
+    if (!watch(pool, has_job, seen)) {
       pthread_mutex_lock(&pool->mutex);
-      pool->sleepers++;
-      while (job_number(pool) == seen && !pool->quit) pthread_cond_wait(&pool->wake, &pool->mutex);
-      pool->sleepers--;
+      atomic_fetch_add(&pool->sleepers, 1);
+      while (!has_job(pool, seen) && !pool->quit) pthread_cond_wait(&pool->wake, &pool->mutex);
+      atomic_fetch_sub(&pool->sleepers, 1);
       bool quit = pool->quit;
       pthread_mutex_unlock(&pool->mutex);
       if (quit) return NULL;
     }
-    seen = job_number(pool);
+    seen = atomic_load(&pool->job);
     work(pool, self->index);
   }
 }
@@ -150,12 +189,13 @@ static void start_workers(rlt_pool *pool) {
 }
 
 rlt_pool *rlt_pool_create(int32_t threads) {
-  if (threads < 1 || threads > 1024) return NULL;
-  rlt_pool *pool = calloc(1, sizeof *pool + (size_t)threads * sizeof(worker));
+  if (threads < 1 || threads > MAX_THREADS) return NULL;
+  size_t runs = (size_t)threads * sizeof(run);
+  rlt_pool *pool = calloc(1, sizeof *pool + runs + (size_t)threads * sizeof(worker));
   if (!pool) return NULL;
   pool->threads = threads;
-  pool->spins = threads <= usable_cpus() ? SPINS : 0;
-  atomic_store(&pool->ticket, CLOSED);
+  pool->workers = (worker *)(void *)((char *)pool->runs + runs);
+  pool->watches = threads <= usable_cpus();
   init_locks(pool);
   return pool;
 }
@@ -165,8 +205,6 @@ void rlt_pool_destroy(rlt_pool *pool) {
   if (pool->owner == getpid()) {
     pthread_mutex_lock(&pool->mutex);
     pool->quit = true;
-    /* A new job number with a closed ticket ends the spinning too. */
-    atomic_store(&pool->ticket, ((uint64_t)(job_number(pool) + 1u) << 32) | CLOSED);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
     for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
@@ -177,17 +215,12 @@ void rlt_pool_destroy(rlt_pool *pool) {
   free(pool);
 }
 
-/* Waits until all tiles are done: spins, then sleeps. */
-static void wait_for_tiles(rlt_pool *pool, int32_t tiles) {
-  for (int32_t i = 0; i < pool->spins; i++) {
-    if (atomic_load_explicit(&pool->completed, memory_order_acquire) == tiles) return;
-    pause_briefly();
-  }
+static void wait_for_chunks(rlt_pool *pool, uint32_t chunks) {
+  if (watch(pool, is_complete, chunks)) return;
   pthread_mutex_lock(&pool->mutex);
-  pool->caller_sleeps = true;
-  while (atomic_load_explicit(&pool->completed, memory_order_acquire) != tiles)
-    pthread_cond_wait(&pool->finished, &pool->mutex);
-  pool->caller_sleeps = false;
+  atomic_store(&pool->caller_sleeps, true);
+  while (!is_complete(pool, chunks)) pthread_cond_wait(&pool->finished, &pool->mutex);
+  atomic_store(&pool->caller_sleeps, false);
   pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -201,22 +234,25 @@ void rlt_pool_parallel_for(void *opaque, int32_t tiles, rlt_task task, void *ctx
   if (pool->owner != getpid()) init_locks(pool);
   if (pool->started < pool->threads - 1) start_workers(pool);
 
-  int32_t chunk = tiles / (pool->threads * CHUNKS_PER_THREAD);
-  uint32_t number = job_number(pool) + 1u;
+  int32_t threads = pool->threads, most = threads * CHUNKS_PER_THREAD, chunks = tiles < most ? tiles : most;
   atomic_store(&pool->tiles, tiles);
-  atomic_store(&pool->chunk, chunk > 0 ? chunk : 1);
+  atomic_store(&pool->chunks, chunks);
   atomic_store(&pool->task, task);
   atomic_store(&pool->ctx, ctx);
   atomic_store(&pool->completed, 0);
-  pthread_mutex_lock(&pool->mutex);
-  atomic_store(&pool->ticket, (uint64_t)number << 32);
-  if (pool->sleepers > 0) pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->mutex);
-
+  uint32_t job = atomic_load(&pool->job) + 1;
+  for (int32_t i = 0; i < threads; i++) {
+    uint32_t next = (uint32_t)(i * chunks / threads), end = (uint32_t)((i + 1) * chunks / threads);
+    atomic_store_explicit(&pool->runs[i].left, (uint64_t)job << 32 | end << 16 | next, memory_order_release);
+  }
+  atomic_store(&pool->job, job);
+  if (atomic_load(&pool->sleepers) > 0) {
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+  }
   work(pool, 0);
-  wait_for_tiles(pool, tiles);
-  /* Closed before the job's fields change, so that no late thread pairs this ticket with the next job's fields. */
-  atomic_store(&pool->ticket, ((uint64_t)number << 32) | CLOSED);
+  wait_for_chunks(pool, (uint32_t)chunks);
 }
 
 uint64_t rlt_clock_ns(void) {

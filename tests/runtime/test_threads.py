@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread pool: the same bits on any number of threads, after a fork, and from many callers."""
+"""The thread pool: every tile runs once, without races; the same bits on any number of threads,
+after a fork, and from many callers.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,8 +16,11 @@ import pytest
 import runtime_models as models
 
 import runtime
+from runtime.core.build import compiler, host_target
+from runtime.core.build import run as link
 
 ROOT = Path(__file__).resolve().parents[2]
+DRIVER = [Path(__file__).with_name("pool_driver.c"), ROOT / "runtime/platform/posix.c"]
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +112,26 @@ def test_the_pool_survives_a_fork():
         check=False,
     )
     assert done.stdout.strip() == "done", done.stderr
+
+
+@pytest.fixture(scope="module", params=["plain", "thread"])
+def pool_driver(request, tmp_path_factory) -> Path:
+    """pool_driver.c with the pool, as it is and under gcc's thread sanitizer."""
+    out = tmp_path_factory.mktemp(request.param) / "pool_driver"
+    flags = ["-std=c11", "-O1", "-g", f"-I{ROOT / 'runtime/include'}"]
+    if request.param == "thread":
+        if not shutil.which("gcc"):
+            pytest.skip("needs gcc and its sanitizers")
+        command, flags = ["gcc"], [*flags, "-fsanitize=thread"]
+    else:
+        command, more = compiler(host_target(), False)
+        flags += more
+    link([*command, *flags, *map(str, DRIVER), "-lpthread", "-o", str(out)], ROOT / "build/zig")
+    return out
+
+
+@pytest.mark.parametrize("threads", ["2", "3", "16"])
+def test_every_tile_runs_once_without_races(pool_driver, threads):
+    done = subprocess.run([pool_driver, threads], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "done", done.stdout + done.stderr[:4000]
+    assert done.returncode == 0
