@@ -60,7 +60,8 @@ def _convert(commands: argparse._SubParsersAction) -> None:
   model.onnx          opset 7 and newer
   model.pb            a frozen graph of TensorFlow (.pbtxt too)
   model.ckpt.meta     a checkpoint of TensorFlow 1 or host_engine, with --outputs
-  folder, model.keras a SavedModel, a Keras model: with the package tensorflow
+  folder              a SavedModel of TensorFlow
+  model.keras         a Keras model (.h5 too), with the package tensorflow
   model.pt2           a program that torch.export.save wrote
   model.tflite        read, optimized and written back
   script.py:function  the function returns (module, example_inputs) of PyTorch, or
@@ -89,6 +90,26 @@ examples:
     )
     _add_source(command)
     _add_output(command)
+    _add_proof(command)
+    _add_photos(command)
+    command.add_argument(
+        "--nhwc-io",
+        action="store_true",
+        help="inputs and outputs of an ONNX model that have four axes become channels last",
+    )
+    command.add_argument(
+        "--composites",
+        action="store_true",
+        help="keep norms and attention whole, for kernels of this runtime: 1 to 16%% faster here,"
+        " in less memory; 1 to 3%% slower in LiteRT, and unreadable there before 2.17",
+    )
+    command.add_argument(
+        "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
+    )
+    command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")
+
+
+def _add_proof(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--check",
         choices=["outputs", "layers", "none"],
@@ -111,6 +132,9 @@ examples:
     command.add_argument(
         "--force", action="store_true", help="write the file though the proof has failed"
     )
+
+
+def _add_photos(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--labels", metavar="FILE", help="one class per line; they travel in the model"
     )
@@ -121,21 +145,6 @@ examples:
         "--std", type=_divisors, metavar="S[,S,S]", help="the model wants (pixel - mean) / std"
     )
     command.add_argument("--gray", action="store_true", help="photos are grayscale")
-    command.add_argument(
-        "--nhwc-io",
-        action="store_true",
-        help="inputs and outputs of an ONNX model that have four axes become channels last",
-    )
-    command.add_argument(
-        "--composites",
-        action="store_true",
-        help="keep norms and attention whole, for kernels of this runtime: 1 to 16%% faster here,"
-        " in less memory; 1 to 3%% slower in LiteRT, and unreadable there before 2.17",
-    )
-    command.add_argument(
-        "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
-    )
-    command.add_argument("--verbose", action="store_true", help="name every rewrite as it happens")
 
 
 def _check(commands: argparse._SubParsersAction) -> None:
@@ -171,6 +180,9 @@ def _add_source(command: argparse.ArgumentParser) -> None:
         "--outputs",
         metavar="A,B",
         help="the outputs of a frozen .pb file (what nothing reads) or of a checkpoint",
+    )
+    command.add_argument(
+        "--signature", metavar="NAME", help="which of a SavedModel's signatures (serving_default)"
     )
     command.add_argument(
         "--constant",

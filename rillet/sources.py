@@ -52,11 +52,12 @@ def load_source(
     outputs: str | None = None,
     nhwc_io: bool = False,
     constants: Sequence[str] = (),
+    signature: str | None = None,
 ) -> tuple[Source, int | None]:
     """The source with its size in bytes (None for a script or a folder). `shapes` are
     ``NAME=1,3,224,224``; `outputs` the names of a frozen graph's outputs, with commas between;
     `nhwc_io` makes an ONNX model's images channels last, `constants` (``NAME=1,2``) its settings
-    that are inputs constants.
+    that are inputs constants; `signature` is the one of a SavedModel's to convert.
 
     CommandError where there is no such file, or nothing that reads it.
     """
@@ -71,6 +72,8 @@ def load_source(
         raise CommandError(f"--nhwc-io is for .onnx files; {source} keeps its layout")
     if constants and suffix != ".onnx" and prefix is None:
         raise CommandError(f"--constant is for inputs of .onnx files and checkpoints, not {source}")
+    if signature is not None and not os.path.isdir(source):
+        raise CommandError(f"--signature names one of a SavedModel's; {source} is no such folder")
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
@@ -80,9 +83,9 @@ def load_source(
     if os.path.isdir(source):
         if not os.path.isfile(os.path.join(source, "saved_model.pb")):
             raise CommandError(f"the folder {source} holds no saved_model.pb; {ACCEPTED}")
-        if importlib.util.find_spec("tensorflow") is None:
-            return SavedModelSource(source, given), None
-        return TensorflowSource(source, given), None
+        installed = importlib.util.find_spec("tensorflow") is not None
+        kind = TensorflowSource if installed else SavedModelSource
+        return kind(source, given, *([signature] if signature else [])), None
     if prefix is not None:
         values = dict(_numbers(text) for text in constants)
         fixed = {name: n[0] if len(n) == 1 else n for name, n in values.items()}

@@ -16,6 +16,9 @@ VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
 _NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
 
 
+SERVING = "serving_default"
+
+
 class Frozen(NamedTuple):
     """A frozen graph: its GraphDef in bytes, and the model's names of its inputs and outputs by the
     graph's.
@@ -91,15 +94,17 @@ def frozen_checkpoint(
         raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
 
 
-def frozen_saved_model(folder: str | os.PathLike[str]) -> Frozen:
-    """The signature "serving_default" of a SavedModel, frozen. Raises ConversionError."""
+def frozen_saved_model(folder: str | os.PathLike[str], signature: str = SERVING) -> Frozen:
+    """A signature of a SavedModel, frozen. Raises ConversionError."""
     import host_engine
     from host_engine.graphdef.saved_model import freeze_saved_model
 
     try:
-        graph_def, inputs, outputs = freeze_saved_model(folder)
+        graph_def, inputs, outputs = freeze_saved_model(folder, signature)
     except OSError as error:
         raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except KeyError as error:
+        raise ConversionError(no_signature(folder, signature, error.args[0])) from error
     except (ValueError, TypeError, host_engine.OpError) as error:
         reason = getattr(error, "message", None) or str(error)
         raise ConversionError(
@@ -109,6 +114,15 @@ def frozen_saved_model(folder: str | os.PathLike[str]) -> Frozen:
         {k.removesuffix(":0"): name for k, name in named.items()} for named in (inputs, outputs)
     )
     return Frozen(bytes(graph_def.SerializeToString()), *ends)
+
+
+def no_signature(folder: str | os.PathLike[str], signature: str, known: Iterable[str]) -> str:
+    """What to say of a SavedModel without the signature that was asked for."""
+    found = ", ".join(name for name in known if not name.startswith("__")) or "none"
+    return (
+        f"{os.fspath(folder)} has no signature '{signature}' (it has {found}): choose one of them"
+        " (--signature NAME), or export the model with one"
+    )
 
 
 def unknown_ops(graph: Any, names: Iterable[str]) -> list[str]:

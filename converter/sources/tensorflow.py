@@ -14,6 +14,7 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError, ProofError
+from converter.importers.graph_files import SERVING
 from converter.sources.base import Arrays, Source, cannot_run
 
 
@@ -139,10 +140,11 @@ class SavedModelSource(GraphDefSource):
         self,
         folder: str | os.PathLike[str],
         input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+        signature: str = SERVING,
     ) -> None:
         from converter.importers.graph_files import frozen_saved_model
 
-        self.frozen = frozen_saved_model(folder)
+        self.frozen = frozen_saved_model(folder, signature)
         super().__init__(self.frozen.graph_def, input_shapes, list(self.frozen.outputs))
 
     def convert(self) -> ir.Model:
@@ -165,9 +167,13 @@ class TensorflowSource(Source):
     """A Keras model, a SavedModel or a concrete function, run by the package tensorflow."""
 
     def __init__(
-        self, source: Any, input_shapes: Mapping[str, Sequence[int | None]] | None = None
+        self,
+        source: Any,
+        input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+        signature: str = SERVING,
     ) -> None:
         self.source, self.input_shapes = source, dict(input_shapes or {})
+        self.signature = signature
         self.function: Any = None
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             self.engine = f"TensorFlow {importlib.metadata.version('tensorflow')}"
@@ -175,7 +181,7 @@ class TensorflowSource(Source):
     def _opened(self) -> Any:
         from converter.importers.tensorflow.saved import open_function
 
-        self.function = self.function or open_function(self.source)
+        self.function = self.function or open_function(self.source, self.signature)
         return self.function
 
     def convert(self) -> ir.Model:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host_engine.bundle import Reader
-from host_engine.errors import DataLossError, NotFoundError
+from host_engine.errors import DataLossError
 from host_engine.graphdef.freezing import freeze_checkpoint
 from host_engine.graphdef.inlining import inline_calls
-from host_engine.graphdef.messages import GraphDef, MetaGraphDef, SavedModel, SignatureDef
+from host_engine.graphdef.messages import GraphDef, MetaGraphDef, SavedModel
 
 SERVING = "serving_default"
 _SERVE = "serve"  # the tag of graphs for inference
@@ -30,11 +30,13 @@ class FrozenModel(NamedTuple):
 def freeze_saved_model(folder: str | os.PathLike[str], signature: str = SERVING) -> FrozenModel:
     """The graph that a signature of a SavedModel runs, its variables constants.
 
-    OSError where a file is missing, DataLossError where one is damaged, NotFoundError where there
-    is no such signature, with those that there are.
+    OSError where a file is missing, DataLossError where one is damaged, KeyError with the names of
+    the signatures where there is none of this name.
     """
     meta_graph = read_saved_model(folder)
-    found = _signature(meta_graph, signature)
+    if signature not in meta_graph.signature_def:
+        raise KeyError(list(meta_graph.signature_def))
+    found = meta_graph.signature_def[signature]
     outputs = sorted(found.outputs.items())
     tensors = [info.name for _, info in outputs]
     variables = Path(folder, "variables", "variables")
@@ -59,11 +61,3 @@ def read_saved_model(folder: str | os.PathLike[str]) -> MetaGraphDef:
     if not graphs:
         raise DataLossError(None, None, f"{path} holds no graph: it is damaged")
     return next((g for g in graphs if _SERVE in g.meta_info_def.tags), graphs[0])
-
-
-def _signature(meta_graph: MetaGraphDef, name: str) -> SignatureDef:
-    found = meta_graph.signature_def
-    if name not in found:
-        others = ", ".join(key for key in found if not key.startswith("__")) or "none"
-        raise NotFoundError(None, None, f"it has no signature '{name}' (it has {others})")
-    return found[name]

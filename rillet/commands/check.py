@@ -11,7 +11,9 @@ from rillet.sources import load_source
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Import without writing anything; ObstacleError with every obstacle."""
-    source, _ = load_source(args.source, args.input, args.outputs, constants=args.constant)
+    source, _ = load_source(
+        args.source, args.input, args.outputs, constants=args.constant, signature=args.signature
+    )
     model = source.convert()
     return {"source": args.source, "obstacles": [], "nodes": len(model.main.nodes)}
 

@@ -18,7 +18,9 @@ from rillet.sources import load_source
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Import, optimize, prove and write a model; counts, sizes and errors."""
     check_writable(args.output)
-    source, size = load_source(args.source, args.input, args.outputs, args.nhwc_io, args.constant)
+    source, size = load_source(
+        args.source, args.input, args.outputs, args.nhwc_io, args.constant, args.signature
+    )
     feeds = named_arrays(args.check_input) if args.check_input else None
     with contextlib.redirect_stdout(sys.stderr):  # the passes' log is no result
         made = converter.convert(

@@ -96,7 +96,17 @@ def test_what_is_missing_or_damaged_is_said(tmp_path):
     assert "holds no graph: it is damaged" in message
     message = broken(tmp_path / "e", other_signature)
     assert "no signature 'serving_default'" in message and "serving_another" in message
+    assert "--signature" in message
     assert "No such file" in broken(tmp_path / "f", lambda f: (f / "saved_model.pb").unlink())
+
+
+def test_other_signatures_are_chosen_by_name(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER / "images", folder)
+    path = folder / "saved_model.pb"
+    path.write_bytes(path.read_bytes().replace(b"serving_default\x12", b"serving_another\x12"))
+    model = SavedModelSource(folder, signature="serving_another").convert()
+    assert list(model.signatures[0].outputs) == ["output_0"]
 
 
 def test_any_bytes_give_a_model_or_a_sentence(tmp_path):

@@ -18,26 +18,28 @@ import numpy as np
 
 from converter import ir
 from converter.errors import ConversionError
-from converter.importers.graph_files import Frozen, frozen_saved_model
+from converter.importers.graph_files import SERVING, Frozen, frozen_saved_model, no_signature
 from converter.importers.host import from_graphdef
 
 
 def from_tensorflow(
-    source: Any, input_shapes: Mapping[str, Sequence[int | None]] | None = None
+    source: Any,
+    input_shapes: Mapping[str, Sequence[int | None]] | None = None,
+    signature: str = SERVING,
 ) -> ir.Model:
     """The model of a SavedModel's folder, a .keras or .h5 file, a Keras model, or a concrete
     function, by the package tensorflow; a SavedModel also where that is not installed.
 
-    A SavedModel is taken by its signature "serving_default", a Keras model by its call for
-    inference. `input_shapes` gives shapes for inputs by name, None where a size stays dynamic. The
-    signature keeps the model's names. No pass is run.
+    A SavedModel is taken by its `signature`, a Keras model by its call for inference.
+    `input_shapes` gives shapes for inputs by name, None where a size stays dynamic. The signature
+    keeps the model's names. No pass is run.
 
     Raises ConversionError where tensorflow is needed and not installed, or the source cannot be
     read, and, listing every obstacle, where an op has no form in TFLite.
     """
     if is_saved_model(source) and importlib.util.find_spec("tensorflow") is None:
-        return convert_frozen(frozen_saved_model(source), input_shapes or {})
-    return convert_frozen(freeze(open_function(source)), input_shapes or {})
+        return convert_frozen(frozen_saved_model(source, signature), input_shapes or {})
+    return convert_frozen(freeze(open_function(source, signature)), input_shapes or {})
 
 
 def is_saved_model(source: Any) -> bool:
@@ -68,7 +70,7 @@ def convert_frozen(frozen: Frozen, shapes: Mapping[str, Sequence[int | None]]) -
     return model
 
 
-def open_function(source: Any) -> Any:
+def open_function(source: Any, signature: str = SERVING) -> Any:
     """The concrete function that runs `source`; ConversionError where there is none."""
     try:
         import tensorflow as tf
@@ -82,7 +84,7 @@ def open_function(source: Any) -> Any:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
-            return _of_saved_model(tf, path)
+            return _of_saved_model(tf, path, signature)
         source = _loaded(tf, path)
     if not hasattr(source, "inputs") or not callable(source):
         raise ConversionError(
@@ -98,19 +100,15 @@ def _loaded(tf: Any, path: Path) -> Any:
         raise ConversionError(f"Keras cannot read {path}: {_first_line(error)}") from error
 
 
-def _of_saved_model(tf: Any, path: Path) -> Any:
+def _of_saved_model(tf: Any, path: Path, signature: str) -> Any:
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # OSError, ValueError, and those of its C++ side
         raise ConversionError(f"{path} is no SavedModel: {_first_line(error)}") from error
     signatures = dict(loaded.signatures)
-    if "serving_default" not in signatures:
-        found = ", ".join(signatures) or "none"
-        raise ConversionError(
-            f"{path} has no signature 'serving_default' (it has {found}): export it with one, or"
-            " give converter.from_tensorflow the concrete function"
-        )
-    function = signatures["serving_default"]
+    if signature not in signatures:
+        raise ConversionError(no_signature(path, signature, signatures))
+    function = signatures[signature]
     function._rillet_owner = loaded  # its variables live no longer than it does
     return function
 
