@@ -23,7 +23,6 @@ ALLOWED = {
 EXCEPTIONS = {
     "converter/importers/graph_files.py": {"host_engine"},
     "converter/importers/host.py": {"host_engine"},
-    "quantize/qat.py": {"host_engine"},
 }
 THIRD_PARTY_AT_IMPORT = {
     "host_engine": {"numpy"},
