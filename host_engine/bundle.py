@@ -19,6 +19,7 @@ import numpy as np
 from host_engine.crc32c import masked
 from host_engine.errors import DataLossError, NotFoundError, UnimplementedError
 from host_engine.framework.dtypes import DType, as_dtype, string
+from host_engine.varint import varint
 
 _MAGIC = 0xDB4775248B80FB57
 _HEADER = b"\x08\x01\x1a\x02\x08\x01"  # num_shards: 1, version { producer: 1 }
@@ -92,38 +93,29 @@ def _little_endian(name: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value) if value else b""
+    return varint(field << 3) + varint(value) if value else b""
 
 
 def _bytes(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+    return varint(field << 3 | 2) + varint(len(value)) + value
 
 
 def _encode(entry: Entry) -> bytes:
-    sizes = b"".join(_bytes(2, _varint(8) + _varint(size)) for size in entry.shape)
+    sizes = b"".join(_bytes(2, varint(8) + varint(size)) for size in entry.shape)
     return (
         _number(1, entry.dtype.as_datatype_enum)
         + _bytes(2, sizes)
         + _number(4, entry.offset)
         + _number(5, entry.size)
-        + _varint(6 << 3 | 5)
+        + varint(6 << 3 | 5)
         + struct.pack("<I", entry.checksum)
     )
 
 
 def _block(items: list[tuple[bytes, bytes]]) -> bytes:
     body = b"".join(
-        b"\0" + _varint(len(key)) + _varint(len(value)) + key + value for key, value in items
+        b"\0" + varint(len(key)) + varint(len(value)) + key + value for key, value in items
     )
     # Every key is whole, so one restart point at 0 is enough.
     return body + struct.pack("<II", 0, 1)
@@ -133,7 +125,7 @@ def _table(items: list[tuple[bytes, bytes]]) -> bytes:
     out = bytearray()
 
     def put(block: bytes) -> bytes:
-        handle = _varint(len(out)) + _varint(len(block))
+        handle = varint(len(out)) + varint(len(block))
         out.extend(block + b"\0" + struct.pack("<I", masked(block + b"\0")))
         return handle
 

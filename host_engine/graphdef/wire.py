@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from host_engine.errors import DataLossError
+from host_engine.varint import varint
 
 _DEEPEST = 64  # messages within messages
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -376,27 +377,18 @@ def _repeated(number: int, field: Field, values: Any) -> Iterator[bytes]:
 
 
 def _tag(number: int, kind: str) -> bytes:
-    return _number(number << 3 | _WIRE[kind])
+    return varint(number << 3 | _WIRE[kind])
 
 
 def _delimited(number: int, data: bytes) -> Iterator[bytes]:
-    yield _number(number << 3 | _BYTES) + _number(len(data))
+    yield varint(number << 3 | _BYTES) + varint(len(data))
     yield data
 
 
 def _encoded(kind: str, value: Any) -> bytes:
     if kind in ("string", "bytes"):
         data = value.encode() if isinstance(value, str) else bytes(value)
-        return _number(len(data)) + data
+        return varint(len(data)) + data
     if kind in ("float", "double", "fixed64"):
         return struct.pack({"float": "<f", "double": "<d", "fixed64": "<Q"}[kind], value)
-    return _number(int(value) & (1 << 64) - 1)
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(int(value) & (1 << 64) - 1)
