@@ -23,12 +23,13 @@ from converter.passes.rewriting import (
 
 
 class Linear(NamedTuple):
-    """Where an op has its data and bias (its weights are input 1), and the axis of the output
-    channels in its weights.
+    """Where an op has its data, weights and bias, and the axis of the output channels in its
+    weights.
     """
 
     axis: int
     data: int = 0
+    weights: int = 1
     bias: int = 2
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from converter import ir
+from converter.passes.affine import LINEAR, Linear
 from converter.passes.whole_numbers import (
     is_plain_constant,
     symmetric_16_bits,
@@ -34,23 +35,8 @@ class Integers:
 
 Form = Callable[[ir.Node, ir.Value], "Integers | None"]
 
-
-@dataclass(frozen=True)
-class _Weighted:
-    """Which inputs are data, weights and bias; the weights have a scale per place of `axis`."""
-
-    axis: int
-    data: int = 0
-    weights: int = 1
-    bias: int = 2
-
-
-_WEIGHTED = {
-    "CONV_2D": _Weighted(0),
-    "DEPTHWISE_CONV_2D": _Weighted(3),
-    "FULLY_CONNECTED": _Weighted(0),
-    "TRANSPOSE_CONV": _Weighted(0, data=2, bias=3),
-}
+# Linear ops that have integer forms.
+_WEIGHTED = {op: LINEAR[op] for op in LINEAR.keys() - {"CONV_3D"}}
 # The scale and zero point that TFLite fixes.
 _FIXED = {
     ("LOGISTIC", "INT8"): (1 / 256, -128),
@@ -268,7 +254,7 @@ def _weighted(node: ir.Node, result: ir.Value) -> Integers | None:
 
 def _with_bias(
     found: dict[int, ir.Value],
-    form: _Weighted,
+    form: Linear,
     data: ir.Value,
     weights: ir.Value,
     bias: ir.Value | None,
@@ -291,7 +277,7 @@ def _with_bias(
 
 def _with_asymmetric_weights(
     node: ir.Node,
-    form: _Weighted,
+    form: Linear,
     data: ir.Value,
     weights: ir.Value,
     bias: ir.Value | None,
