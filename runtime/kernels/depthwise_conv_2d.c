@@ -18,6 +18,8 @@
 #define LIST_PIXELS 64
 /* Rows of no more pixels than this go by lists altogether: most of their windows touch the padding. */
 #define LIST_WIDTH 16
+/* A tile of such lists has so many pixels at least. */
+#define TILE_PIXELS 4
 
 typedef struct depthwise_data {
   rlt_weighted w;
@@ -25,7 +27,8 @@ typedef struct depthwise_data {
   rlt_window window;
   int32_t channels, multiplier; /* of the input; output channels for each of them */
   int32_t taps;
-  int32_t rows, rows_per_tile;       /* output rows over all images */
+  int32_t rows;                      /* output rows over all images */
+  int64_t units, units_per_tile;     /* rows, where all goes by lists pixels */
   int32_t inner_from, inner_to;      /* output columns whose windows lie wholly within the width */
   uint64_t group_bytes, at_zeros;    /* packed: groups of channels, then a row of zeros */
   uint64_t pack_bytes;               /* at the start of scratch where pack_at_run */
@@ -57,6 +60,18 @@ static rlt_status read_window(rlt_prep *p, const rlt_node *n, rlt_window *w) {
   return rlt_window_resolve(p, rlt_fb_i8(o, RLT_SLOT_DepthwiseConv2DOptions_padding, RLT_PADDING_SAME), w);
 }
 
+static bool is_listed(const depthwise_data *d) { return d->window.out_w <= LIST_WIDTH; }
+
+/* Into tiles of rows, or of pixels. */
+static void cut(rlt_node *n, depthwise_data *d, uint64_t unit_macs) {
+  bool listed = is_listed(d);
+  d->units = (int64_t)d->rows * (listed ? d->window.out_w : 1);
+  int64_t each = unit_macs > 0 && unit_macs < TILE_MACS ? (int64_t)(TILE_MACS / unit_macs) : 1, most = INT32_MAX;
+  if (listed && each < TILE_PIXELS) each = TILE_PIXELS;
+  d->units_per_tile = each > d->units / most ? each : d->units / most + 1;
+  n->tiles = d->pack_at_run || d->units == 0 ? 1 : (int32_t)((d->units - 1) / d->units_per_tile + 1);
+}
+
 static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
   const rlt_window *w = &d->window;
   uint64_t outputs = (uint64_t)d->channels * (uint64_t)d->multiplier, taps = (uint64_t)d->taps;
@@ -73,11 +88,7 @@ static void plan(const rlt_prep *p, rlt_node *n, depthwise_data *d) {
 
   rlt_window_inner(w, &d->inner_from, &d->inner_to);
   uint64_t row_macs = rlt_saturating_product((uint64_t)w->out_w, outputs * taps);
-  uint64_t each = row_macs > 0 && row_macs < TILE_MACS ? TILE_MACS / row_macs : 1;
-  uint64_t listed = w->out_w > 0 && w->out_w <= LIST_WIDTH ? (uint64_t)(LIST_PIXELS / 2 / w->out_w) : 1;
-  if (each < listed) each = listed;
-  d->rows_per_tile = (int32_t)each;
-  n->tiles = d->pack_at_run || d->rows == 0 ? 1 : (d->rows - 1) / d->rows_per_tile + 1;
+  cut(n, d, is_listed(d) ? outputs * taps : row_macs);
   n->macs = rlt_saturating_product((uint64_t)d->rows, row_macs);
   n->loop = is_fixed(d) ? NULL : (is_int8(d) ? p->u->s8_depthwise->name : p->u->f32_depthwise->name);
 
@@ -274,7 +285,7 @@ static void run_rows(const work *k, int32_t first, int32_t last) {
   const rlt_window *w = &d->window;
   size_t pixel = (size_t)d->channels * element(d);
   int64_t out_w = w->out_w;
-  if (d->multiplier > 1 || out_w <= LIST_WIDTH) {
+  if (d->multiplier > 1) {
     run_list(k, first * out_w, last * out_w);
     return;
   }
@@ -299,17 +310,18 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
   work k = {.u = r->u, .d = d, .packed = n->packed};
   k.taps = (const void **)(void *)(scratch + d->at_pointers);
   k.expanded = scratch + d->at_expanded;
-  int64_t row = (int64_t)first * d->rows_per_tile, end = (int64_t)last * d->rows_per_tile;
+  int64_t at = first * d->units_per_tile, end = last * d->units_per_tile;
   if (d->pack_at_run) {
     pack_into(r->u, n, d, scratch);
     k.packed = scratch;
-    end = d->rows;
+    end = d->units;
   }
-  if (end > d->rows) end = d->rows;
+  if (end > d->units) end = d->units;
   size_t values = (size_t)w->in_h * (size_t)w->in_w * (size_t)d->channels;
   size_t out_bytes = (size_t)n->out[0]->bytes / (d->rows > 0 ? (size_t)n->out[0]->dims[0] : 1);
-  while (row < end) { /* image by image */
-    int64_t image = row / w->out_h, stop = (image + 1) * w->out_h < end ? (image + 1) * w->out_h : end;
+  int64_t units = (int64_t)w->out_h * (is_listed(d) ? w->out_w : 1);
+  while (at < end) { /* image by image */
+    int64_t image = at / units, stop = (image + 1) * units < end ? (image + 1) * units : end;
     k.image = (const char *)n->in[0]->data + (size_t)image * values * element(d);
     k.out = (char *)n->out[0]->data + (size_t)image * out_bytes;
     if (d->w.family == RLT_FAMILY_HYBRID) {
@@ -317,8 +329,9 @@ static rlt_status run(const rlt_run *r, const rlt_node *n, int32_t first, int32_
       round_trip(r->u, (const float *)(const void *)k.image, values, back);
       k.image = (const char *)back;
     }
-    run_rows(&k, (int32_t)(row - image * w->out_h), (int32_t)(stop - image * w->out_h));
-    row = stop;
+    if (is_listed(d)) run_list(&k, at - image * units, stop - image * units);
+    else run_rows(&k, (int32_t)(at - image * units), (int32_t)(stop - image * units));
+    at = stop;
   }
   return RLT_OK;
 }
