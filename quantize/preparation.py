@@ -9,7 +9,7 @@ from converter.ir import Model, Value
 from converter.passes.inlining import inline_composites
 from quantize.errors import QuantizationError
 
-_WITH_WEIGHTS = ("rillet.gru",)
+_WITH_WEIGHTS = ("rillet.gru", "rillet.lstm")
 
 
 def with_float_constants(model: Model) -> Model:

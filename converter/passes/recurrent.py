@@ -219,7 +219,7 @@ _Emitted = tuple[ir.Value, ...]  # every hidden state, the last one, an LSTM's l
 def _emit_lstm(
     b: Any, own: _Cell, x: ir.Value, states: Sequence[ir.Value], backwards: bool
 ) -> _Emitted | None:
-    from converter.importers.forms import fused_recurrent
+    from converter.importers.forms import fused_recurrent, recurrent
 
     cell, row, shown, state = own
     assert isinstance(cell, Lstm) and state is not None
@@ -240,14 +240,13 @@ def _emit_lstm(
             return None
         holes.append(np.diag(matrix))
     weights = _stacked(b, [g.of(row, row.shape[-1]) for g in cell.gates])
-    recurrent = _stacked(b, [g.of(shown, shown.shape[-1]) for g in cell.gates])
+    again = _stacked(b, [g.of(shown, shown.shape[-1]) for g in cell.gates])
     bias = _stacked(b, [g.bias for g in cell.gates])
     peephole = _stacked(b, [holes[0], holes[1], holes[3]]) if np.any(holes) else None
     projection = None if cell.projection is None else _stacked(b, [cell.projection])
-    w = fused_recurrent.LstmWeights(weights, recurrent, bias, peephole, projection)
-    if not fused_recurrent.fits(b, x, (weights, recurrent)):
-        return None
-    return fused_recurrent.lstm(b, x, w, states[0], states[1], backwards)
+    w = fused_recurrent.LstmWeights(weights, again, bias, peephole, projection)
+    fits = fused_recurrent.fits(b, x, (weights, again)) or fused_recurrent.fits_composite(b, x, w)
+    return recurrent.lstm(b, x, w, states[0], states[1], backwards) if fits else None
 
 
 def _emit_gru(

@@ -215,10 +215,31 @@ def test_a_dynamic_batch(op, directions, states):
     outputs = [(name, None) for name in node.output]
     for time in (TIME, "time"):
         given = [("x", [time, "batch", FEATURES]), *inputs]
-        model = agree(model_of([node], given, outputs, constants), dims=(1, 4, 2))
+        model = agree(model_of([node], given, outputs, constants), dims=(1, 3, 7))
         found = counts(model)
         assert not any(name.startswith(SEQUENCE) for name in found)  # variables have one size
-        assert found["STABLEHLO_COMPOSITE"] == (directions if op == "GRU" else 0)
+        assert found["STABLEHLO_COMPOSITE"] == (0 if op == "RNN" else directions)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "count"),
+    [
+        ({"without_bias": True, "direction": "reverse"}, 1),
+        ({"peepholes": True}, 0),
+        ({"input_forget": 1}, 0),
+        ({"activations": ["Sigmoid", "Relu", "Tanh"]}, 0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("time", [1, 4, 40])
+def test_forms_of_lstm_of_a_dynamic_batch(attributes, count, time):
+    model = agree(one(dims=[time, "batch", FEATURES], **attributes), dims=(1, 3, 7))
+    found = [node for node in model.main.nodes if node.op == "STABLEHLO_COMPOSITE"]
+    assert len(found) == count
+    for node in found:
+        assert node.options["name"] == "rillet.lstm" and len(node.inputs) == 6
+        body = model.graphs[node.options["decomposition_subgraph_index"]]
+        assert not any(v.users for v in body.inputs[1:4])  # weights that go in are for a kernel
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -302,12 +323,14 @@ def test_layers_of_a_branch_keep_no_variables():
     assert not any(v.is_variable for graph in model.graphs for v in graph.values())
 
 
-@pytest.mark.parametrize("op", list(GATES))
+@pytest.mark.parametrize(("op", "batch"), [*((op, BATCH) for op in GATES), ("LSTM", "batch")])
 @pytest.mark.parametrize("kind", ["float16", "dynamic_int8", "static_int8"])
-def test_recurrent_layers_are_quantized(op, kind):
+def test_recurrent_layers_are_quantized(op, batch, kind):
     node, constants, feeds = layer(op=op, states=True, directions=2)
-    dims = [TIME, BATCH, FEATURES]
-    model = agree(model_of([node], [("x", dims), *feeds], [("y", None)], constants))
+    feeds = [(name, [dims[0], batch, dims[2]]) for name, dims in feeds]
+    dims = [TIME, batch, FEATURES]
+    source = model_of([node], [("x", dims), *feeds], [("y", None)], constants)
+    model = agree(source, dims=(TIME if batch == BATCH else 3,))
     feeds = {v.name: normal(*v.shape) for v in model.main.inputs}
     io = {"io": "float32"} if kind == "static_int8" else {}
     small = quantize.apply(model, quantize.Recipe(kind, min_elements=1, **io), [feeds])

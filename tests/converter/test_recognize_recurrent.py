@@ -124,11 +124,12 @@ def model_of(
     reverse: bool = False,
     shown: Any = None,
     features: int = FEATURES,
+    batch: Any = BATCH,
 ) -> ir.Model:
     """A scan of `step`, whose first state is its result too, or what `shown` makes of all."""
     b = Builder()
-    x = b.input("x", "FLOAT32", [TIME, BATCH, features])
-    given = [b.input(f"s{i}", "FLOAT32", [BATCH, SIZE]) for i in range(states)]
+    x = b.input("x", "FLOAT32", [TIME, batch, features])
+    given = [b.input(f"s{i}", "FLOAT32", [batch, SIZE]) for i in range(states)]
 
     def body(inner: Builder, slices: list[ir.Value], before: list[ir.Value]) -> Any:
         after = step(inner, slices[0], before[0], before[-1])
@@ -180,6 +181,13 @@ def holds(model: ir.Model) -> None:
 def test_lstm_cells(step, reverse):
     ops = fires(model_of(step, reverse=reverse))
     assert ops.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 1 and "WHILE" not in ops
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("step", LSTMS[:3], ids=lambda s: s.__name__)
+def test_lstm_cells_of_a_dynamic_batch(step, reverse):
+    ops = fires(model_of(step, reverse=reverse, batch=(2, 3)))
+    assert ops.count("STABLEHLO_COMPOSITE") == 1 and "WHILE" not in ops
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -435,11 +443,8 @@ def test_loops_over_a_part_stay_loops(place, number):
 
 
 def test_loops_of_branches_and_dynamic_sizes_stay_loops():
-    b = Builder()
-    x = b.input("x", "FLOAT32", [TIME, (2, 3), FEATURES])
-    given = [b.input(f"s{i}", "FLOAT32", [(2, 3), SIZE]) for i in range(2)]
-    last, _ = control.scan(b, [x], given, lambda b, s, h: (t := two_products(b, s[0], *h), t[:1]))
-    holds(b.model(["x", "s0", "s1"], [("h", last[0])]))
+    for step in (peepholes, projected):
+        holds(model_of(step, batch=(2, 3)))
     inner = model_of(two_products)
     outer = Builder()
     inner.graphs.insert(0, outer.graph)

@@ -209,12 +209,14 @@ def test_a_length_stays_within_its_bounds():
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_recurrent_layers_of_dynamic_batch(kind):
     """Their length is fixed by torch.export itself."""
-    module = kind(3, 4, batch_first=True).eval()
+    module = kind(3, 4, 2, batch_first=True, bidirectional=True).eval()
     x = torch.randn(2, 5, 3)
-    sizes = ({0: torch.export.Dim("b", max=9)},)
+    sizes = ({0: torch.export.Dim("b", min=1, max=9)},)
     model = converter.from_torch(module, (x,), dynamic_shapes=sizes)
     converter.optimize(model)
-    compare(model, module, torch.randn(4, 5, 3))
+    assert [node.kind for node in model.main.nodes].count(f"rillet.{kind.__name__.lower()}") == 4
+    for batch in (1, 3, 7):
+        compare(model, module, torch.randn(batch, 5, 3))
     with pytest.raises(converter.ConversionError, match="marked t as dynamic"):
         length = ({1: torch.export.Dim("t", min=2, max=99)},)
         converter.from_torch(module, (x,), dynamic_shapes=length)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LSTM and plain recurrent layers as TFLite's own ops, GRU as a composite.
+"""LSTM and plain recurrent layers as TFLite's own ops, GRU and LSTM of any batch as composites.
 
 TFLite's ops keep their state in variables, from one invoke to the next. Layers of the sources start
 from the given state at every call, so BROADCAST_TO writes that into the variables first. What is
@@ -75,6 +75,35 @@ def lstm(
     return _reversed(b, every) if reverse else every, last, cell
 
 
+def fits_composite(b: Builder, x: ir.Value, w: LstmWeights) -> bool:
+    """Whether an LSTM on `x` can be the composite, which is for any batch but without extras."""
+    if w.peephole is not None or w.projection is not None or w.is_coupled:
+        return False
+    return fits(b, x, (w.weights, w.recurrent, w.bias), has_variables=False)
+
+
+def lstm_composite(
+    b: Builder,
+    x: ir.Value,
+    w: LstmWeights,
+    hidden: ir.Value,
+    cell: ir.Value,
+    reverse: bool,
+    parts: Callable[[Builder, ir.Value, ir.Value, ir.Value], Sequence[ir.Value]],
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(every hidden state, the last one, the last cell) of an LSTM that `fits_composite`:
+    `rillet.lstm`.
+
+    `parts` spells it, forwards, over a sequence and the two states, with constants for weights.
+    """
+    constants = (w.weights, w.recurrent, w.bias)
+    inputs = [*_with_biases(b, x, constants, reverse), hidden, cell]
+    every, last, last_cell = control.composite(
+        b, "rillet.lstm", inputs, {}, lambda inner, own: parts(inner, own[0], own[-2], own[-1])
+    )
+    return _reversed(b, every) if reverse else every, last, last_cell
+
+
 def rnn(
     b: Builder,
     x: ir.Value,
@@ -110,18 +139,24 @@ def gru(
     reset, hidden. `parts` spells it, forwards, over a sequence and a state; there the weights are
     constants, so that nobody copies those that go in.
     """
-    weights = constants[0]
-    assert weights is not None
-    zeros = b.constant(np.zeros(weights.shape[0]), "bias", np.float32)
-    inputs = [_reversed(b, x) if reverse else x, *(zeros if v is None else v for v in constants)]
     every, last = control.composite(
         b,
         "rillet.gru",
-        [*inputs, hidden],
+        [*_with_biases(b, x, constants, reverse), hidden],
         {"reset_after": int(reset_after)},
         lambda inner, own: parts(inner, own[0], own[-1]),
     )
     return _reversed(b, every) if reverse else every, last
+
+
+def _with_biases(
+    b: Builder, x: ir.Value, constants: Sequence[ir.Value | None], reverse: bool
+) -> list[ir.Value]:
+    """The sequence as it is walked, weights, and biases, which are zeros where there are none."""
+    weights = constants[0]
+    assert weights is not None
+    zeros = b.constant(np.zeros(weights.shape[0]), "bias", np.float32)
+    return [_reversed(b, x) if reverse else x, *(zeros if v is None else v for v in constants)]
 
 
 def _started(b: Builder, start: ir.Value, x: ir.Value, size: int) -> ir.Value:

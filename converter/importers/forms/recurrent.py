@@ -60,6 +60,26 @@ def lstm(
     standard = lengths is None and tuple(activations) == _STANDARD
     if standard and fused_recurrent.fits(b, x, constants):
         return fused_recurrent.lstm(b, x, w, hidden, cell, reverse)
+    if standard and fused_recurrent.fits_composite(b, x, w):
+
+        def parts(b: Builder, x: ir.Value, hidden: ir.Value, cell: ir.Value) -> list[ir.Value]:
+            return list(_lstm(b, x, w, hidden, cell, False, activations, None))
+
+        return fused_recurrent.lstm_composite(b, x, w, hidden, cell, reverse, parts)
+    return _lstm(b, x, w, hidden, cell, reverse, activations, lengths)
+
+
+def _lstm(
+    b: Builder,
+    x: ir.Value,
+    w: LstmWeights,
+    hidden: ir.Value,
+    cell: ir.Value,
+    reverse: bool,
+    activations: Sequence[Activation],
+    lengths: ir.Value | None,
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """An LSTM in parts."""
     gate, inner, outer = activations
     peepholes = None if w.peephole is None else _parts(b, w.peephole, 3)
 
