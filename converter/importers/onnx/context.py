@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,22 +109,3 @@ class Context:
 
 Row = Callable[[Context], "ir.Value | Sequence[ir.Value]"]
 Rows = dict[str, Row]
-
-
-def refuse(reason: str) -> Row:
-    """A row for an op that has no form, with the reason and the way out."""
-
-    def row(c: Context) -> ir.Value:
-        raise NoForm(reason)
-
-    return row
-
-
-def merged(tables: Iterable[Rows]) -> Rows:
-    """All rows in one table; each op in one place only."""
-    rows: Rows = {}
-    for table in tables:
-        twice = rows.keys() & table.keys()
-        assert not twice, f"two rows for {sorted(twice)}"
-        rows |= table
-    return rows

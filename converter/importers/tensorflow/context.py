@@ -96,12 +96,3 @@ class Context:
 
 Row = Callable[[Context], "Any | Sequence[Any]"]
 Rows = dict[str, Row]
-
-
-def refuse(reason: str) -> Row:
-    """A row for an op that has no form, with the reason and the way out."""
-
-    def row(c: Context) -> ir.Value:
-        raise NoForm(reason)
-
-    return row

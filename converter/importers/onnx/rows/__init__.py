@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from converter.importers.onnx.context import merged
 from converter.importers.onnx.rows import (
     classical,
     contrib_fused,
@@ -29,6 +28,7 @@ from converter.importers.onnx.rows import (
     trees,
     vision,
 )
+from converter.importers.rows import merged
 
 ROWS = merged(
     (

@@ -17,9 +17,10 @@ from converter.importers.forms.attention import attention
 from converter.importers.forms.basic import binary, unary
 from converter.importers.forms.elementwise import affine
 from converter.importers.no_form import NoForm
-from converter.importers.onnx.context import Context, Rows, refuse
+from converter.importers.onnx.context import Context, Rows
 from converter.importers.onnx.rows.convolution import ROWS as PRODUCTS
 from converter.importers.onnx.rows.normalization import ROWS as NORMALIZATIONS
+from converter.importers.rows import refuse
 
 _Activation = Callable[[Builder, ir.Value, list[float]], ir.Value]
 

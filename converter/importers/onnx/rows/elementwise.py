@@ -6,28 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from converter import ir
+from converter.importers import rows
 from converter.importers.forms import activations, basic, bitwise, elementwise
 from converter.importers.forms.basic import binary, scalar, unary
-from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
+from converter.importers.forms.elementwise import affine, arithmetic, compare
 from converter.importers.no_form import NoForm
 from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Row, Rows
-
-
-def _unary(op: str) -> Row:
-    return lambda c: apply(c.b, op, c.input(0))
-
-
-def _binary(op: str) -> Row:
-    return lambda c: arithmetic(c.b, op, c.input(0), c.input(1))
-
-
-def _compare(op: str) -> Row:
-    return lambda c: compare(c.b, op, c.input(0), c.input(1))
-
-
-def _logical(op: str) -> Row:
-    return lambda c: c.b.emit(op, c.inputs())
 
 
 def _of(form: str) -> Row:
@@ -240,8 +225,8 @@ ROWS: Rows = {
     "Abs": _of("absolute"),
     "Acos": _of("acos"),
     "Acosh": _of("acosh"),
-    "Add": _binary("ADD"),
-    "And": _logical("LOGICAL_AND"),
+    "Add": rows.binary("ADD"),
+    "And": rows.plain("LOGICAL_AND"),
     "Asin": _of("asin"),
     "Asinh": _of("asinh"),
     "Atan": _of("atan"),
@@ -253,60 +238,60 @@ ROWS: Rows = {
     "BitwiseOr": _bitwise("OR"),
     "BitwiseXor": _bitwise("XOR"),
     "Cast": _cast,
-    "Ceil": _unary("CEIL"),
+    "Ceil": rows.unary("CEIL"),
     "Celu": _celu,
     "Clip": _clip,
     "Constant": _constant,
-    "Cos": _unary("COS"),
+    "Cos": rows.unary("COS"),
     "Cosh": _of("cosh"),
-    "Div": _binary("DIV"),
+    "Div": rows.binary("DIV"),
     "Dropout": _dropout,
     "Elu": _elu,
-    "Equal": _compare("EQUAL"),
+    "Equal": rows.comparison("EQUAL"),
     "Erf": _of("erf"),
-    "Exp": _unary("EXP"),
-    "Floor": _unary("FLOOR"),
+    "Exp": rows.unary("EXP"),
+    "Floor": rows.unary("FLOOR"),
     "Gelu": _gelu,
-    "Greater": _compare("GREATER"),
-    "GreaterOrEqual": _compare("GREATER_EQUAL"),
+    "Greater": rows.comparison("GREATER"),
+    "GreaterOrEqual": rows.comparison("GREATER_EQUAL"),
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _unary("HARD_SWISH"),
+    "HardSwish": rows.unary("HARD_SWISH"),
     "Identity": _identity,
     "IsInf": _is_inf,
     "IsNaN": _of("is_nan"),
     "LeakyRelu": _leaky_relu,
-    "Less": _compare("LESS"),
-    "LessOrEqual": _compare("LESS_EQUAL"),
-    "Log": _unary("LOG"),
+    "Less": rows.comparison("LESS"),
+    "LessOrEqual": rows.comparison("LESS_EQUAL"),
+    "Log": rows.unary("LOG"),
     "Max": _variadic("MAXIMUM"),
     "Mean": _mean,
     "Min": _variadic("MINIMUM"),
     "Mish": _mish,
     "Mod": _mod,
-    "Mul": _binary("MUL"),
-    "Neg": _unary("NEG"),
-    "Not": _logical("LOGICAL_NOT"),
-    "Or": _logical("LOGICAL_OR"),
+    "Mul": rows.binary("MUL"),
+    "Neg": rows.unary("NEG"),
+    "Not": rows.plain("LOGICAL_NOT"),
+    "Or": rows.plain("LOGICAL_OR"),
     "PRelu": _prelu,
     "Pow": _power,
     "Reciprocal": _reciprocal,
-    "Relu": _unary("RELU"),
-    "Round": _unary("ROUND"),
+    "Relu": rows.unary("RELU"),
+    "Round": rows.unary("ROUND"),
     "Selu": _selu,
     "Shrink": _shrink,
-    "Sigmoid": _unary("LOGISTIC"),
+    "Sigmoid": rows.unary("LOGISTIC"),
     "Sign": _of("sign"),
-    "Sin": _unary("SIN"),
+    "Sin": rows.unary("SIN"),
     "Sinh": _of("sinh"),
     "Softplus": _of("softplus"),
     "Softsign": _softsign,
-    "Sqrt": _unary("SQRT"),
-    "Sub": _binary("SUB"),
+    "Sqrt": rows.unary("SQRT"),
+    "Sub": rows.binary("SUB"),
     "Sum": _variadic("ADD"),
     "Swish": _swish,
     "Tan": _of("tan"),
-    "Tanh": _unary("TANH"),
+    "Tanh": rows.unary("TANH"),
     "ThresholdedRelu": _thresholded_relu,
     "Where": _where,
-    "Xor": _compare("NOT_EQUAL"),
+    "Xor": rows.comparison("NOT_EQUAL"),
 }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from converter.importers.onnx.context import Rows, refuse
+from converter.importers.rows import Rows, refuse
 
 _TEXTS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer")
 _TRAINING = ("Adagrad", "Adam", "Gradient", "Momentum")

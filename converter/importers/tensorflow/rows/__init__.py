@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from converter.importers.rows import merged
 from converter.importers.tensorflow.complexes import by_parts
 from converter.importers.tensorflow.context import Rows
 from converter.importers.tensorflow.rows import (
@@ -29,8 +30,7 @@ _TABLES = (
     *(control, counting, dilated, elementwise, images, indexing, matrices, networks),
     *(products, quantized, recurrent, reduction, refused, shapes, signal, special, volumes),
 )
-ROWS: Rows = {name: row for table in _TABLES for name, row in table.ROWS.items()}
-assert len(ROWS) == sum(len(table.ROWS) for table in _TABLES), "an op has two rows"
+ROWS: Rows = merged(table.ROWS for table in _TABLES)
 
 # What moves elements or is linear does so to both parts of complex numbers.
 _LINEAR = (

@@ -9,27 +9,12 @@ from typing import Any
 import numpy as np
 
 from converter import ir
+from converter.importers import rows
 from converter.importers.forms import basic, elementwise
 from converter.importers.forms.basic import binary, scalar, unary
-from converter.importers.forms.elementwise import affine, apply, arithmetic, compare
+from converter.importers.forms.elementwise import affine, arithmetic, compare
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import Context, Row, Rows, narrowed
-
-
-def _unary(op: str) -> Row:
-    return lambda c: apply(c.b, op, c.input(0))
-
-
-def _binary(op: str) -> Row:
-    return lambda c: arithmetic(c.b, op, c.input(0), c.input(1))
-
-
-def _compare(op: str) -> Row:
-    return lambda c: compare(c.b, op, c.input(0), c.input(1))
-
-
-def _plain(op: str) -> Row:
-    return lambda c: c.b.emit(op, c.inputs())
 
 
 def _of(form: str) -> Row:
@@ -162,10 +147,10 @@ ROWS: Rows = {
     **dict.fromkeys(_ALIASES, _alias),
     **dict.fromkeys(("Add", "AddV2"), _add),
     **dict.fromkeys(("AddN", "AccumulateNV2"), _add_n),
-    **dict.fromkeys(("Div", "RealDiv"), _binary("DIV")),
+    **dict.fromkeys(("Div", "RealDiv"), rows.binary("DIV")),
     **dict.fromkeys(("Inv", "Reciprocal"), _reciprocal),
     **dict.fromkeys(("Select", "SelectV2"), _select),
-    "Abs": _unary("ABS"),
+    "Abs": rows.unary("ABS"),
     "Acos": _of("acos"),
     "Acosh": _of("acosh"),
     "Asin": _of("asin"),
@@ -173,64 +158,64 @@ ROWS: Rows = {
     "Atan": _of("atan"),
     "Atan2": _atan2,
     "Atanh": _of("atanh"),
-    "BitwiseXor": _plain("BITWISE_XOR"),
+    "BitwiseXor": rows.plain("BITWISE_XOR"),
     "Cast": _cast,
-    "Ceil": _unary("CEIL"),
+    "Ceil": rows.unary("CEIL"),
     "ClipByValue": _clip,
     "Const": _constant,
-    "Cos": _unary("COS"),
+    "Cos": rows.unary("COS"),
     "Cosh": _of("cosh"),
     "DivNoNan": _div_no_nan,
-    "Elu": _unary("ELU"),
-    "Equal": _compare("EQUAL"),
+    "Elu": rows.unary("ELU"),
+    "Equal": rows.comparison("EQUAL"),
     "Erf": _of("erf"),
     "Erfc": _erfc,
-    "Exp": _unary("EXP"),
+    "Exp": rows.unary("EXP"),
     "Expm1": _of("expm1"),
-    "Floor": _unary("FLOOR"),
-    "FloorDiv": _binary("FLOOR_DIV"),
-    "FloorMod": _binary("FLOOR_MOD"),
-    "Greater": _compare("GREATER"),
-    "GreaterEqual": _compare("GREATER_EQUAL"),
+    "Floor": rows.unary("FLOOR"),
+    "FloorDiv": rows.binary("FLOOR_DIV"),
+    "FloorMod": rows.binary("FLOOR_MOD"),
+    "Greater": rows.comparison("GREATER"),
+    "GreaterEqual": rows.comparison("GREATER_EQUAL"),
     "IsFinite": _is_finite,
     "IsInf": lambda c: elementwise.is_inf(c.b, c.input(0)),
     "IsNan": _of("is_nan"),
     "LeakyRelu": _leaky_relu,
-    "Less": _compare("LESS"),
-    "LessEqual": _compare("LESS_EQUAL"),
-    "Log": _unary("LOG"),
+    "Less": rows.comparison("LESS"),
+    "LessEqual": rows.comparison("LESS_EQUAL"),
+    "Log": rows.unary("LOG"),
     "Log1p": _of("log1p"),
-    "LogSoftmax": _plain("LOG_SOFTMAX"),
-    "LogicalAnd": _plain("LOGICAL_AND"),
-    "LogicalNot": _plain("LOGICAL_NOT"),
-    "LogicalOr": _plain("LOGICAL_OR"),
-    "Maximum": _binary("MAXIMUM"),
-    "Minimum": _binary("MINIMUM"),
+    "LogSoftmax": rows.plain("LOG_SOFTMAX"),
+    "LogicalAnd": rows.plain("LOGICAL_AND"),
+    "LogicalNot": rows.plain("LOGICAL_NOT"),
+    "LogicalOr": rows.plain("LOGICAL_OR"),
+    "Maximum": rows.binary("MAXIMUM"),
+    "Minimum": rows.binary("MINIMUM"),
     "Mod": _of("fmod"),
-    "Mul": _binary("MUL"),
-    "Neg": _unary("NEG"),
-    "NotEqual": _compare("NOT_EQUAL"),
+    "Mul": rows.binary("MUL"),
+    "Neg": rows.unary("NEG"),
+    "NotEqual": rows.comparison("NOT_EQUAL"),
     "OnesLike": _ones_like,
     "Pow": _of("power"),
-    "Relu": _unary("RELU"),
-    "Relu6": _unary("RELU6"),
-    "Rint": _unary("ROUND"),
-    "Round": _unary("ROUND"),
-    "Rsqrt": _unary("RSQRT"),
+    "Relu": rows.unary("RELU"),
+    "Relu6": rows.unary("RELU6"),
+    "Rint": rows.unary("ROUND"),
+    "Round": rows.unary("ROUND"),
+    "Rsqrt": rows.unary("RSQRT"),
     "Selu": _selu,
-    "Sigmoid": _unary("LOGISTIC"),
+    "Sigmoid": rows.unary("LOGISTIC"),
     "Sign": _of("sign"),
-    "Sin": _unary("SIN"),
+    "Sin": rows.unary("SIN"),
     "Sinh": _of("sinh"),
     "Softmax": _softmax,
     "Softplus": _of("softplus"),
     "Softsign": _softsign,
-    "Sqrt": _unary("SQRT"),
-    "Square": _unary("SQUARE"),
-    "SquaredDifference": _binary("SQUARED_DIFFERENCE"),
-    "Sub": _binary("SUB"),
+    "Sqrt": rows.unary("SQRT"),
+    "Square": rows.unary("SQUARE"),
+    "SquaredDifference": rows.binary("SQUARED_DIFFERENCE"),
+    "Sub": rows.binary("SUB"),
     "Tan": _of("tan"),
-    "Tanh": _unary("TANH"),
+    "Tanh": rows.unary("TANH"),
     "TruncateDiv": _trunc_div,
     "TruncateMod": _of("fmod"),
     "ZerosLike": _zeros_like,

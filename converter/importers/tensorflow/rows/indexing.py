@@ -8,7 +8,8 @@ import numpy as np
 from converter import ir
 from converter.importers.forms import basic, gathering
 from converter.importers.forms.elementwise import affine, carried, compare
-from converter.importers.tensorflow.context import Context, Row, Rows, refuse
+from converter.importers.rows import refuse
+from converter.importers.tensorflow.context import Context, Row, Rows
 
 
 def _gather(c: Context) -> ir.Value:

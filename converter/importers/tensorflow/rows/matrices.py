@@ -10,7 +10,8 @@ from converter.importers.forms import basic, gathering
 from converter.importers.forms.basic import scalar
 from converter.importers.forms.elementwise import carried
 from converter.importers.no_form import NoForm
-from converter.importers.tensorflow.context import Context, Row, Rows, refuse
+from converter.importers.rows import refuse
+from converter.importers.tensorflow.context import Context, Row, Rows
 
 
 def _band(c: Context, at: int) -> tuple[int, int]:

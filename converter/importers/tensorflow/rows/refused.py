@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from converter.importers.tensorflow.context import Rows, refuse
+from converter.importers.rows import Rows, refuse
 
 _REASONS = {
     "works on texts, which devices only look up: do it before the model": (

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from converter.importers.rows import merged
+from converter.importers.torch.context import Rows
 from converter.importers.torch.rows import (
     activations,
     complexes,
@@ -22,21 +24,8 @@ from converter.importers.torch.rows import (
     shapes,
 )
 
-ROWS = {
-    **activations.ROWS,
-    **complexes.ROWS,
-    **convolution.ROWS,
-    **elementwise.ROWS,
-    **grouping.ROWS,
-    **indexing.ROWS,
-    **linear_algebra.ROWS,
-    **making.ROWS,
-    **normalization.ROWS,
-    **pooling.ROWS,
-    **quantized.ROWS,
-    **recurrent.ROWS,
-    **reduction.ROWS,
-    **refused.ROWS,
-    **resize.ROWS,
-    **shapes.ROWS,
-}
+_TABLES = (
+    *(activations, complexes, convolution, elementwise, grouping, indexing, linear_algebra, making),
+    *(normalization, pooling, quantized, recurrent, reduction, refused, resize, shapes),
+)
+ROWS: Rows = merged(table.ROWS for table in _TABLES)
