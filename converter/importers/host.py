@@ -27,7 +27,7 @@ from converter.importers.graph_files import (
 )
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import device_type
-from converter.importers.tensorflow.graph import GraphImport, short_name
+from converter.importers.tensorflow.graph import GraphImport, producers_first, short_name
 from converter.importers.tensorflow.random_draws import RANDOM, settled
 from converter.importers.tensorflow.rows import ROWS
 
@@ -110,8 +110,9 @@ class _Import:
         constants: Mapping[Any, Any],
     ) -> None:
         self.sess = sess
-        self.inputs = [self._tensor(t) for t in inputs]
-        self.outputs = [self._tensor(t) for t in outputs]
+        # What is named twice is one end: signatures have its name once.
+        self.inputs = list(dict.fromkeys(self._tensor(t) for t in inputs))
+        self.outputs = list(dict.fromkeys(self._tensor(t) for t in outputs))
         self.shapes = {self._tensor(t): tuple(shape) for t, shape in input_shapes.items()}
         self.feeds = {self._tensor(t): value for t, value in constants.items()}
         self.builder = Builder("main")
@@ -155,17 +156,7 @@ class _Import:
 
     def _needed(self) -> list[Any]:
         """Ops that the outputs depend on, producers first, cut at the inputs and constants."""
-        found: dict[Any, None] = {}
-        opened: set[Any] = set()
-        stack = [t.op for t in reversed(self.outputs) if not self._is_given(t)]
-        while stack:
-            op = stack[-1]
-            if op in opened:
-                found.setdefault(stack.pop())
-                continue
-            opened.add(op)
-            stack += [t.op for t in op.inputs if not self._is_given(t) and t.op not in opened]
-        return list(found)
+        return producers_first(self.outputs, lambda op: op.inputs, self._is_given)
 
     def _is_given(self, tensor: Any) -> bool:
         return tensor in self.inputs or tensor in self.feeds

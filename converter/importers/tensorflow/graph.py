@@ -20,6 +20,27 @@ from converter.importers.tensorflow.random_draws import RANDOM
 _MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
+def producers_first(
+    tensors: Sequence[Any],
+    sources: Callable[[Any], Sequence[Any]],
+    is_cut: Callable[[Any], bool],
+) -> list[Any]:
+    """Operations that `tensors` depend on, each behind those that make its `sources`; what lies
+    before a tensor that `is_cut` is left out.
+    """
+    found: dict[Any, None] = {}
+    opened: set[Any] = set()
+    stack = [t.op for t in reversed(tensors) if not is_cut(t)]
+    while stack:
+        op = stack[-1]
+        if op in opened:
+            found.setdefault(stack.pop())
+            continue
+        opened.add(op)
+        stack += [t.op for t in sources(op) if t.op not in opened and not is_cut(t)]
+    return list(found)
+
+
 class GraphImport:
     """A host graph (or what is inside a loop or a branch) on its way into `builder`.
 
@@ -109,18 +130,7 @@ class GraphImport:
 
     def _order(self, tensors: Sequence[Any]) -> list[Any]:
         """Operations to convert, producers first."""
-        found: dict[Any, None] = {}
-        opened: set[Any] = set()
-        stack = [t.op for t in reversed(tensors) if not self._is_cut(t)]
-        while stack:
-            op = stack[-1]
-            if op in opened:
-                found.setdefault(stack.pop())
-                continue
-            opened.add(op)
-            sources = loops.sources(op)
-            stack += [t.op for t in sources if t.op not in opened and not self._is_cut(t)]
-        return list(found)
+        return producers_first(tensors, loops.sources, self._is_cut)
 
     def _is_cut(self, tensor: Any) -> bool:
         if self.has(tensor):
