@@ -24,6 +24,8 @@ _WEIGHTS: dict[str, tuple[Sequence[int], int]] = {
     "GATHER": ((0,), 0),
     "TRANSPOSE_CONV": ((1,), 0),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (range(1, 9), 0),
+    "rillet.gru": ((1, 2), 0),
+    "rillet.lstm": ((1, 2), 0),
 }
 
 
@@ -35,9 +37,9 @@ def store_integers(graph: ir.Graph) -> bool:
     """
     made: dict[tuple[int, int], ir.Value | None] = {}
     for node in list(graph.nodes):
-        if node.op not in _WEIGHTS or node.options.get("weights_format", _PLAIN) != _PLAIN:
+        if node.kind not in _WEIGHTS or node.options.get("weights_format", _PLAIN) != _PLAIN:
             continue
-        places, axis = _WEIGHTS[node.op]
+        places, axis = _WEIGHTS[node.kind]
         for index in places:
             value = node.inputs[index] if index < len(node.inputs) else None
             if value is None or value.size < _FEWEST or not is_plain_constant(value):

@@ -242,6 +242,22 @@ def test_forms_of_lstm_of_a_dynamic_batch(attributes, count, time):
         assert not any(v.users for v in body.inputs[1:4])  # weights that go in are for a kernel
 
 
+@pytest.mark.parametrize(
+    ("op", "more"), [("LSTM", {}), ("GRU", {}), ("GRU", {"linear_before_reset": 1})], ids=str
+)
+def test_weights_of_composites_that_are_integers_stay_so(op, more):
+    size, features, rows = 16, 24, 16 * GATES[op]
+    w, r = (
+        (RNG.integers(-127, 128, (1, rows, k)) / 512).astype(np.float32) for k in (features, size)
+    )
+    node = helper.make_node(op, ["x", "w", "r"], ["y"], hidden_size=size, **more)
+    inputs = [("x", [TIME, "batch", features])]
+    model = agree(model_of([node], inputs, [("y", None)], [("w", w), ("r", r)]), dims=(1, 3))
+    assert counts(model)["STABLEHLO_COMPOSITE"] == 1 and counts(model)["DEQUANTIZE"] == 2
+    floats = [v for g in model.graphs for v in g.values() if v.is_constant and v.dtype == "FLOAT32"]
+    assert max(v.size for v in floats) <= rows
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("op", list(GATES))
 def test_a_length_that_only_a_run_tells(op, batch):

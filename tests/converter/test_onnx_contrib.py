@@ -29,9 +29,12 @@ def bytes_of(kind, *shape, least=None):
     return RNG.integers(info.min if least is None else least, info.max + 1, shape).astype(kind)
 
 
-def model_of(nodes, feeds, constants, outputs):
-    """`outputs` are (name, NumPy type)."""
-    infos = [helper.make_tensor_value_info(n, ELEMENTS[x.dtype], x.shape) for n, x in feeds.items()]
+def model_of(nodes, feeds, constants, outputs, dims=None):
+    """`outputs` are (name, NumPy type), `dims` shapes of inputs if they are not those of feeds."""
+    shapes = {n: x.shape for n, x in feeds.items()} | (dims or {})
+    infos = [
+        helper.make_tensor_value_info(n, ELEMENTS[x.dtype], shapes[n]) for n, x in feeds.items()
+    ]
     ends = [helper.make_tensor_value_info(n, ELEMENTS[np.dtype(k)], None) for n, k in outputs]
     held = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
     domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
@@ -39,9 +42,9 @@ def model_of(nodes, feeds, constants, outputs):
     return helper.make_model(graph, opset_imports=domains, ir_version=9)
 
 
-def ours(nodes, feeds, constants, outputs):
+def ours(nodes, feeds, constants, outputs, dims=None):
     """(model, ONNX Runtime's results, the runtime's), LiteRT's being the runtime's."""
-    source = model_of(nodes, feeds, constants, outputs)
+    source = model_of(nodes, feeds, constants, outputs, dims)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(source.SerializeToString(), options)
@@ -303,9 +306,10 @@ def test_a_fused_op(case):
         assert np.abs(want - got).max() <= 1e-5 * max(1, np.abs(want).max())
 
 
+@pytest.mark.parametrize("batch", [1, "batch"])
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
-def test_a_quantized_lstm_keeps_its_weights(kind, per_channel):
+def test_a_quantized_lstm_keeps_its_weights(kind, per_channel, batch):
     count, size = 24, 16
     steps = (2, 4 * size) if per_channel else (2,)
     zeros = np.zeros(steps, kind) if per_channel else bytes_of(kind, 2)
@@ -322,12 +326,14 @@ def test_a_quantized_lstm_keeps_its_weights(kind, per_channel):
     )  # fmt: skip
     feeds = {"x": given.pop("x")}
     ends = [(n, np.float32) for n in "yhc"]
-    model, wanted, found = ours([node], feeds, given, ends)
+    model, wanted, found = ours([node], feeds, given, ends, {"x": (5, batch, count)})
     for want, got in zip(wanted, found, strict=True):
         assert np.abs(want - got).max() <= 2 / 255 * np.abs(want).max()
     stored = [n.inputs[0] for n in model.main.nodes if n.op == "DEQUANTIZE"]
     assert {v.dtype for v in stored} == {"INT8"}
     assert sum(v.size for v in stored) == 2 * 4 * size * (count + size)
+    rest = [v for g in model.graphs for v in g.values() if v.is_constant and v.dtype == "FLOAT32"]
+    assert max(v.size for v in rest) < size * size
 
 
 @pytest.mark.parametrize(
