@@ -104,36 +104,37 @@ def _adaptive_average(c: Context) -> ir.Value:
     x, wanted = c.value("self"), c.arg("output_size")
     if all(size == 1 for size in wanted):
         return reduction.reduce(c.b, "MEAN", x, range(-len(wanted), 0), True)
-
-    def form(value: ir.Value) -> list[ir.Value]:
-        sizes = _sizes(c, value, wanted)
-        window = _even(sizes, wanted)
-        if window is not None:
-            return [pooling.average_pool(c.b, value, list(window.strides), window)]
-        for axis, (size, out) in enumerate(zip(sizes, wanted, strict=True), 2):
-            if size != out:
-                value = _along(c, value, axis, _shares(size, out))
-        return [value]
-
-    return _batched(c, len(wanted), form)[0]
+    return _adaptive(
+        c, pooling.average_pool, lambda v, axis, *sizes: _along(c, v, axis, _shares(*sizes))
+    )
 
 
 def _adaptive_max(c: Context) -> list[ir.Value | None]:
-    wanted = c.arg("output_size")
     if _wants(c, 1):
         raise NoForm("gives the places of the largest elements: use max_pool with a fixed kernel")
+    found = _adaptive(
+        c, pooling.max_pool, lambda v, axis, *sizes: _maxima(c, v, axis, _cells(*sizes))
+    )
+    return [found, None]
+
+
+def _adaptive(c: Context, even: Callable[..., Any], uneven: Callable[..., ir.Value]) -> ir.Value:
+    """Pooling to the sizes asked for: by one window where cells are alike, else axis by axis, by
+    `uneven` of (value, axis, its size, the size asked for).
+    """
+    wanted = c.arg("output_size")
 
     def form(value: ir.Value) -> list[ir.Value]:
         sizes = _sizes(c, value, wanted)
         window = _even(sizes, wanted)
         if window is not None:
-            return [pooling.max_pool(c.b, value, list(window.strides), window)]
+            return [even(c.b, value, list(window.strides), window)]
         for axis, (size, out) in enumerate(zip(sizes, wanted, strict=True), 2):
             if size != out:
-                value = _maxima(c, value, axis, _cells(size, out))
+                value = uneven(value, axis, size, out)
         return [value]
 
-    return [*_batched(c, len(wanted), form), None]
+    return _batched(c, len(wanted), form)[0]
 
 
 def _sizes(c: Context, x: ir.Value, wanted: list[Any]) -> list[int]:
