@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import secrets
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ from converter.errors import ConversionError
 from converter.flatbuffer import encode
 from converter.offline_plan import OFFLINE_PLAN, plan_of
 from converter.op_versions import op_version
+from converter.output_files import whole_file
 from converter.runtime_versions import min_runtime_version
 from converter.verifier import verify
 
@@ -57,23 +55,17 @@ def write_tflite(
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, then move it there in one step.
+    """Write `data` to `path` in one step.
 
     Raises ConversionError, leaving nothing behind, where that fails.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        with open(temporary, "xb") as file:
+        with whole_file(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise ConversionError(
-            f"{target}: cannot be written ({error.strerror}); choose another place or make room"
+            f"{os.fspath(path)}: cannot be written ({error.strerror}); choose another place or make"
+            " room"
         ) from error
 
 

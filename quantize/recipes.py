@@ -95,7 +95,7 @@ class Recipe:
         """
         try:
             fields = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise QuantizationError(f"the recipe is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise QuantizationError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from rillet.argument_types import divisors, not_negative, numbers, positive, tolerance
 from rillet.errors import EXIT_CODES
 
 
@@ -124,7 +125,7 @@ def _add_proof(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--tolerance",
-        type=float,
+        type=tolerance,
         default=1e-4,
         metavar="T",
         help="the error that passes, as a share of an output's largest magnitude (1e-4)",
@@ -139,10 +140,10 @@ def _add_photos(command: argparse.ArgumentParser) -> None:
         "--labels", metavar="FILE", help="one class per line; they travel in the model"
     )
     command.add_argument(
-        "--mean", type=_numbers, metavar="M[,M,M]", help="of photos; it travels in the model"
+        "--mean", type=numbers, metavar="M[,M,M]", help="of photos; it travels in the model"
     )
     command.add_argument(
-        "--std", type=_divisors, metavar="S[,S,S]", help="the model wants (pixel - mean) / std"
+        "--std", type=divisors, metavar="S[,S,S]", help="the model wants (pixel - mean) / std"
     )
     command.add_argument("--gray", action="store_true", help="photos are grayscale")
 
@@ -220,7 +221,7 @@ A recipe file is JSON such as
         "samples along the first axis. static-int8 needs it, the others report with it",
     )
     _add_pixels(command)
-    command.add_argument("--limit", type=_positive, metavar="N", help="use the first N samples")
+    command.add_argument("--limit", type=positive, metavar="N", help="use the first N samples")
     command.add_argument(
         "--method", choices=["minmax", "percentile"], help="how ranges are found (minmax)"
     )
@@ -232,7 +233,7 @@ A recipe file is JSON such as
     )
     command.add_argument(
         "--report",
-        type=_not_negative,
+        type=not_negative,
         default=16,
         metavar="N",
         help="compare with the float model on N samples (16; 0: no report)",
@@ -258,14 +259,14 @@ def _run(commands: argparse._SubParsersAction) -> None:
         help="for each input an .npy array or a photo; NAME may be left out where there is one",
     )
     command.add_argument("--random", action="store_true", help="random values in every input")
-    command.add_argument("--seed", type=int, default=0, help="of --random (0)")
+    command.add_argument("--seed", type=not_negative, default=0, help="of --random (0)")
     _add_pixels(command)
     command.add_argument("--output", "-o", metavar="NPZ", help="save the outputs by name")
     command.add_argument("--labels", metavar="TXT", help="a label per line (the model's own)")
     command.add_argument(
-        "--top", type=_positive, metavar="K", help="show the K largest elements of each output"
+        "--top", type=positive, metavar="K", help="show the K largest elements of each output"
     )
-    command.add_argument("--threads", type=_positive, metavar="N", help="threads (1)")
+    command.add_argument("--threads", type=positive, metavar="N", help="threads (1)")
 
 
 def _bench(commands: argparse._SubParsersAction) -> None:
@@ -279,10 +280,10 @@ def _bench(commands: argparse._SubParsersAction) -> None:
   rillet bench net.tflite --compare litert""",
     )
     command.add_argument("model", metavar="MODEL", help="a .tflite file")
-    command.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads (1)")
-    command.add_argument("--runs", type=_positive, default=50, metavar="N", help="measured (50)")
+    command.add_argument("--threads", type=positive, default=1, metavar="N", help="threads (1)")
+    command.add_argument("--runs", type=positive, default=50, metavar="N", help="measured (50)")
     command.add_argument(
-        "--warmup", type=_not_negative, default=5, metavar="N", help="run before measuring (5)"
+        "--warmup", type=not_negative, default=5, metavar="N", help="run before measuring (5)"
     )
     _add_isa(command)
     command.add_argument("--per-op", action="store_true", help="time every node")
@@ -312,7 +313,7 @@ def _inspect(commands: argparse._SubParsersAction) -> None:
         "--profile", action="store_true", help="run it on random inputs; microseconds of every node"
     )
     command.add_argument(
-        "--threads", type=_positive, default=1, metavar="N", help="of the sizes shown (1)"
+        "--threads", type=positive, default=1, metavar="N", help="of the sizes shown (1)"
     )
     _add_isa(command)
 
@@ -374,41 +375,13 @@ def _add_output(command: argparse.ArgumentParser) -> None:
 def _add_pixels(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mean",
-        type=_numbers,
+        type=numbers,
         metavar="M[,M,M]",
         help="photos: subtracted from pixels of 0..255 (what the model says, else 127)",
     )
     command.add_argument(
         "--std",
-        type=_divisors,
+        type=divisors,
         metavar="S[,S,S]",
         help="photos: divided by (what the model says, else 128)",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return number
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers") from None
-
-
-def _divisors(text: str) -> list[float]:
-    numbers = _numbers(text)
-    if 0.0 in numbers:
-        raise argparse.ArgumentTypeError("a divisor is 0")
-    return numbers

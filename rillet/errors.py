@@ -14,7 +14,8 @@ EXIT_CODES = """exit codes:
   1  a mistake in what was given: no such file, a damaged model, a wrong shape
   2  wrong usage of the command line
   3  the input is valid, but uses something Rillet does not support
-  4  an internal error; set RILLET_DEBUG=1 for the traceback and report it"""
+  4  an internal error; set RILLET_DEBUG=1 for the traceback and report it
+  130  interrupted by Ctrl-C"""
 
 
 class CommandError(Exception):
@@ -25,15 +26,17 @@ class CommandError(Exception):
         self.code = code
 
 
-def exit_code(error: Exception) -> int:
+def exit_code(error: BaseException) -> int:
     """The exit code that `error` leads to."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
     if isinstance(error, CommandError):
         return error.code
     if getattr(error, "status", None) == "UNSUPPORTED":  # a RilletError's
         return UNSUPPORTED
     if hasattr(error, "obstacles"):  # a converter.errors.ObstacleError
         return UNSUPPORTED
-    known: list[type[Exception]] = [OSError]
+    known: list[type[Exception]] = [OSError, MemoryError]
     # A package that is not loaded has raised nothing; loading it here would slow the message.
     for module, name in (
         ("converter.errors", "ConversionError"),
@@ -46,8 +49,13 @@ def exit_code(error: Exception) -> int:
     return MISTAKE if isinstance(error, tuple(known)) else INTERNAL
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: BaseException) -> str:
     """One line for the user."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; files that were not finished are not there"
+    if isinstance(error, MemoryError):
+        said = f" ({error})" if str(error) else ""
+        return f"this takes more memory than there is{said}; give smaller sizes, or more memory"
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror}"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,17 +11,22 @@ from typing import IO
 
 import numpy as np
 
+from converter.output_files import is_special, whole_file
 from rillet.errors import CommandError
 
 
 def read_bytes(path: str) -> bytes:
     """The file's content. CommandError if there is no such file or it cannot be read."""
+    if is_special(path):  # it may have no end, and a model is read more than once
+        raise CommandError(f"cannot read {path}: it is a device or a pipe; save it to a file first")
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise CommandError(f"there is no file {path}") from None
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    except MemoryError:
+        raise CommandError(f"cannot read {path}: it is larger than the memory") from None
 
 
 def read_text(path: str) -> str:
@@ -35,12 +39,16 @@ def read_text(path: str) -> str:
 
 def check_writable(path: str) -> None:
     """CommandError if `path` obviously cannot be written; asked before the work, not after."""
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if not path:
+        raise CommandError("the file to write has no name: give one, such as -o net.tflite")
     if target.is_dir():
         raise CommandError(f"cannot write {path}: it is a folder; name a file in it")
     folder = target.parent
     if not folder.is_dir():
         raise CommandError(f"cannot write {path}: there is no folder {folder}")
+    if is_special(target):
+        return
     if not os.access(folder, os.W_OK):
         raise CommandError(f"cannot write {path}: the folder {folder} does not allow it")
 
@@ -58,14 +66,12 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_atomically(path: str, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there. CommandError if that fails."""
+    """Let `write` fill what becomes the file `path`. CommandError if that fails."""
     check_writable(path)
-    draft = Path(path).with_name(f".{Path(path).name}.{secrets.token_hex(4)}")
     try:
-        with open(draft, "wb") as file:
+        with whole_file(path) as file:
             write(file)
-        draft.replace(path)
     except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+        raise CommandError(
+            f"cannot write {path}: {error.strerror}; choose another place or make room"
+        ) from None

@@ -172,6 +172,8 @@ def _array_set(arrays: dict[str, np.ndarray], model: Model, path: str) -> Sample
         name: len(array) // max(batches[name][0], 1) if array.ndim else 0
         for name, array in arrays.items()
     }
+    if not counts:
+        raise CommandError(f"{path} holds no arrays")
     if len(set(counts.values())) != 1:
         raise CommandError(f"{path}: the arrays hold different numbers of samples: {counts}")
     count = next(iter(counts.values()))

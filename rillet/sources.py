@@ -156,12 +156,13 @@ def _shape(text: str) -> tuple[str, list[int | None]]:
         if not mark or not name:
             raise ValueError
         dims = [None if s.strip() in ("?", "-1") else int(s) for s in sizes.split(",") if s.strip()]
-        if any(d is not None and d < 0 for d in dims):
+        if any(d is not None and not 0 <= d < 1 << 31 for d in dims):
             raise ValueError
         return name, dims
     except ValueError:
         raise CommandError(
-            f"--input {text}: write NAME=SIZES, such as image=1,3,224,224; ? leaves a size dynamic"
+            f"--input {text}: write NAME=SIZES, such as image=1,3,224,224 (each below 2^31); ?"
+            " leaves a size dynamic"
         ) from None
 
 
@@ -194,7 +195,7 @@ def _from_script(path: str, function: str) -> Source:
         given = _call(path, function)
     finally:
         del sys.path[0]
-    if isinstance(given, tuple) and len(given) == 3:
+    if isinstance(given, tuple) and len(given) == 3 and _is_session(*given):
         session, inputs, outputs = given
         return SessionSource(session, inputs, outputs)
     if isinstance(given, tuple) and len(given) == 2 and hasattr(given[0], "state_dict"):
@@ -202,9 +203,14 @@ def _from_script(path: str, function: str) -> Source:
     if hasattr(given, "graph_signature"):  # of torch.export, with inputs of its own
         return TorchSource(given)
     raise CommandError(
-        f"{path}:{function} returned {_described(given)}; it must return (session, inputs, outputs)"
-        " of host_engine, or (module, example inputs) or an exported program of PyTorch"
+        f"{path}:{function} returned {_described(given)}; it must return (session, [inputs],"
+        " [outputs]) of host_engine, or (module, example inputs) or an exported program of PyTorch"
     )
+
+
+def _is_session(session: Any, inputs: Any, outputs: Any) -> bool:
+    lists = isinstance(inputs, list | tuple) and isinstance(outputs, list | tuple)
+    return lists and hasattr(session, "graph") and hasattr(session, "run")
 
 
 def _described(given: Any) -> str:
@@ -224,9 +230,10 @@ def _call(path: str, function: str) -> Any:
         if not callable(target):
             raise CommandError(f"{path} has no function {function!r}")
         return target()
-    except CommandError:
+    except (CommandError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() too: it would end this program without a word
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f"{path}, line {lines[-1]}" if lines else path
-        raise CommandError(f"{where}: {type(error).__name__}: {error}") from error
+        said = f": {error}" if str(error) else ""
+        raise CommandError(f"{where}: {type(error).__name__}{said}") from error

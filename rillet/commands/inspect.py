@@ -28,7 +28,7 @@ RUNS, SECONDS = 30, 2.0  # of --profile, whichever comes first
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """What the file holds, and what the runtime needs to run it (or why it cannot)."""
-    if args.html:
+    if args.html is not None:
         check_writable(args.html)
     content = read_bytes(args.model)
     model, metadata = read_model(args.model, content), read_metadata(content)

@@ -25,7 +25,7 @@ SHOWN = 8  # elements of an output that are printed
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """One inference; each output's statistics, first elements and largest elements."""
-    if args.output:
+    if args.output is not None:
         check_writable(args.output)
     given = read_labels(args.labels) if args.labels else None
     content = read_bytes(args.model)

@@ -87,7 +87,7 @@ def test_convert_a_script(rillet, script: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
-        ("wrong", "must return (session, inputs, outputs)"),
+        ("wrong", "must return (session, [inputs], [outputs])"),
         ("broken", "net.py, line 17: RuntimeError: no checkpoint here"),
         ("absent", "has no function 'absent'"),
         ("number", "has no function 'number'"),

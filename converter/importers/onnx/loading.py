@@ -165,7 +165,7 @@ def fixed_inputs(proto: onnx.ModelProto, values: Mapping[str, Any]) -> dict[str,
         try:
             kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
             array = np.asarray(values[info.name]).astype(kind)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ConversionError(
                 f"the value for input '{info.name}' does not fit its type: {error}"
             ) from error
