@@ -13,6 +13,7 @@ from host_engine.ops import (
     control,
     conv,
     dropout,
+    equations,
     flow,
     gather,
     inference,

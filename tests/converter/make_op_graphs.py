@@ -177,6 +177,28 @@ def matrices(x):
     ]
 
 
+def equations(x):
+    """[2, 4, 4]"""
+    g = tf.linalg
+    positive = tf.matmul(x, x, transpose_b=True) + np.eye(4, dtype=np.float32)
+    sign, logarithm = tf.raw_ops.LogMatrixDeterminant(input=x)
+    return [
+        g.inv(x),
+        tf.raw_ops.MatrixInverse(input=x, adjoint=True),
+        g.det(x),
+        sign,
+        logarithm,
+        g.cholesky(positive),
+        g.solve(x, x[:, :, :2]),
+        g.solve(x, x[:, :, 1:], adjoint=True),
+        g.triangular_solve(positive, x),
+        g.triangular_solve(positive, x, lower=False),
+        g.triangular_solve(positive, x, adjoint=True),
+        g.triangular_solve(positive, x, lower=False, adjoint=True),
+        g.cholesky_solve(g.cholesky(positive), x),
+    ]
+
+
 def special(x, counts):
     """[3, 8] from 0.05 to 0.95, [6] integers"""
     m, n = tf.math, tf.nn
@@ -303,6 +325,7 @@ def all_graphs():
         "ops_images": (images, pixels, boxes),
         "ops_counting": (counting, normal(4, 6), np.array([2, 0, 3, 0], np.int32)),
         "ops_matrices": (matrices, normal(2, 4, 5)),
+        "ops_equations": (equations, RNG.uniform(-1, 1, (2, 4, 4)).astype(np.float32)),
         "ops_special": (
             special,
             RNG.uniform(0.05, 0.95, (3, 8)).astype(np.float32),

@@ -170,8 +170,11 @@ def test_a_dynamic_size_takes_any():
     )
 
 
-@pytest.mark.parametrize("name", ["classic_dynamic_rnn_lengths", "keras_lstm_long"])
-def test_loops_are_proved_without_tensorflow(name):
+PROVED = ["classic_dynamic_rnn_lengths", "keras_lstm_long", "ops_equations"]
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_graphs_are_proved_without_tensorflow(name):
     path, inputs, wanted = load(name)
     source = GraphDefSource(path, outputs=list(wanted))
     made = converter.convert(source, feeds=inputs, check="layers")

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for the diagonals and bands of matrices."""
+"""Rows for the diagonals and bands of matrices, and for equations of small ones."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, gathering
-from converter.importers.forms.basic import scalar
-from converter.importers.forms.elementwise import carried
+from converter.importers.forms import basic, gathering, linear_algebra
+from converter.importers.forms.basic import scalar, unary
+from converter.importers.forms.elementwise import carried, sign
 from converter.importers.no_form import NoForm
 from converter.importers.rows import refuse
 from converter.importers.tensorflow.context import Context, Row, Rows
@@ -138,20 +138,56 @@ def _flat_diagonal_part(c: Context) -> ir.Value:
     return basic.reshape(c.b, gathering.gather(c.b, flat, at, 0), half)
 
 
+def _transposed(c: Context, x: ir.Value) -> ir.Value:
+    """[..., m, n] of [..., n, m]."""
+    rank = basic.rank(c.b, x)
+    return basic.transpose(c.b, x, [*range(rank - 2), rank - 1, rank - 2])
+
+
+def _inverse(c: Context) -> ir.Value:
+    """Of `input`, or of its transpose."""
+    x = c.input(0)
+    found = linear_algebra.inverse(c.b, x)
+    return _transposed(c, found) if c.attr("adjoint", False) else found
+
+
+def _solve(c: Context) -> ir.Value:
+    a, y = c.inputs()
+    return linear_algebra.solve(c.b, _transposed(c, a) if c.attr("adjoint", False) else a, y)
+
+
+def _solve_triangular(c: Context) -> ir.Value:
+    a, y = c.inputs()
+    upper, adjoint = not c.attr("lower", True), bool(c.attr("adjoint", False))
+    a = _transposed(c, a) if adjoint else a
+    return linear_algebra.solve_triangular(c.b, a, y, upper != adjoint, unit=False)
+
+
+def _log_determinant(c: Context) -> list[ir.Value]:
+    """[its sign, the logarithm of its magnitude]"""
+    found = linear_algebra.determinant(c.b, c.input(0))
+    return [sign(c.b, found), unary(c.b, "LOG", unary(c.b, "ABS", found))]
+
+
 _DECOMPOSES: Row = refuse(
-    "decomposes or inverts matrices, which TFLite lacks: compute it outside the model, or make"
-    " its input a constant"
+    "decomposes matrices, which TFLite lacks: compute it outside the model, or make its input a"
+    " constant"
 )
 _DECOMPOSITIONS = (
-    *("Cholesky", "MatrixInverse", "MatrixDeterminant", "LogMatrixDeterminant", "MatrixSolve"),
-    *("MatrixTriangularSolve", "MatrixSolveLs", "MatrixExponential", "MatrixLogarithm", "Qr"),
-    *("SelfAdjointEigV2", "Svd", "Lu", "Eig", "MatrixSquareRoot", "TridiagonalSolve"),
+    *("MatrixSolveLs", "MatrixExponential", "MatrixLogarithm", "MatrixSquareRoot", "Qr", "Lu"),
+    *("SelfAdjointEigV2", "Svd", "Eig", "TridiagonalSolve"),
 )
 ROWS: Rows = {
     **dict.fromkeys(_DECOMPOSITIONS, _DECOMPOSES),
     **dict.fromkeys(("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3"), _diagonal),
     **dict.fromkeys(("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3"), _diagonal_part),
     **dict.fromkeys(("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3"), _set_diagonal),
+    "Cholesky": lambda c: linear_algebra.cholesky(c.b, c.input(0)),
     "Diag": _flat_diagonal,
     "DiagPart": _flat_diagonal_part,
+    "LogMatrixDeterminant": _log_determinant,
+    "MatrixDeterminant": lambda c: linear_algebra.determinant(c.b, c.input(0)),
+    "MatrixInverse": _inverse,
+    "MatrixSolve": _solve,
+    "MatrixTriangularSolve": _solve_triangular,
 }
