@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -40,6 +41,20 @@ registered and Rillet implements.
 | operator | versions | types |
 |---|---|---|
 {rows}
+
+Any of these may write a tensor that the file declares a variable, at every run; the recurrent ones
+update theirs themselves.
+
+## Operators with names
+
+CUSTOM with a kernel here:
+{customs}.
+Others are given by the program (`rlt_custom_op`, `custom_ops`), also in place of these.
+
+STABLEHLO_COMPOSITE with a kernel here, of version 1 and FLOAT32:
+{composites}.
+Other composites, and these in other types, versions or options, run as the operators that they are
+made of, which is what LiteRT does with all.
 
 ## Refused
 
@@ -114,7 +129,16 @@ def _page(
         run=accepted - listed,
         rows="\n".join(rows),
         refused="\n".join(lines) or "| none | | |",
+        customs=_names("CUSTOM"),
+        composites=_names("COMPOSITE"),
     )
+
+
+def _names(kind: str) -> str:
+    """Operators of the build that go by a name, in code style."""
+    rows = (ROOT / "runtime" / "core" / "kernels.def").read_text()
+    found = re.findall(rf'^RLT_{kind}_KERNEL\("([^"]+)"', rows, re.M)
+    return ", ".join(f"`{name}`" for name in found)
 
 
 def _rows(found: Mapping[Case, object]) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from unittest import mock
 
 import numpy as np
@@ -103,8 +104,11 @@ def agrees(mine: np.ndarray, wanted: np.ndarray) -> bool:
 
 @pytest.mark.conformance
 @pytest.mark.slow
-def test_the_page_tells_the_refused() -> None:
+def test_the_page_tells_names_and_the_refused() -> None:
     page = (ROOT / "docs" / "operators.md").read_text()
+    rows = (ROOT / "runtime" / "core" / "kernels.def").read_text()
+    for name in re.findall(r'^RLT_\w+_KERNEL\("([^"]+)"', rows, re.M):
+        assert f"`{name}`" in page, "run `make operators`"
     for (op, _), why in REFUSED.items():
         assert f"| {op} |" in page and why in page, f"{HERE.name}: run `make operators`"
 
