@@ -208,3 +208,18 @@ def check_exact(model: OpModel, wanted: Any, *, peer: bool = True) -> None:
     np.testing.assert_array_equal(run(model, threads=3), found)
     if peer and found.size:
         np.testing.assert_array_equal(litert(model), found)
+
+
+def check_close(model: OpModel, wanted: np.ndarray | None = None, *, exact: bool = False) -> None:
+    """What is wanted (LiteRT's result), to 1e-5 or `exact`, on every instruction set, and the same
+    bits with three threads as with one.
+    """
+    wanted = litert(model) if wanted is None else wanted
+    for isa in ISAS:
+        found = run(model, isa=isa)
+        assert found.shape == wanted.shape and found.dtype == wanted.dtype
+        if exact:
+            np.testing.assert_array_equal(found, wanted)
+        else:
+            assert error(found, wanted) <= 1e-5
+        assert run(model, threads=3, isa=isa).tobytes() == found.tobytes()

@@ -4,8 +4,6 @@ where gcc exists."""
 
 from __future__ import annotations
 
-import runpy
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,12 +11,12 @@ import control_models
 import numpy as np
 import pytest
 import runtime_models as models
+from sanitized_program import compiled
 from single_op import Arg, Out, single_op
 
 import runtime
 from converter import read_tflite, write_tflite
 
-ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
     "dense_float": models.dense_stack,
     "dense_int8": models.dense_int8,
@@ -47,11 +45,7 @@ ZERO_POINTS = {
 
 @pytest.fixture(scope="session")
 def driver() -> Path:
-    """The compiled fuzz_driver.c."""
-    build = runpy.run_path(str(ROOT / "runtime/core/build.py"))["build"]
-    sanitize = shutil.which("gcc") is not None
-    out = ROOT / "build" / ("asan" if sanitize else "fuzz") / "fuzz_driver"
-    return build(None, out, sanitize=sanitize, program=ROOT / "tests/runtime/fuzz_driver.c")
+    return compiled("fuzz_driver")
 
 
 def run(driver: Path, *arguments: object) -> dict[str, int]:

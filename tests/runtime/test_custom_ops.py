@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import runpy
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,13 @@ from typing import Any
 import control_models as models
 import numpy as np
 import pytest
+from sanitized_program import compiled
 from test_control_flow import run
 
 import runtime
 from converter import ir, write_tflite
 from runtime import RilletError
 
-ROOT = Path(__file__).resolve().parents[2]
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -109,11 +107,7 @@ def test_an_operator_nobody_knows_is_refused_at_open():
 
 @pytest.fixture(scope="module")
 def driver() -> Path:
-    """The compiled custom_driver.c, under ASan and UBSan where gcc exists."""
-    build = runpy.run_path(str(ROOT / "runtime/core/build.py"))["build"]
-    sanitize = shutil.which("gcc") is not None
-    out = ROOT / "build" / ("asan" if sanitize else "fuzz") / "custom_driver"
-    return build(None, out, sanitize=sanitize, program=ROOT / "tests/runtime/custom_driver.c")
+    return compiled("custom_driver")
 
 
 def in_c(name: str, options: bytes = b"", counted: bool = False) -> bytes:

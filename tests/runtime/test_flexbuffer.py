@@ -3,25 +3,18 @@
 
 from __future__ import annotations
 
-import runpy
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flatbuffers import flexbuffers
-
-ROOT = Path(__file__).resolve().parents[2]
+from sanitized_program import compiled
 
 
 @pytest.fixture(scope="module")
 def driver() -> Path:
-    """The compiled flex_driver.c."""
-    build = runpy.run_path(str(ROOT / "runtime/core/build.py"))["build"]
-    sanitize = shutil.which("gcc") is not None
-    out = ROOT / "build" / ("asan" if sanitize else "fuzz") / "flex_driver"
-    return build(None, out, sanitize=sanitize, program=ROOT / "tests/runtime/flex_driver.c")
+    return compiled("flex_driver")
 
 
 def write(path: Path, values: dict[str, Any]) -> Path:

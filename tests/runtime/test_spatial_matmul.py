@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from single_op import ISAS, Arg, OpModel, Out, error, integers, litert, run, single_op
+from single_op import Arg, OpModel, Out, check_close, error, integers, litert, run, single_op
 
 from runtime import RilletError
 
@@ -59,15 +59,7 @@ def batch_matmul(
 
 
 def agrees(model: OpModel, kind: str) -> None:
-    wanted = litert(model)
-    for isa in ISAS:
-        found = run(model, isa=isa)
-        assert found.shape == wanted.shape and found.dtype == wanted.dtype
-        if kind.startswith("int"):
-            np.testing.assert_array_equal(found, wanted)
-        else:
-            assert error(found, wanted) <= 1e-5
-        assert run(model, threads=3, isa=isa).tobytes() == found.tobytes()
+    check_close(model, exact=kind.startswith("int"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
