@@ -26,6 +26,23 @@ def model_of(nodes, inputs, outputs, constants=(), opset=17, **kwargs) -> onnx.M
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], **kwargs)
 
 
+def engine_of(source: onnx.ModelProto, optimize: bool = True):
+    """ONNX Runtime, where the installed one has the ops of a model, else ONNX's reference; both
+    have `run(names, feeds)`.
+    """
+    import onnxruntime
+    from onnx.reference import ReferenceEvaluator
+
+    options = onnxruntime.SessionOptions()
+    if not optimize:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+    try:
+        return onnxruntime.InferenceSession(source.SerializeToString(), options)
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+        return ReferenceEvaluator(source)
+
+
 def small_network(dims=(1, 3, 8, 8)) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     nodes = [

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 from ai_edge_litert.interpreter import Interpreter
 from onnx import helper, numpy_helper
-from onnx_models import model_of
+from onnx_models import engine_of, model_of
 
 import converter
 import runtime
@@ -66,10 +65,7 @@ class Qdq:
 
 def results(source, model, feeds):
     """(ONNX Runtime's, ours); LiteRT's is held to be ours."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(source.SerializeToString(), options)
-    (wanted,) = session.run(None, feeds)
+    (wanted,) = engine_of(source, optimize=False).run(None, feeds)
     content = converter.write_tflite(model)
     found = runtime.Interpreter(model_content=content).get_signature_runner()(**feeds)["y"]
     theirs = Interpreter(model_content=content).get_signature_runner()(**feeds)["y"]

@@ -6,11 +6,10 @@ at several sizes, here and on LiteRT.
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
-from onnx_models import FLOAT, model_of
+from onnx_models import FLOAT, engine_of, model_of
 
 import converter
 import runtime
@@ -39,7 +38,7 @@ def agrees(nodes, inputs, feeds, constants=(), outputs=("y",), opset=17):
     ends = [(name, None, kinds.get(name, FLOAT)) for name in outputs]
     source = model_of(nodes, inputs, ends, constants, opset=opset)
     source.ir_version = 9
-    session = onnxruntime.InferenceSession(source.SerializeToString())
+    session = engine_of(source)
     model = converter.from_onnx(source)
     converter.optimize(model)
     content = converter.write_tflite(model)
@@ -312,7 +311,7 @@ def test_unique_elements(ordered):
     source.ir_version = 9
     model = converter.from_onnx(source)
     content = converter.write_tflite(model)
-    session = onnxruntime.InferenceSession(source.SerializeToString())
+    session = engine_of(source)
     for dims in ((3, 4), (5, 9)):
         x = RNG.integers(0, 6, dims).astype(np.float32)
         wanted = session.run(None, {"x": x})

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper, numpy_helper
+from onnx_models import engine_of
 
 import converter
 import runtime
@@ -45,10 +45,7 @@ def model_of(nodes, feeds, constants, outputs, dims=None):
 def ours(nodes, feeds, constants, outputs, dims=None):
     """(model, ONNX Runtime's results, the runtime's), LiteRT's being the runtime's."""
     source = model_of(nodes, feeds, constants, outputs, dims)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(source.SerializeToString(), options)
-    wanted = session.run(None, feeds)
+    wanted = engine_of(source, optimize=False).run(None, feeds)
     model = converter.from_onnx(source)
     converter.optimize(model, check=True)
     content = converter.write_tflite(model)
