@@ -324,24 +324,34 @@ def build_all(
     libraries = [] if row.is_wasm else ["-lpthread"]
     if row.is_android:
         libraries = [bionic_stub(cc, base, work)]
-    strip = [] if sanitize else ["-s"]
+    # The level is that of the compiler's own support code, and of a static program's C library.
+    level, strip = ([], []) if sanitize else (["-O3"], ["-s"])
+    link = [*cc, *base, *level, *kind, *strip, *objects, *libraries]
+    _put_in_place(link, objects, out, archive, work / "zig")
+    return Built(out, archive, [pathlib.Path(name) for name in objects])
+
+
+def _put_in_place(
+    link: list[str],
+    objects: list[str],
+    out: pathlib.Path,
+    archive: pathlib.Path | None,
+    cache: pathlib.Path,
+) -> None:
+    """Links `out`, and puts `objects` into `archive`: each appears complete or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=out.name) as folder:
         part = pathlib.Path(folder) / out.name
-        # The level is that of the compiler's own support code, and of a static program's C library.
-        level = [] if sanitize else ["-O3"]
-        link = [*cc, *base, *level, *kind, *strip, "-o", str(part), *objects, *libraries]
-        run(link, work / "zig")
+        run([*link, "-o", str(part)], cache)
         part.chmod(0o755)
         if archive:
             kept = pathlib.Path(folder) / archive.name
-            run([*archiver(), "rcs", str(kept), *objects], work / "zig")
+            run([*archiver(), "rcs", str(kept), *objects], cache)
             archive.parent.mkdir(parents=True, exist_ok=True)
             kept.replace(archive)
         if part.with_suffix(".lib").exists():  # what programs for Windows link with
             part.with_suffix(".lib").replace(out.with_suffix(".lib"))
         part.replace(out)
-    return Built(out, archive, [pathlib.Path(name) for name in objects])
 
 
 def archiver() -> list[str]:
