@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from unittest import mock
 
 import control_models
@@ -43,7 +44,7 @@ def refusal(content: bytes, **limits: int | None) -> RilletError:
         ("max_bytes", 100, "node 0 IF"),
         ("max_macs", 3, "node 0 IF"),
         ("max_tensor_bytes", 4, "tensor 1"),
-        ("max_arena_bytes", 64, "node 0 IF"),
+        ("max_arena_bytes", 32, "node 0 IF"),
         ("max_iterations", 1, "node 0 IF"),
     ],
 )
@@ -130,7 +131,7 @@ def test_memory_that_is_not_there_is_a_status() -> None:
 
 
 @contextlib.contextmanager
-def cancelling(interpreter: runtime.Interpreter):
+def cancelling(interpreter: runtime.Interpreter) -> Iterator[None]:
     """Cancels again and again: on a busy machine the first may come before the invoke does."""
     ended = threading.Event()
 
@@ -147,6 +148,14 @@ def cancelling(interpreter: runtime.Interpreter):
         thread.join()
 
 
+@pytest.fixture
+def control_c() -> Iterator[None]:
+    """Python's own handler: what shells start in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_another_thread_cancels() -> None:
     interpreter = runtime.Interpreter(model_content=ENDLESS, limits=NO_LIMITS)
     interpreter.allocate_tensors()
@@ -157,6 +166,7 @@ def test_another_thread_cancels() -> None:
         assert caught.value.status == "CANCELLED"
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_stops_an_invoke() -> None:
     interpreter = runtime.Interpreter(model_content=ENDLESS, limits=NO_LIMITS)
     interpreter.allocate_tensors()
@@ -167,6 +177,7 @@ def test_control_c_stops_an_invoke() -> None:
         interpreter.invoke()
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_leaves_other_threads_alone() -> None:
     """The main thread gets Python's interrupt; an invoke elsewhere goes on until cancelled."""
     interpreter = runtime.Interpreter(model_content=ENDLESS, limits=NO_LIMITS)
