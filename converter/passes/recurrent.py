@@ -53,7 +53,7 @@ def fuse_loop(
     if len(body.nodes) > _MOST_NODES:
         return False
     loop = Loop(node, test, body)
-    found = _stack(loop) if loop.steps else None
+    found = _stack(loop) if loop.steps or loop.length is not None else None
     if found is None:
         return False
     made = _emit(loop, found, bodies, node.name or node.outputs[0].name)
@@ -104,8 +104,10 @@ def _stack(loop: Loop) -> _Stack | None:
     if len(sequence.shape) != 3 or sequence.dtype != "FLOAT32":
         return None
     time, batch, features = sizes(sequence)
-    if -1 in (time, features) or any(
-        sizes(v)[:-1] != (batch,) or sizes(v)[-1] == -1 for v in states
+    if (
+        features == -1
+        or (time == -1) != (loop.length is not None)
+        or any(sizes(v)[:-1] != (batch,) or sizes(v)[-1] == -1 for v in states)
     ):
         return None
     found = _Stack([], sequence, backwards)
@@ -199,6 +201,11 @@ def _emit(
             values[out] = made[place][kind]
         elif state in loop.counters:
             start = loop.start(state)
+            if loop.length is not None:
+                if start != 0 or loop.counters[state] != 1:
+                    return None
+                values[out] = outside(loop.bound)
+                continue
             assert start is not None
             end = start + loop.steps * loop.counters[state]
             values[out] = b.constant(np.full(out.shape, end), "end", ir.numpy_dtype(out.dtype))
@@ -327,4 +334,7 @@ def _replace(
     at = new[-1]
     for out, value in values.items():
         shape = fragment.constant(sizes(out), "shape", np.int32)
+        if sizes(out).count(-1) > 1:
+            shape = ir.Value(f"{out.name}/shape", "INT32", (len(out.shape),))
+            at = graph.add_node("SHAPE", [value], [shape], {"out_type": "INT32"}, after=at)
         at = graph.add_node("RESHAPE", [value, shape], [out], after=at, name=node.name)
