@@ -14,6 +14,7 @@ each other.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -234,8 +235,9 @@ def compile_objects(
     with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
         objects = list(pool.map(compile_one, files))
     for old in folder.glob("*.o"):  # what no build of the last hour used
-        if old.stat().st_mtime < time.time() - 3600:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another build's, which has its name by now
+            if old.stat().st_mtime < time.time() - 3600:
+                old.unlink()
     return objects
 
 

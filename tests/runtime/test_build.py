@@ -106,3 +106,9 @@ def test_the_public_header_stands_alone(builder, tmp_path, language):
     target = ["-c", str(source), "-o", str(tmp_path / "user.o")]
     include = f"-I{ROOT / 'runtime/include'}"
     builder.run([*command, *flags, include, *target], ROOT / "build/zig")
+
+
+def test_objects_that_another_build_takes_away_do_no_harm(builder, tmp_path):
+    """What is listed may be gone, or have its name, when it is looked at."""
+    (tmp_path / "core_model.0123456789abcdef.1.part.o").symlink_to(tmp_path / "gone")
+    assert builder.compile_objects([], ["cc"], tmp_path, lambda source: []) == []
