@@ -97,7 +97,11 @@ def test_ctrl_c_gives_a_sentence_and_no_file(tmp_path):
     argv = [sys.executable, "-m", "rillet", "convert", f"{script}:f", "-o", "o.tflite", "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(argv, cwd=tmp_path, env=env, **pipes)
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells' background jobs ignore it
+    try:
+        process = subprocess.Popen(argv, cwd=tmp_path, env=env, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
