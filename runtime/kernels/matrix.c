@@ -9,6 +9,10 @@
 #define TILES_WANTED 16
 /* The rows of a tile stay in this much of the second-level cache while the weights stream by. */
 #define TILE_ROW_BYTES 131072
+/* Weights of no more bytes than this stay in there too. */
+#define WEIGHTS_KEPT 524288
+/* Where rows stream by every panel of weights instead, so many bytes of them do at a time. */
+#define STREAM_ROW_BYTES 2097152
 
 static uint64_t align64(uint64_t x) { return (x + 63) & ~(uint64_t)63; }
 static int32_t ceil_div(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
@@ -23,15 +27,31 @@ uint64_t rlt_panel_bytes(const rlt_ukernels *u, rlt_family family, int32_t k) {
   return (uint64_t)u->s8_gemm->nr * (depth + 2 * sizeof(int32_t));
 }
 
-static void plan_tiles(rlt_node *n, rlt_matrix *m) {
-  int32_t mr = m->mr;
-  int64_t row_macs = (int64_t)m->k * m->n * m->groups;
-  int64_t in_cache = TILE_ROW_BYTES / (int64_t)(m->space_stride ? m->space_stride : 1) / mr;
-  int64_t worth = TILE_MACS / (row_macs > 0 ? row_macs : 1) / mr + 1;
-  int64_t share = ceil_div(ceil_div(m->rows, TILES_WANTED), mr);
+/* How many mr rows a tile has, so that they take about `bytes` and there are `wanted` tiles. */
+static int64_t blocks_of(const rlt_matrix *m, int64_t bytes, int32_t wanted) {
+  int64_t row_macs = (int64_t)m->k * m->n * m->groups, row_bytes = m->space_stride ? (int64_t)m->space_stride : 1;
+  int64_t in_cache = bytes / row_bytes / m->mr;
+  int64_t worth = TILE_MACS / (row_macs > 0 ? row_macs : 1) / m->mr + 1;
+  int64_t share = ceil_div(ceil_div(m->rows, wanted), m->mr);
   int64_t blocks = share > worth ? share : worth;
   if (blocks > in_cache) blocks = in_cache;
-  if (blocks < 1) blocks = 1;
+  return blocks < 1 ? 1 : blocks;
+}
+
+/* Whether less is read where weights stay and all rows stream by each panel, than where the rows of a tile stay and
+ * all weights stream by: long rows fill the cache, and then few of them share what weights are read. */
+static bool streams_rows(const rlt_matrix *m, int64_t blocks) {
+  uint64_t panels = (uint64_t)m->panels, weights = panels * m->panel_bytes;
+  if (m->builds_rows || m->groups > 1 || weights <= WEIGHTS_KEPT) return false;
+  uint64_t passes = (uint64_t)ceil_div(m->rows, blocks * m->mr), rows = (uint64_t)m->rows;
+  return rlt_saturating_product(rlt_saturating_product(rows, m->space_stride), panels) <
+         rlt_saturating_product(weights, passes > 0 ? passes - 1 : 0);
+}
+
+static void plan_tiles(rlt_node *n, rlt_matrix *m) {
+  int32_t mr = m->mr;
+  int64_t blocks = blocks_of(m, TILE_ROW_BYTES, TILES_WANTED);
+  if (streams_rows(m, blocks)) blocks = blocks_of(m, STREAM_ROW_BYTES, ceil_div(TILES_WANTED, m->panels));
   m->row_block = (int32_t)(blocks * mr < m->rows ? blocks * mr : (m->rows > 0 ? m->rows : 1));
   int32_t row_tiles = ceil_div(m->rows, m->row_block), panels = m->panels;
   m->col_block = panels > 0 ? panels : 1;

@@ -38,6 +38,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "dense-relu": lambda **kw: fully_connected(37, 50, 45, act="RELU", **kw),
     "dense-relu6": lambda **kw: fully_connected(37, 50, 45, act="RELU6", **kw),
     "dense-relu1": lambda **kw: fully_connected(37, 50, 45, act="RELU_N1_TO_1", **kw),
+    "dense-heavy": lambda **kw: fully_connected(70, 600, 520, **kw),
     "conv": lambda **kw: conv_2d(X, 26, **kw),
     "conv-rgb": lambda **kw: conv_2d((1, 32, 32, 3), 32, stride=(2, 2), **kw),
     "conv-one-channel": lambda **kw: conv_2d((1, 28, 28, 1), 32, (5, 5), **kw),
@@ -46,6 +47,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "conv-dilation": lambda **kw: conv_2d(X, 26, dilation=(2, 3), **kw),
     "conv-valid": lambda **kw: conv_2d(X, 26, (5, 3), stride=(1, 2), padding="VALID", **kw),
     "conv-1x1": lambda **kw: conv_2d(X, 26, (1, 1), act="RELU6", **kw),
+    "conv-1x1-heavy": lambda **kw: conv_2d((2, 7, 7, 300), 520, (1, 1), **kw),
     "conv-1x1-stride": lambda **kw: conv_2d(X, 26, (1, 1), stride=(2, 2), **kw),
     "conv-groups": lambda **kw: conv_2d(X, 26, groups=2, **kw),
     "conv-window-over-edge": lambda **kw: conv_2d((1, 2, 3, 5), 7, (7, 7), act="RELU", **kw),
@@ -245,6 +247,13 @@ def test_macs_are_counted() -> None:
         macs(conv_2d((2, 8, 8, 6), 10, (3, 5), stride=(2, 2), groups=2)) == 2 * 4 * 4 * 10 * 15 * 3
     )
     assert macs(depthwise_conv_2d((1, 8, 8, 6), 2)) == 8 * 8 * 12 * 9
+
+
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != "scalar"])
+@pytest.mark.parametrize("name, rows", [("dense-heavy", 70), ("conv-1x1-heavy", 98)])
+def test_all_rows_pass_by_weights_that_no_cache_holds(name: str, rows: int, isa: str) -> None:
+    """One tile has them all: scratch holds a pointer to each."""
+    assert interpreter(CASES[name](family=FLOAT), isa).nodes()[0]["scratch"] >= 8 * rows
 
 
 # ---- refusals: what was found and what is wanted --------------------------------------------
