@@ -73,6 +73,7 @@ static rlt_status bind(rlt_interpreter *it, uint8_t *prepared, bool is_packed, u
     rlt_set_pointers(f, it->arena);
     for (int32_t i = 0; i < f->graph->n_nodes && !f->is_prepared; i++) forget_node(&f->nodes[i]);
     if (f->is_prepared) RLT_TRY(bind_frame(f, prepared ? prepared : nowhere, &used, is_packed, err));
+    if (f != it->main) f->arena = NULL; /* it comes with the call */
   }
   rlt_clear_variables(it);
   rlt_clear_string_inputs(it->main);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Subgraphs that nodes call: which, that no call leads back, and how a call is prepared and made.
  *
- * A caller's values are copied into the subgraph's inputs and its outputs are copied out, so neither side can disturb
- * the other. A constant that the only caller gives is a constant of the subgraph. The subgraph's arena is nested: it is
- * part of what the caller's plan holds for the node. */
+ * A subgraph reads its inputs where the caller has them, and never writes there, but for the body of a loop: that may
+ * write over a state of which nobody needs the former value. Its outputs are copied out. A constant that the only
+ * caller gives is a constant of the subgraph. The subgraph's arena is nested: it is part of what the caller's plan
+ * holds for the node. */
 #include "internal.h"
 
 /* ---- at open ---- */
@@ -105,7 +106,8 @@ rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m) {
         int32_t called = rlt_called(&m->subgraphs[g].nodes[i], k);
         if (called < 0) continue;
         rlt_subgraph_def *callee = &m->subgraphs[called];
-        callee->is_called_once = callee->callers++ == 0 && m->subgraphs[g].nodes[i].op != RLT_OP_WHILE;
+        callee->is_called_once = callee->callers++ == 0;
+        callee->is_loop_body = callee->is_called_once && m->subgraphs[g].nodes[i].op == RLT_OP_WHILE && k == 1;
       }
   for (int32_t g = 0; g < m->n_subgraphs; g++)
     if (m->subgraphs[g].callers == 0) waiting[found++] = g;
@@ -142,6 +144,18 @@ void rlt_find_reached(const rlt_model *m, int32_t from, bool *reached) {
 
 /* ---- calling ---- */
 
+bool rlt_passes_on(const rlt_frame *f, const rlt_node_def *n, int32_t i) {
+  const rlt_subgraph_def *body = n->op == RLT_OP_WHILE ? &f->it->model->subgraphs[n->calls[1]] : NULL;
+  if (!body || i >= body->n_inputs || i >= body->n_outputs || body->outputs[i] != body->inputs[i]) return false;
+  const rlt_tensor_def *t = &body->tensors[body->inputs[i]];
+  return t->input_at == i && t->output_at == i && !t->is_variable;
+}
+
+/* The i-th argument; a loop has those that change in its outputs. */
+static rlt_tensor *argument(const rlt_frame *f, const rlt_node *n, rlt_tensor *const *args, int32_t i) {
+  return args == n->out && rlt_passes_on(f, n->def, i) ? n->in[i] : args[i];
+}
+
 static bool same_shape(const rlt_tensor *t, const rlt_shape_wish *wish) {
   if (t->rank != wish->rank) return false;
   for (int32_t d = 0; d < t->rank; d++)
@@ -149,33 +163,40 @@ static bool same_shape(const rlt_tensor *t, const rlt_shape_wish *wish) {
   return true;
 }
 
-static rlt_status check_arguments(rlt_prep *p, const rlt_frame *callee, rlt_tensor *const *args, int32_t count) {
+static rlt_status check_arguments(rlt_prep *p, const rlt_node *n, const rlt_frame *callee, rlt_tensor *const *args,
+                                  int32_t count) {
   RLT_REQUIRE(p->err, callee->graph->n_inputs == count, RLT_BAD_MODEL,
               "it gives %d values to subgraph %d, which has %d", count, callee->index, callee->graph->n_inputs);
   for (int32_t i = 0; i < count; i++) {
     const rlt_tensor_def *in = &callee->graph->tensors[callee->graph->inputs[i]];
-    RLT_REQUIRE(p->err, args[i], RLT_BAD_MODEL, "its input for %n of subgraph %d is left out", in->name, callee->index);
-    RLT_REQUIRE(p->err, args[i]->type == in->type, RLT_BAD_MODEL, "%T becomes %n of subgraph %d, which is %t", args[i],
+    const rlt_tensor *arg = argument(callee, n, args, i);
+    RLT_REQUIRE(p->err, arg, RLT_BAD_MODEL, "its input for %n of subgraph %d is left out", in->name, callee->index);
+    RLT_REQUIRE(p->err, arg->type == in->type, RLT_BAD_MODEL, "%T becomes %n of subgraph %d, which is %t", arg,
                 in->name, callee->index, in->type);
   }
   return RLT_OK;
 }
 
 /* Values of an argument that never are others. */
-static const void *constant_of(const rlt_frame *callee, const rlt_tensor *arg, int32_t i) {
-  bool is_variable = callee->graph->tensors[callee->graph->inputs[i]].is_variable; /* which nodes write */
-  return callee->graph->is_called_once && !is_variable ? arg->def->data : NULL;
+static const void *constant_of(const rlt_frame *callee, const rlt_node *n, const rlt_tensor *arg, int32_t i) {
+  const rlt_tensor_def *in = &callee->graph->tensors[callee->graph->inputs[i]];
+  bool is_written = in->is_variable || in->is_overwritten;
+  bool changes = n->def->op == RLT_OP_WHILE && !rlt_passes_on(callee, n->def, i);
+  if (!callee->graph->is_called_once || is_written || changes) return NULL;
+  return arg->def->is_input && arg->is_const ? arg->data : arg->def->data;
 }
 
 /* Prepares the frame for these shapes, unless it is. */
-static rlt_status shape_frame(rlt_prep *p, rlt_frame *callee, rlt_tensor *const *args, int32_t count) {
+static rlt_status shape_frame(rlt_prep *p, const rlt_node *n, rlt_frame *callee, rlt_tensor *const *args,
+                              int32_t count) {
   bool same = callee->is_prepared;
   for (int32_t i = 0; i < count; i++) {
     rlt_shape_wish *wish = &callee->wishes[i];
-    same = same && same_shape(args[i], wish);
-    wish->values = constant_of(callee, args[i], i);
-    wish->rank = args[i]->rank;
-    __builtin_memcpy(wish->dims, args[i]->dims, sizeof wish->dims);
+    const rlt_tensor *arg = argument(callee, n, args, i);
+    same = same && same_shape(arg, wish);
+    wish->values = constant_of(callee, n, arg, i);
+    wish->rank = arg->rank;
+    __builtin_memcpy(wish->dims, arg->dims, sizeof wish->dims);
   }
   if (same) return RLT_OK;
   RLT_TRY(rlt_count_iteration(callee->it, p->err)); /* or preparing could take for ever */
@@ -184,27 +205,52 @@ static rlt_status shape_frame(rlt_prep *p, rlt_frame *callee, rlt_tensor *const 
   return rlt_prepare_frame(p, callee);
 }
 
+/* Where in the nested memory the callee's begins: a loop's condition leaves alone what its body has made. */
+static uint64_t before(const rlt_frame *callee, const rlt_node *n) {
+  bool is_condition = n->def->op == RLT_OP_WHILE && callee->index == n->def->calls[0];
+  return is_condition && n->def->calls[1] != callee->index ? callee->it->frames[n->def->calls[1]]->arena_bytes : 0;
+}
+
 rlt_status rlt_prepare_call(rlt_prep *p, rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count) {
   rlt_frame *callee = p->frame->it->frames[subgraph];
-  RLT_TRY(check_arguments(p, callee, args, count));
-  RLT_TRY(shape_frame(p, callee, args, count));
-  if (callee->arena_bytes > n->nested_bytes) n->nested_bytes = callee->arena_bytes;
+  RLT_TRY(check_arguments(p, n, callee, args, count));
+  RLT_TRY(shape_frame(p, n, callee, args, count));
+  uint64_t bytes = before(callee, n) + callee->arena_bytes;
+  if (bytes > n->nested_bytes) n->nested_bytes = bytes;
   n->macs = callee->macs > UINT64_MAX - n->macs ? UINT64_MAX : n->macs + callee->macs;
   return RLT_OK;
 }
 
 static rlt_status enter(const rlt_run *r, const rlt_node *n, rlt_frame *callee) {
   rlt_interpreter *it = callee->it;
-  uint8_t *arena = n->scratch + rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * (uint64_t)it->options.threads;
+  uint64_t at = before(callee, n);
+  uint8_t *arena = n->scratch + rlt_align(n->scratch_bytes, RLT_BLOCK_ALIGN) * (uint64_t)it->options.threads + at;
   if (callee->has_late) rlt_release_frame(callee);
   rlt_release_piece(&callee->piece);
-  if (callee->arena_bytes > n->nested_bytes) {
+  if (at + callee->arena_bytes > n->nested_bytes) {
     void *taken;
     RLT_TRY(rlt_take_piece(it, &callee->piece, callee->arena_bytes, &taken, r->err));
     arena = taken;
   }
-  rlt_set_pointers(callee, arena);
+  if (callee->arena != arena || callee->has_late) rlt_set_pointers(callee, arena);
   return RLT_OK;
+}
+
+/* Hands the arguments over: where they are, or as copies. */
+static void give(rlt_frame *callee, const rlt_node *n, rlt_tensor *const *args, int32_t count) {
+  bool takes = false;
+  for (int32_t i = 0; i < count; i++) {
+    rlt_tensor *in = &callee->tensors[callee->graph->inputs[i]];
+    const rlt_tensor *arg = argument(callee, n, args, i);
+    if (in->is_const) continue;
+    takes = takes || in->is_of_state;
+    if (rlt_is_borrowed(callee, in->def)) in->data = arg->data;
+    else if (in->bytes) __builtin_memmove(in->data, arg->data, (size_t)in->bytes);
+  }
+  for (int32_t i = 0; i < callee->graph->n_tensors && takes; i++) {
+    rlt_tensor *t = &callee->tensors[i];
+    if (t->is_of_state && t->alias_of >= 0) t->data = callee->tensors[t->alias_of].data;
+  }
 }
 
 rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count) {
@@ -212,14 +258,11 @@ rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_t
   rlt_interpreter *it = callee->it;
   rlt_prep p = {it->u, &it->model->limits, r->err, it->options.threads, callee};
   RLT_TRY(rlt_count_iteration(it, r->err));
-  RLT_TRY(check_arguments(&p, callee, args, count));
-  RLT_TRY(shape_frame(&p, callee, args, count));
+  RLT_TRY(check_arguments(&p, n, callee, args, count));
+  RLT_TRY(shape_frame(&p, n, callee, args, count));
   RLT_TRY(rlt_spend(it, callee->macs, r->err));
   RLT_TRY(enter(r, n, callee));
-  for (int32_t i = 0; i < count; i++) {
-    const rlt_tensor *in = &callee->tensors[callee->graph->inputs[i]];
-    if (in->bytes && !in->is_const) __builtin_memmove(in->data, args[i]->data, (size_t)in->bytes);
-  }
+  give(callee, n, args, count);
   return rlt_run_frame(callee, r->err);
 }
 

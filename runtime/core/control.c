@@ -34,7 +34,14 @@ static rlt_status shape_result(rlt_prep *p, rlt_node *n, int32_t subgraph, int32
   return rlt_set_shape(p, n->out[i], from->rank, from->dims);
 }
 
+/* A body may have made the value in its place already, in another shape of as many elements. */
 static rlt_status copy_value(const rlt_run *r, rlt_tensor *to, const rlt_tensor *from) {
+  bool is_there = to->data == from->data && to->bytes == from->bytes && to->bytes;
+  if (is_there) {
+    to->rank = from->rank;
+    __builtin_memcpy(to->dims, from->dims, sizeof to->dims);
+    return RLT_OK;
+  }
   if (to->by_run) RLT_TRY(rlt_set_output(r, to, from->rank, from->dims));
   RLT_REQUIRE(r->err, to->bytes == from->bytes, RLT_BAD_VALUE, "%T cannot hold %T", to, from);
   if (to->bytes) __builtin_memmove(to->data, from->data, (size_t)to->bytes);
@@ -115,15 +122,15 @@ static rlt_status run_case(const rlt_run *r, const rlt_node *n, int32_t first, i
   return run_branch(r, n, rlt_called(n->def, index >= 0 && index < branches ? index : branches - 1));
 }
 
-/* ---- WHILE: the outputs hold the values from turn to turn ---- */
+/* ---- WHILE: the outputs hold the values from turn to turn, but for those that the body passes on ---- */
 
 static rlt_status prepare_while(rlt_prep *p, rlt_node *n) {
   int32_t count = n->def->n_inputs, condition = n->def->calls[0], body = n->def->calls[1];
+  RLT_TRY(rlt_prepare_call(p, n, body, n->in, count));
   RLT_TRY(rlt_prepare_call(p, n, condition, n->in, count));
   RLT_REQUIRE(p->err, p->frame->it->model->subgraphs[condition].n_outputs == 1, RLT_BAD_MODEL,
               "its condition, subgraph %d, must have one output", condition);
   RLT_TRY(check_condition(p, rlt_call_output(p->frame, condition, 0)));
-  RLT_TRY(rlt_prepare_call(p, n, body, n->in, count));
   RLT_REQUIRE(p->err, n->def->n_outputs == count, RLT_BAD_MODEL, "it has %d inputs and %d outputs", count,
               n->def->n_outputs);
   RLT_TRY(check_results(p, n, body));
@@ -134,21 +141,65 @@ static rlt_status prepare_while(rlt_prep *p, rlt_node *n) {
     RLT_TRY(rlt_set_shape(p, n->out[i], n->in[i]->rank, n->in[i]->dims));
   }
   for (int32_t i = 0; i < count && !fixed; i++) rlt_open_shape(n->out[i]);
+  n->in_place = fixed ? RLT_EACH_IN_PLACE : -1;
   return RLT_OK;
 }
 
-static rlt_status run_while(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
-  (void)first, (void)last;
+/* States and those outputs of the body that have a place of their own (core/plan.c) change places. */
+static void change_places(const rlt_run *r, const rlt_node *n) {
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    rlt_tensor *made = rlt_call_output(r->frame, n->def->calls[1], i), *state = n->out[i];
+    if (!made->is_apart) continue;
+    void *data = state->data;
+    state->data = made->data;
+    made->data = data;
+  }
+}
+
+/* The body's outputs become its next inputs. */
+static rlt_status take_turn(const rlt_run *r, const rlt_node *n, bool swaps) {
+  for (int32_t i = 0; i < n->def->n_outputs; i++) {
+    const rlt_tensor *made = rlt_call_output(r->frame, n->def->calls[1], i);
+    if ((swaps && made->is_apart) || rlt_passes_on(r->frame, n->def, i)) continue;
+    RLT_TRY(copy_value(r, n->out[i], made));
+  }
+  if (swaps) change_places(r, n);
+  return RLT_OK;
+}
+
+/* *swapped: the states are where the body's outputs belong, and the other way round. */
+static rlt_status run_turns(const rlt_run *r, const rlt_node *n, bool *swapped) {
   int32_t count = n->def->n_inputs, condition = n->def->calls[0], body = n->def->calls[1];
+  const rlt_frame *f = r->frame->it->frames[body];
   bool again = false;
-  for (int32_t i = 0; i < count; i++) RLT_TRY(copy_value(r, n->out[i], n->in[i]));
   for (;;) {
     RLT_TRY(rlt_call(r, n, condition, n->out, count));
     RLT_TRY(read_condition(r, rlt_call_output(r->frame, condition, 0), &again));
     if (!again) return RLT_OK;
     RLT_TRY(rlt_call(r, n, body, n->out, count));
-    RLT_TRY(copy_results(r, n, body));
+    bool swaps = count > 0 && !n->out[0]->by_run && !f->has_late && !f->piece.block;
+    RLT_TRY(take_turn(r, n, swaps));
+    *swapped ^= swaps;
   }
+}
+
+static rlt_status run_while(const rlt_run *r, const rlt_node *n, int32_t first, int32_t last) {
+  (void)first, (void)last;
+  int32_t count = n->def->n_inputs;
+  bool swapped = false;
+  for (int32_t i = 0; i < count; i++)
+    if (!rlt_passes_on(r->frame, n->def, i)) RLT_TRY(copy_value(r, n->out[i], n->in[i]));
+  rlt_status status = run_turns(r, n, &swapped);
+  if (swapped) change_places(r, n);
+  RLT_TRY(status);
+  for (int32_t i = 0; i < count; i++) {
+    const rlt_tensor *made = rlt_call_output(r->frame, n->def->calls[1], i);
+    bool is_read = n->out[i]->last_use > n->out[i]->def->producer;
+    if (!is_read) continue;
+    if (rlt_passes_on(r->frame, n->def, i)) RLT_TRY(copy_value(r, n->out[i], n->in[i]));
+    else if (swapped && made->is_apart) RLT_TRY(copy_value(r, n->out[i], made));
+  }
+  return RLT_OK;
 }
 
 /* ---- CALL_ONCE ---- */

@@ -31,6 +31,8 @@ typedef struct rlt_tensor_def {
   rlt_quant quant;
   int32_t producer; /* node that computes it; -1: none */
   bool is_input, is_output;
+  int32_t input_at, output_at; /* where among those of the subgraph; RLT_LISTED_TWICE */
+  bool is_overwritten;         /* an input that a node uses as its state */
 } rlt_tensor_def;
 
 struct rlt_kernel;
@@ -65,6 +67,7 @@ static inline int32_t rlt_called(const rlt_node_def *n, int32_t i) {
   return n->branches.count ? rlt_vec_i32(&n->branches, (uint32_t)i) : n->calls[i];
 }
 enum { RLT_FORMER_BYTES = 32 };
+enum { RLT_LISTED_TWICE = -1, RLT_EACH_IN_PLACE = 1 << 30 }; /* of input_at and output_at; of rlt_node.in_place */
 enum { RLT_BODY_NONE = -1, RLT_BODY_SECOND = -2, RLT_BODY_OTHER = -3 }; /* of rlt_node_def.body */
 
 /* ---- one interpreter's view of a tensor and a node --------------------------------------------------------- */
@@ -98,6 +101,8 @@ typedef struct rlt_tensor {
   int32_t first_use, last_use; /* node positions; first_use -1: alive from the start */
   int32_t last_read;           /* last node that reads it; -1: none */
   int32_t alias_of;            /* tensor whose memory this one reuses in place; -1: none */
+  bool is_of_state;            /* of a loop's body: it may take the memory of the state that it leads to */
+  bool is_apart;               /* an output of a loop's body, alone in its memory: it changes places with the state */
   uint64_t offset, planned;    /* place in the arena, and the bytes that were planned there */
 } rlt_tensor;
 
@@ -122,7 +127,8 @@ typedef struct rlt_node {
   uint64_t macs;          /* multiply-accumulates of one run */
   int32_t tiles;          /* >= 1; how the work is cut, never dependent on the thread count */
   uint32_t packed_inputs; /* bit i: run does not read in[i], because pack has put it into packed */
-  int32_t in_place;       /* output 0 may share the memory of this input; -1: may not */
+  int32_t in_place;       /* output 0 may share the memory of this input; -1: may not; RLT_EACH_IN_PLACE: every output
+                             that of the input of its number */
   const void *former;     /* while it is prepared in the middle of invoke: the first RLT_FORMER_BYTES of data as they
                              were before, for what goes on from run to run; else NULL */
   /* the core's */

@@ -15,7 +15,8 @@ typedef struct rlt_subgraph_def {
   rlt_node_def *nodes;
   const int32_t *inputs, *outputs;
   int32_t callers, depth; /* nodes that call it; most calls that lead to it */
-  bool is_called_once;    /* by one node, which always gives it the same tensors */
+  bool is_called_once;    /* by one node */
+  bool is_loop_body;      /* of one WHILE, which alone calls it */
 } rlt_subgraph_def;
 
 typedef struct rlt_signature_def {
@@ -176,9 +177,12 @@ rlt_status rlt_read_calls(rlt_reading *r, rlt_node_def *n);
 rlt_status rlt_check_calls(rlt_reading *r, const rlt_model *m);
 /* Marks the subgraph and all that running it can run. */
 void rlt_find_reached(const rlt_model *m, int32_t from, bool *reached);
+/* Whether the body of this WHILE gives back value i as it was given. */
+bool rlt_passes_on(const rlt_frame *f, const rlt_node_def *n, int32_t i);
 /* Makes the frame ready for arguments of these shapes; notes the arena it needs in n->nested_bytes. */
 rlt_status rlt_prepare_call(rlt_prep *p, rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count);
-/* Runs the subgraph on copies of the arguments; its outputs hold until the next call. */
+/* Runs the subgraph on the arguments, of a WHILE on its outputs but for what is passed on; its outputs hold until the
+ * next call. */
 rlt_status rlt_call(const rlt_run *r, const rlt_node *n, int32_t subgraph, rlt_tensor *const *args, int32_t count);
 rlt_tensor *rlt_call_output(const rlt_frame *f, int32_t subgraph, int32_t i);
 
@@ -194,6 +198,12 @@ rlt_status rlt_prepare_node(rlt_prep *p, rlt_frame *f, int32_t node);
 /* A variable of a subgraph that others call: it lasts from call to call, so it lies beside the main arena. */
 static inline bool rlt_is_persistent(const rlt_frame *f, const rlt_tensor *t) {
   return f != f->it->main && t->def->is_variable && !t->def->is_input;
+}
+/* Whether a called subgraph reads this input where the caller has it, instead of a copy. Variables and states are
+ * written; what becomes another value of a loop is overwritten before it is read. */
+static inline bool rlt_is_borrowed(const rlt_frame *f, const rlt_tensor_def *t) {
+  bool stays = !t->is_output || (t->input_at == t->output_at && t->input_at != RLT_LISTED_TWICE);
+  return f != f->it->main && t->is_input && !t->is_variable && !t->is_overwritten && stays;
 }
 /* Lifetimes, in-place sharing, offsets in the arena; fills arena_bytes and, of the main frame, sizes.peak_live. */
 rlt_status rlt_plan(rlt_frame *f, rlt_error *err);

@@ -111,6 +111,9 @@ static rlt_status check_order(rlt_reading *r, const rlt_subgraph_def *g, int32_t
                 "its input %n is neither constant, input nor variable, and no earlier node computes it", t->name);
     t->data = nothing; /* a constant of no elements, which files write without a buffer */
   }
+  /* The basic LSTM overwrites its former output and state, be they variables or not. */
+  for (int32_t i = 1; i < 5 && n->op == RLT_OP_LSTM && n->n_inputs == 5; i += 3)
+    if (n->inputs[i] >= 0) g->tensors[n->inputs[i]].is_overwritten = true;
   for (int32_t i = 0; i < n->n_outputs; i++) {
     rlt_tensor_def *t = &g->tensors[n->outputs[i]];
     RLT_TRY(check_written(r, t, n->outputs[i], n));
@@ -176,9 +179,14 @@ rlt_status rlt_read_ends(rlt_reading *r, const rlt_table *table, rlt_subgraph_de
   for (int32_t i = 0; i < g->n_inputs; i++) {
     rlt_tensor_def *t = &g->tensors[g->inputs[i]];
     RLT_REQUIRE(r->err, !t->data, RLT_BAD_MODEL, "its input %n is a constant", t->name);
+    t->input_at = t->is_input ? RLT_LISTED_TWICE : i;
     t->is_input = true;
   }
-  for (int32_t i = 0; i < g->n_outputs; i++) g->tensors[g->outputs[i]].is_output = true;
+  for (int32_t i = 0; i < g->n_outputs; i++) {
+    rlt_tensor_def *t = &g->tensors[g->outputs[i]];
+    t->output_at = t->is_output ? RLT_LISTED_TWICE : i;
+    t->is_output = true;
+  }
   return RLT_OK;
 }
 

@@ -8,6 +8,7 @@
 /* Lives in the frame's arena: somebody writes it in each run, and how much is known. */
 static bool in_arena(const rlt_frame *f, const rlt_tensor *t) {
   bool written = t->def->is_input || t->def->producer >= 0 || t->def->is_variable;
+  if (rlt_is_borrowed(f, t->def)) return false;
   return written && !rlt_is_persistent(f, t) && !t->is_const && !t->is_known && t->extent != RLT_UNBOUNDED;
 }
 
@@ -19,6 +20,7 @@ static void find_lifetimes(rlt_frame *f) {
     t->first_use = always ? -1 : t->def->producer;
     t->last_use = always || t->def->is_output ? end : t->def->producer;
     t->last_read = t->alias_of = -1;
+    t->is_of_state = t->is_apart = false;
     t->planned = 0;
     if (!rlt_is_persistent(f, t)) t->offset = RLT_NO_OFFSET;
   }
@@ -37,23 +39,79 @@ static int32_t root_of(const rlt_frame *f, int32_t tensor) {
   return tensor;
 }
 
-/* Output 0 takes over the memory of an input that the kernel offers, if nobody needs that input afterwards. */
-static void share_in_place(rlt_frame *f, int32_t node) {
+/* The input whose memory output k may share; -1: none. */
+static int32_t offered(const rlt_node *n, int32_t k) {
+  int32_t i = n->in_place == RLT_EACH_IN_PLACE ? k : (k == 0 ? n->in_place : -1);
+  return n->when == RLT_AT_INVOKE && i < n->def->n_inputs && i >= 0 && n->in[i] ? i : -1;
+}
+
+/* Output k takes over the memory of an input that the kernel offers, if nobody needs that input afterwards. */
+static void share_in_place(rlt_frame *f, int32_t node, int32_t k) {
   const rlt_node *n = &f->nodes[node];
-  int32_t k = n->in_place;
+  int32_t from = offered(n, k), uses = 0;
   /* A plan for other runtimes lets nothing but RESHAPE work in place, which they expect. */
   bool apart = f->it->options.preserve_all_tensors || (f->it->options.plan_only && n->def->op != RLT_OP_RESHAPE);
-  if (n->when != RLT_AT_INVOKE || apart || k < 0 || k >= n->def->n_inputs || !n->in[k]) return;
-  const rlt_tensor *in = n->in[k];
-  rlt_tensor *out = n->out[0];
-  int32_t uses = 0;
+  if (apart || from < 0) return;
+  const rlt_tensor *in = n->in[from];
+  rlt_tensor *out = n->out[k];
   for (int32_t i = 0; i < n->def->n_inputs; i++) uses += n->in[i] == in;
-  if (uses > 1 || !in_arena(f, in) || in->first_use < 0 || in->last_use != node || in->bytes != out->bytes) return;
+  if (uses > 1 || in->last_use != node || in->bytes != out->bytes) return;
   if (out->by_run || out->def->is_variable || !in_arena(f, out)) return;
-  int32_t root = root_of(f, n->def->inputs[k]);
-  if (rlt_offline_offset(f, root) != rlt_offline_offset(f, n->def->outputs[0])) return;
+  int32_t root = root_of(f, n->def->inputs[from]);
+  bool is_state = rlt_is_borrowed(f, f->tensors[root].def);
+  if (is_state ? !f->tensors[root].is_of_state || !out->is_of_state : out->is_apart) return;
+  if (!is_state && (!in_arena(f, in) || in->first_use < 0)) return;
+  if (rlt_offline_offset(f, root) != rlt_offline_offset(f, n->def->outputs[k])) return;
   out->alias_of = root;
   if (f->tensors[root].last_use < out->last_use) f->tensors[root].last_use = out->last_use;
+}
+
+/* ---- the body of a loop: its outputs become its next inputs ---- */
+
+/* Follows output i back through nodes that may work in place, as far as input i; then they may write over the state. */
+static void trace_state(rlt_frame *f, int32_t i) {
+  const rlt_subgraph_def *g = f->graph;
+  int32_t input = g->inputs[i], from;
+  for (int pass = 0; pass < 2; pass++) {
+    int32_t t = g->outputs[i];
+    for (; t != input; t = from) {
+      const rlt_tensor_def *def = &g->tensors[t];
+      if (def->producer < 0 || (def->is_output && def->output_at != i)) return;
+      const rlt_node *n = &f->nodes[def->producer];
+      int32_t k = 0;
+      while (n->def->outputs[k] != t) k++;
+      int32_t at = offered(n, k);
+      if (at < 0) return;
+      from = n->def->inputs[at];
+      if (pass) f->tensors[t].is_of_state = true;
+    }
+  }
+  f->tensors[input].is_of_state = true;
+}
+
+/* Which outputs may lie where the state lies, and which must have a place that only they use. */
+static void find_states(rlt_frame *f) {
+  const rlt_subgraph_def *g = f->graph;
+  if (f == f->it->main || !g->is_loop_body) return;
+  for (int32_t i = 0; i < g->n_inputs && i < g->n_outputs; i++) {
+    rlt_tensor *in = &f->tensors[g->inputs[i]], *out = &f->tensors[g->outputs[i]];
+    bool once = in->def->input_at == i && out->def->output_at == i && !out->def->is_input && !out->def->is_variable;
+    if (!once || out->def->producer < 0 || out->extent != RLT_STATIC || out->by_run || in->bytes != out->bytes)
+      continue;
+    if (f->nodes[out->def->producer].when != RLT_AT_INVOKE || !in_arena(f, out)) continue;
+    out->is_apart = true;
+    if (!rlt_is_borrowed(f, in->def)) continue;
+    in->last_use = in->last_read;
+    trace_state(f, i);
+  }
+}
+
+static void keep_apart(rlt_frame *f) {
+  for (int32_t i = 0; i < f->graph->n_outputs; i++) {
+    rlt_tensor *t = &f->tensors[f->graph->outputs[i]];
+    if (t->alias_of >= 0) t->is_apart = false;
+    if (t->is_apart) t->first_use = -1;
+  }
 }
 
 static rlt_status add_span(rlt_frame *f, int32_t *count, rlt_span span, uint64_t limit, rlt_error *err) {
@@ -197,7 +255,10 @@ rlt_status rlt_plan(rlt_frame *f, rlt_error *err) {
   int32_t count = 0;
   f->follows_offline_plan = rlt_follows_offline_plan(f);
   find_lifetimes(f);
-  for (int32_t i = 0; i < f->graph->n_nodes; i++) share_in_place(f, i);
+  find_states(f);
+  for (int32_t i = 0; i < f->graph->n_nodes; i++)
+    for (int32_t k = 0; k < f->nodes[i].def->n_outputs; k++) share_in_place(f, i, k);
+  keep_apart(f);
   RLT_TRY(list_spans(f, &count, limit, err));
   sort_by_size(f->it->spans, f->it->order, count);
   RLT_TRY(place_all(f, count, err));

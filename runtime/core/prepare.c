@@ -237,6 +237,7 @@ rlt_status rlt_prepare_frame(rlt_prep *outer, rlt_frame *f) {
   rlt_prep p = *outer;
   p.frame = f;
   f->is_prepared = f->has_late = false;
+  f->arena = NULL;
   f->macs = 0;
   RLT_TRY(reset_tensors(&p, f));
   for (int32_t i = 0; i < f->graph->n_nodes; i++) {

@@ -27,6 +27,7 @@ SUITES = [
     "half",
     "plan",
     "control_flow",
+    "loops",
     "composite_kernels",
     "composite_layers",
     "custom_ops",
