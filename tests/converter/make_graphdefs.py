@@ -80,7 +80,7 @@ def keras_nets():
     def recurrent(layer, length, batch=None):
         def build():
             x = layers.Input([length, 5], batch_size=batch, name="x")
-            return [x], layers.Dense(3)(layer()(x)), [normal(batch or 2, length, 5)]
+            return [x], layers.Dense(3)(layer()(x)), [normal(batch or 2, length or 11, 5)]
 
         return build
 
@@ -104,6 +104,9 @@ def keras_nets():
         "keras_bidirectional": recurrent(lambda: layers.Bidirectional(layers.LSTM(4)), 7, 2),
         "keras_gru": recurrent(lambda: layers.GRU(6), 9, 2),
         "keras_text": text,
+        "keras_any_length": recurrent(
+            lambda: layers.Bidirectional(layers.LSTM(6, return_sequences=True)), None
+        ),
     }
     for name, build in nets.items():
         tf.keras.utils.set_random_seed(1)
