@@ -39,10 +39,11 @@ static int64_t blocks_of(const rlt_matrix *m, int64_t bytes, int32_t wanted) {
 }
 
 /* Whether less is read where weights stay and all rows stream by each panel, than where the rows of a tile stay and
- * all weights stream by: long rows fill the cache, and then few of them share what weights are read. */
+ * all weights stream by: long rows fill the cache, and then few of them share what weights are read. Weights of one
+ * byte gain nothing by it: they are a quarter as much, and come best in one long stream. */
 static bool streams_rows(const rlt_matrix *m, int64_t blocks) {
   uint64_t panels = (uint64_t)m->panels, weights = panels * m->panel_bytes;
-  if (m->builds_rows || m->groups > 1 || weights <= WEIGHTS_KEPT) return false;
+  if (m->w.family != RLT_FAMILY_FLOAT || m->builds_rows || m->groups > 1 || weights <= WEIGHTS_KEPT) return false;
   uint64_t passes = (uint64_t)ceil_div(m->rows, blocks * m->mr), rows = (uint64_t)m->rows;
   return rlt_saturating_product(rlt_saturating_product(rows, m->space_stride), panels) <
          rlt_saturating_product(weights, passes > 0 ? passes - 1 : 0);
