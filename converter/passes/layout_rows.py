@@ -58,39 +58,36 @@ def _axis_option(node: ir.Node, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def _concatenation(node: ir.Node) -> Axes | None:
-    rank = _rank(node.outputs[0])
-    ids: Ids = list(range(rank))
-    axis = _axis_option(node, rank)
+def _renamed_axis(axis: int) -> Callable[[ir.Node, Perm], None]:
+    """The option `axis`, which is the place of an axis, as it is in another order."""
 
     def adjust(node: ir.Node, order: Perm) -> None:
         node.options["axis"] = order.index(axis)
 
-    return Axes(rank, dict.fromkeys(range(len(node.inputs)), ids), [ids], adjust=adjust)
+    return adjust
+
+
+def _concatenation(node: ir.Node) -> Axes | None:
+    rank = _rank(node.outputs[0])
+    ids: Ids = list(range(rank))
+    inputs = dict.fromkeys(range(len(node.inputs)), ids)
+    return Axes(rank, inputs, [ids], adjust=_renamed_axis(_axis_option(node, rank)))
 
 
 def _pack(node: ir.Node) -> Axes | None:
     rank = _rank(node.outputs[0])
     axis = _axis_option(node, rank)
     kept: Ids = [i for i in range(rank) if i != axis]
-
-    def adjust(node: ir.Node, order: Perm) -> None:
-        node.options["axis"] = order.index(axis)
-
-    return Axes(
-        rank, dict.fromkeys(range(len(node.inputs)), kept), [list(range(rank))], adjust=adjust
-    )
+    inputs = dict.fromkeys(range(len(node.inputs)), kept)
+    return Axes(rank, inputs, [list(range(rank))], adjust=_renamed_axis(axis))
 
 
 def _unpack(node: ir.Node) -> Axes | None:
     rank = _rank(node.inputs[0])
     axis = _axis_option(node, rank)
     kept: Ids = [i for i in range(rank) if i != axis]
-
-    def adjust(node: ir.Node, order: Perm) -> None:
-        node.options["axis"] = order.index(axis)
-
-    return Axes(rank, {0: list(range(rank))}, [kept] * len(node.outputs), adjust=adjust)
+    outputs = [kept] * len(node.outputs)
+    return Axes(rank, {0: list(range(rank))}, outputs, adjust=_renamed_axis(axis))
 
 
 def _with_axis_input(data: int, at: int) -> Callable[[ir.Node], Axes | None]:
@@ -182,11 +179,8 @@ def _gather(node: ir.Node) -> Axes | None:
     if int(node.option("batch_dims")) != 0 or not 0 <= axis < rank:
         return None
 
-    def adjust(node: ir.Node, order: Perm) -> None:
-        node.options["axis"] = order.index(axis)
-
     out: Ids = [*range(axis), *[axis] * indices, *range(axis + 1, rank)]
-    return Axes(rank, {0: list(range(rank))}, [out], adjust=adjust)
+    return Axes(rank, {0: list(range(rank))}, [out], adjust=_renamed_axis(axis))
 
 
 def _pinned(count: int, inputs: int = 1) -> Callable[[ir.Node], Axes | None]:

@@ -84,7 +84,7 @@ def convolution(
     """y[n, o] = bias[o] + sum of weights[o] over the window of its group's channels."""
     spatial = len(window.strides)
     if spatial == 1:
-        return _over_one_axis(b, x, weights, bias, window, groups, convolution)
+        return over_one_axis(b, x, weights, bias, window, groups, convolution)
     dims = b.fixed_dims(weights, "its filter")
     if spatial not in (2, 3):
         raise NoForm(f"convolves over {spatial} axes: TFLite has 1, 2 or 3")
@@ -111,7 +111,7 @@ def convolution(
     return basic.channels_first(b, y)
 
 
-def _over_one_axis(
+def over_one_axis(
     b: Builder,
     x: ir.Value,
     weights: ir.Value,
@@ -120,7 +120,7 @@ def _over_one_axis(
     groups: int,
     form: Any,
 ) -> ir.Value:
-    """As over two axes, the first of size 1."""
+    """`form`, a convolution, over one axis as over two, the first of size 1."""
     plane = Window(
         (1, *window.strides), ((0, 0), *window.pads), (1, *window.dilations), window.same
     )

@@ -27,13 +27,30 @@ def transformed(
     size = b.dims(given[0])[-1]
     if size is None:
         raise NoForm("transforms an axis of dynamic size: give the model's inputs fixed sizes")
-    if size * size * 4 > _LARGEST:
-        raise NoForm(f"transforms {size} numbers by a matrix that is too large: use shorter frames")
+    _check(size)
     ways = [function(np.eye(size) * unit) for unit in (1, 1j)[: len(given)]]
     real = _sum_of_products(b, given, [way.real for way in ways])
     if not np.iscomplexobj(ways[0]):
         return real, None
     return real, _sum_of_products(b, given, [way.imag for way in ways])
+
+
+def of_pairs(size: int, parts: int, function: Function) -> np.ndarray:
+    """[size * parts, outputs * parts] the matrix of a linear `function` of [n, size] numbers, whose
+    real and imaginary parts alternate.
+    """
+    _check(size)
+    rows = np.eye(size, dtype=np.complex128)
+    found = [function(rows if part == 0 else rows * 1j) for part in range(parts)]
+    stacked = np.stack(found, 1).reshape(size * parts, -1)
+    if np.iscomplexobj(stacked):
+        stacked = np.stack([stacked.real, stacked.imag], -1).reshape(size * parts, -1)
+    return stacked
+
+
+def _check(size: int) -> None:
+    if size * size * 4 > _LARGEST:
+        raise NoForm(f"transforms {size} numbers by a matrix that is too large: use shorter frames")
 
 
 def _sum_of_products(

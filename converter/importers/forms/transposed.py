@@ -7,6 +7,7 @@ Layouts are those of :mod:`converter.importers.forms.convolution`, but filters a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from converter import ir
 from converter.importers.builder import Builder
 from converter.importers.forms import basic
 from converter.importers.forms.basic import int32s
-from converter.importers.forms.convolution import Window, convolution, pad_with
+from converter.importers.forms.convolution import Window, convolution, over_one_axis, pad_with
 from converter.importers.no_form import NoForm
 
 
@@ -35,12 +36,8 @@ def transposed_convolution(
     spatial = len(window.strides)
     extra = list(extra or [0] * spatial)
     if spatial == 1:
-        plane = Window((1, *window.strides), ((0, 0), *window.pads), (1, *window.dilations))
-        y = transposed_convolution(
-            b, basic.unsqueeze(b, x, [2]), basic.unsqueeze(b, weights, [2]), bias, plane, groups,
-            [0, *extra],
-        )  # fmt: skip
-        return basic.squeeze(b, y, [2])
+        form = functools.partial(transposed_convolution, extra=[0, *extra])
+        return over_one_axis(b, x, weights, bias, window, groups, form)
     if spatial not in (2, 3):
         raise NoForm(f"convolves over {spatial} axes: TFLite has 1, 2 or 3")
     if groups != 1:

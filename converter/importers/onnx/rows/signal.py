@@ -8,26 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from converter import ir
-from converter.importers.forms import basic, einsum, linear_algebra, products, scan
+from converter.importers.forms import basic, einsum, fourier, linear_algebra, products, scan
 from converter.importers.forms.basic import binary, int32s
 from converter.importers.no_form import NoForm
 from converter.importers.onnx.context import Context, Rows
-
-_LARGEST = 1 << 24  # elements of a matrix
-
-
-def _transform(size: int, parts: int, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[size * parts, outputs * parts] the matrix of a linear `function` of [n, size] numbers, whose
-    real and imaginary parts alternate.
-    """
-    if size * size * 4 > _LARGEST:
-        raise NoForm(f"transforms {size} numbers by a matrix that is too large: use shorter frames")
-    rows = np.eye(size, dtype=np.complex128)
-    found = [function(rows if part == 0 else rows * 1j) for part in range(parts)]
-    stacked = np.stack(found, 1).reshape(size * parts, -1)
-    if np.iscomplexobj(stacked):
-        stacked = np.stack([stacked.real, stacked.imag], -1).reshape(size * parts, -1)
-    return stacked
 
 
 def _function(
@@ -58,7 +42,7 @@ def _dft(c: Context) -> ir.Value:
     whole = 2 * (size - 1) if inverse and one_sided else size
     length = int(c.array(1, "length").reshape(())) if c.has(1) else whole
     function, width = _function(length, inverse, one_sided)
-    table = c.b.constant(_transform(size, parts, function), "transform", np.float32)
+    table = c.b.constant(fourier.of_pairs(size, parts, function), "transform", np.float32)
     perm = [*(i for i in range(rank - 1) if i != axis), axis, rank - 1]
     moved = basic.transpose(c.b, x, perm)
     flat = basic.with_last(c.b, moved, rank - 2, [size * parts])
@@ -87,7 +71,7 @@ def _stft(c: Context) -> ir.Value:
     if window is not None:
         frames = binary(c.b, "MUL", frames, basic.unsqueeze(c.b, window, [1]))
     function, width = _function(frame, False, bool(c.attr("onesided", 1)))
-    table = c.b.constant(_transform(frame, parts, function), "transform", np.float32)
+    table = c.b.constant(fourier.of_pairs(frame, parts, function), "transform", np.float32)
     flat = basic.with_last(c.b, frames, 2, [frame * parts])
     found = products.matmul(c.b, flat, table)
     return basic.with_last(c.b, found, 2, [table.shape[1] // width, width])
