@@ -201,6 +201,7 @@ def test_control_c_leaves_other_threads_alone() -> None:
     assert ended[0].status == "CANCELLED"
 
 
+@pytest.mark.usefixtures("control_c")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_long_node_is_cancelled_in_its_midst(threads: int) -> None:
     rng = np.random.default_rng(1)
