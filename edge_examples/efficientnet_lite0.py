@@ -22,7 +22,6 @@ from edge_examples.torch_pickle import load
 IMAGE_SIZE = 224
 CLASSES = 1000
 EPSILON = 1e-3
-HEAD_CHANNELS = 1280
 PARAMETERS = 4_652_008
 
 Weights = Mapping[str, np.ndarray]

@@ -54,7 +54,7 @@ def move_transposes(graph: ir.Graph) -> bool:
                 _tidy(graph)
                 moved = changed = True
     for node in [n for n in graph.nodes if n.op == "TRANSPOSE"]:
-        changed |= _reshape_instead(graph, node)
+        changed |= _reshape_instead(node)
     return changed
 
 
@@ -311,7 +311,7 @@ def _tidy(graph: ir.Graph) -> bool:
     return changed
 
 
-def _reshape_instead(graph: ir.Graph, node: ir.Node) -> bool:
+def _reshape_instead(node: ir.Node) -> bool:
     """A TRANSPOSE that only moves axes of size 1 becomes a RESHAPE."""
     perm, x = _perm(node), node.inputs[0]
     if perm is None or x is None or not _only_units(sizes(x), perm):

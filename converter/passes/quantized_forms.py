@@ -247,7 +247,7 @@ def _weighted(node: ir.Node, result: ir.Value) -> Integers | None:
     assert weights is not None
     packed = symmetric_weights(weights, form.axis, result.dtype == "INT8" and node.op in _NARROW)
     if packed is None:
-        return _with_asymmetric_weights(node, form, data, weights, bias, result)
+        return _with_asymmetric_weights(form, data, weights, bias, result)
     found = {form.data: data, form.weights: packed}
     return _with_bias(found, form, data, packed, bias)
 
@@ -276,7 +276,6 @@ def _with_bias(
 
 
 def _with_asymmetric_weights(
-    node: ir.Node,
     form: Linear,
     data: ir.Value,
     weights: ir.Value,

@@ -90,8 +90,8 @@ def _product(
         return _outer(b, x, left, y, right, [*batch, *rows, *columns])
     sizes = dict(zip(left, b.dims(x), strict=True))
     sizes |= {n: d for n, d in zip(right, b.dims(y), strict=True) if sizes.get(n) in (None, 1)}
-    p = _as_matrices(b, x, left, [batch, rows, sums], sizes)
-    q = _as_matrices(b, y, right, [batch, sums, columns], sizes)
+    p = _as_matrices(b, x, left, [batch, rows, sums])
+    q = _as_matrices(b, y, right, [batch, sums, columns])
     names = "".join([*batch, *rows, *columns])
     return _parted(b, products.matmul(b, p, q), names, sizes, ((x, left), (y, right))), names
 
@@ -120,9 +120,7 @@ def _parted(
     return basic.reshape_like(b, product, basic.concat(b, pieces, 0))
 
 
-def _as_matrices(
-    b: Builder, x: ir.Value, names: str, groups: list[list[str]], sizes: dict[str, int | None]
-) -> ir.Value:
+def _as_matrices(b: Builder, x: ir.Value, names: str, groups: list[list[str]]) -> ir.Value:
     """`x` with the axes of each group in order; the last two groups as one axis each."""
     order = [n for group in groups for n in group]
     moved = basic.transpose(b, x, [names.index(n) for n in order])

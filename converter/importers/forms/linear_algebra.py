@@ -47,7 +47,7 @@ def solve(b: Builder, a: ir.Value, y: ir.Value) -> ir.Value:
         row = binary(b, "DIV", basic.slice_axis(b, whole, -2, k, k + 1), pivot)
         column = basic.slice_axis(b, whole, -1, k, k + 1)
         rest = binary(b, "SUB", whole, binary(b, "MUL", column, row))
-        whole = select(b, _is_row(b, whole, k, count), row, rest)
+        whole = select(b, _is_row(b, k, count), row, rest)
     return basic.slice_axis(b, whole, -1, count, None)
 
 
@@ -130,10 +130,10 @@ def _with_pivot(
     chosen = reduction.reduce(b, "SUM", chosen, [-2], True)
     own = basic.slice_axis(b, whole, -2, k, k + 1)
     swapped = select(b, best, own, whole)
-    swapped = select(b, _is_row(b, whole, k, count), chosen, swapped)
+    swapped = select(b, _is_row(b, k, count), chosen, swapped)
     differ = compare(b, "NOT_EQUAL", place, b.constant(k, "row", np.int32))
     return swapped, basic.slice_axis(b, chosen, -1, k, k + 1), differ
 
 
-def _is_row(b: Builder, whole: ir.Value, k: int, count: int) -> ir.Value:
+def _is_row(b: Builder, k: int, count: int) -> ir.Value:
     return b.constant(np.arange(count)[:, None] == k, "is row", np.bool_)

@@ -21,8 +21,6 @@ from converter.passes.recurrent import fuse_loop
 
 _MOST_WRITTEN_OUT = control.MOST_UNROLLED
 _MOST_NODES = 3000  # of a loop that is written out
-# Ops whose results are arrays or lists, of whatever element type.
-LISTS = frozenset({"TensorArrayV3", "Enter", "RefEnter"})
 
 Condition = Callable[[Builder, list[Any]], ir.Value]
 Step = Callable[[Builder, list[Any]], list[Any]]

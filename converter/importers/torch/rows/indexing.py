@@ -41,7 +41,7 @@ def _index(c: Context) -> ir.Value:
     only = [(axis, v) for axis, v in enumerate(c.arg("indices")) if v is not None]
     if len(only) == 1 and only[0][1].dtype == "BOOL" and only[0][0] == 0:
         return _masked(c, x, only[0][1])
-    given, axes = _settled_indices(c, x)
+    given, axes = _settled_indices(c)
     if len(axes) == 1:
         return gathering.gather(c.b, x, given[0], axes[0])
     front, at = _in_front(c, x, axes), _coordinates(c, given)
@@ -62,7 +62,7 @@ def _masked(c: Context, x: ir.Value, mask: ir.Value) -> ir.Value:
     return carried(c.b, lambda v: c.b.emit("GATHER_ND", [v, at]), [x])
 
 
-def _settled_indices(c: Context, x: ir.Value) -> tuple[list[ir.Value], list[int]]:
+def _settled_indices(c: Context) -> tuple[list[ir.Value], list[int]]:
     """Integer indices and their axes; a mask becomes the places where it is true."""
     given: list[ir.Value] = []
     axes: list[int] = []
@@ -116,7 +116,7 @@ def _index_put(c: Context) -> ir.Value:
         return _written_where(c, x, only[0][1], values)
     if any(v.dtype == "BOOL" for _, v in only):
         raise NoForm("writes as many values as a mask has places: write it as torch.where")
-    given, axes = _settled_indices(c, x)
+    given, axes = _settled_indices(c)
     written = _written_at(c, x, given, axes, values)
     if written is not None:
         return written
