@@ -121,6 +121,36 @@ def test_a_state_in_another_shape_keeps_its_elements():
         np.testing.assert_array_equal(y, x.reshape(4, 3) + 3)
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_states_whose_size_is_computed_change_places_too(turns):
+    """The loop is prepared in the middle of the run: x doubles, and row i of y is raised."""
+    main, condition, body = models.Sub("main"), models.Sub("condition"), models.Sub("body")
+    size = main.input((2,), "INT32")
+    kind = ((1, 1), "FLOAT32", (-1, -1))
+    states = [main.op("FILL", [size, np.float32(k)], kind) for k in (3, 5)]
+    own = [
+        [sub.input((1,), "INT32"), *(sub.input((1, 1), shape_signature=(-1, -1)) for _ in "xy")]
+        for sub in (condition, body)
+    ]
+    condition.ends(condition.op("LESS", [own[0][0], np.int32([turns])], ((1,), "BOOL")))
+    i, x, y = own[1]
+    step = body.op("ADD", [i, np.int32([1])], ((1,), "INT32"))
+    row = body.op("GATHER", [y, i], kind, axis=0)
+    more = body.op("ADD", [row, np.float32([1])], kind)
+    place = body.op("CONCATENATION", [i, np.int32([0])], ((2,), "INT32"), axis=0)
+    doubled = body.op("ADD", [x, x], kind)
+    body.ends(step, doubled, body.op("DYNAMIC_UPDATE_SLICE", [y, more, place], kind))
+    calls = {"cond_subgraph_index": 1, "body_subgraph_index": 2}
+    outs = main.op("WHILE", [np.int32([0]), *states], ((1,), "INT32"), kind, kind, **calls)
+    content = models.serialize(main.ends(*outs), condition.graph, body.graph)
+    for shape in ((3, 4), (5, 2)):
+        _, a, b = check(content, np.int32(shape))
+        np.testing.assert_array_equal(a, np.full(shape, 3.0 * 2**turns))
+        np.testing.assert_array_equal(
+            b, 5 + (np.arange(shape[0]) < turns)[:, None] * np.ones(shape)
+        )
+
+
 def test_a_loop_that_is_stopped_leaves_the_interpreter_whole():
     """After a limit in the midst of swapped states, the next run computes as if nothing was."""
     content = models.loop(2**20, SHAPE)
