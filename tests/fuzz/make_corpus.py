@@ -68,7 +68,7 @@ KINDS: dict[str, Callable[[list[Value]], bool]] = {
 
 
 GRAPHS = ("branches", "loop", "growing_loop", "twice_called", "counter", "computed_shape")
-GRAPHS += ("constant_arguments", "constant_state")
+GRAPHS += ("constant_arguments", "constant_state", "loop_of_states")
 
 
 def _control() -> Iterator[tuple[str, bytes]]:

@@ -99,6 +99,28 @@ def swapping_loop() -> bytes:
     return serialize(main.ends(*outs), condition.graph, body.graph)
 
 
+def loop_of_states() -> bytes:
+    """i, x, y, w; while i < 3: x has row i raised, y = y @ w.T. The body writes x where it lies, y
+    in a place of its own, and passes w on, which is a constant."""
+    main, condition, body = Sub("main"), Sub("condition"), Sub("body")
+    w = ir.Value.constant("w", np.eye(4, k=1, dtype=np.float32))
+    given = [main.input((1,), "INT32"), main.input((3, 4)), main.input((2, 4)), w]
+    shapes = [v.shape for v in given]
+    kinds = (((1,), "INT32"), *((shape,) for shape in shapes[1:]))
+    own = [[sub.input((1,), "INT32"), *map(sub.input, shapes[1:])] for sub in (condition, body)]
+    condition.ends(condition.op("LESS", [own[0][0], np.int32([3])], ((1,), "BOOL")))
+    i, x, y, weights = own[1]
+    step = body.op("ADD", [i, np.int32([1])], ((1,), "INT32"))
+    row = body.op("GATHER", [x, i], ((1, 4),), axis=0)
+    more = body.op("ADD", [row, np.float32([1])], ((1, 4),))
+    place = body.op("CONCATENATION", [i, np.int32([0])], ((2,), "INT32"), axis=0)
+    written = body.op("DYNAMIC_UPDATE_SLICE", [x, more, place], ((3, 4),))
+    dense = body.op("FULLY_CONNECTED", [y, weights, np.zeros(4, np.float32)], ((2, 4),))
+    body.ends(step, written, dense, weights)
+    outs = main.op("WHILE", given, *kinds, cond_subgraph_index=1, body_subgraph_index=2)
+    return serialize(main.ends(*outs), condition.graph, body.graph)
+
+
 def growing_loop(limit: int = 4) -> bytes:
     """i, x = 0, x; while i < limit: i, x = i + 1, concat(x, x[:1] + 1). The shape of x changes."""
     main, condition, body = Sub("main"), Sub("condition"), Sub("body")

@@ -26,6 +26,7 @@ MODELS = {
     "conv_int8": models.conv_int8,
     "branches_if": control_models.branches,
     "loop": control_models.loop,
+    "loop_of_states": control_models.loop_of_states,
     "growing_loop": control_models.growing_loop,
     "twice_called": control_models.twice_called,
     "counter": control_models.counter,

@@ -103,6 +103,14 @@ def test_weights_that_a_loop_passes_on_are_packed_once(shared):
     np.testing.assert_array_equal(found[1], x)
 
 
+def test_states_of_every_kind():
+    rng = np.random.default_rng(5)
+    x, y = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((3, 4), (2, 4)))
+    _, a, b, w = check(models.loop_of_states(), np.int32([0]), x, y)
+    np.testing.assert_array_equal(a, x + 1)
+    np.testing.assert_array_equal(b, y @ w.T @ w.T @ w.T)
+
+
 def test_a_state_in_another_shape_keeps_its_elements():
     """The body turns [3, 4] into [4, 3] and back: no shape is fixed, and RESHAPE copies nothing."""
 
