@@ -23,6 +23,7 @@ QUANTIZED_STEPS = 2.0
 _INTEGERS = ("INT16", "INT8", "UINT8")
 _RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 _LEAST = float(np.finfo(np.float32).tiny)  # engines may take smaller numbers for 0
+_BEYOND = ("LIMIT", "NO_MEMORY")  # statuses of what is too large or too long
 _OF_STEPS = ("FLOAT16", "FLOAT32", "FLOAT64", *_INTEGERS)
 
 
@@ -163,7 +164,9 @@ def _run_both(
         found = run_tflite(content, feeds)
     except InputsError:
         raise
-    except ConversionError:
+    except ConversionError as error:
+        if getattr(error.__cause__, "status", "") in _BEYOND:
+            raise  # the source's engine may have no limit
         source.run(feeds)  # what it says of its own inputs goes before
         raise
     return found, source.run(feeds)

@@ -21,6 +21,10 @@ from converter.importers.single_node import Given, Shapes, compute, infer
 from converter.passes.inlining import drop_uncalled
 from converter.verifier import verify
 
+_LARGEST_SIZE = (1 << 31) - 1
+# Bytes that what is computed here may have more than its operands, in all. Small results and
+# operands that only become wider numbers do not count.
+_MOST_GROWN, _SMALL, _WIDEST = 1 << 28, 1 << 20, 8
 _MOST_KNOWN = 1024  # elements of a value that is followed at both samples
 _SHAPE_TYPES = ("INT32", "INT64", "BOOL", "FLOAT32")
 _STAND_INS = (2, 3)  # for sizes that depend on values, at the two samples
@@ -54,6 +58,7 @@ class Builder:
         self.dequantizes = False  # whether something here computes with what int8 numbers mean
         self._dims: dict[ir.Value, Dims] = {}
         self._twins: dict[ir.Value, ir.Value] = {}  # of constants of graphs around this one
+        self._grown = 0
         self._known: dict[ir.Value, tuple[np.ndarray, np.ndarray]] = {}
         self._taken: dict[str, int] = outer._taken if outer else {}
 
@@ -62,6 +67,9 @@ class Builder:
     def input(self, name: str, dtype: str, dims: Sequence[int | tuple[int, int]]) -> ir.Value:
         """A graph input; a dynamic dimension is given as its two sample sizes."""
         pairs = [d if isinstance(d, tuple) else (d, d) for d in dims]
+        largest = max((max(pair) for pair in pairs), default=0)
+        if largest > _LARGEST_SIZE:
+            raise NoForm(f"has an axis of {largest}, more than TFLite's {_LARGEST_SIZE}")
         value = self.graph.add_input(self.unique(name), dtype, [1] * len(pairs))
         self._set_dims(value, (tuple(a for a, _ in pairs), tuple(b for _, b in pairs)))
         return value
@@ -324,6 +332,10 @@ class Builder:
             return [(np.array(first, kind), np.array(second, kind))]
         if not all(v.data is not None or v in self._known for v in values):
             return None
+        held = {v: v.data.nbytes for v in values if v.data is not None}
+        twice = sum(held.get(v, 0) for v in values) - sum(held.values())
+        if twice > _SMALL and self._grown + twice > _MOST_GROWN:
+            return None  # a small file may ask for constants of any size
         samples = []
         for sample in (0, 1) if not self._is_static(inputs) else (0,):
             found = compute(op, [self._given(v, sample) for v in inputs], types, options)
@@ -331,6 +343,12 @@ class Builder:
                 return None
             samples.append(found)
         pairs = list(zip(samples[0], samples[-1], strict=True))
+        size = sum(a.nbytes for a, _ in pairs)
+        grown = twice + max(0, size - _WIDEST * sum(held.values()))
+        if size > _SMALL:
+            if self._grown + grown > _MOST_GROWN:
+                return None
+            self._grown += grown
         constant = all(np.array_equal(a, b) for a, b in pairs)
         small = all(a.size <= _MOST_KNOWN for a, _ in pairs) and set(types) <= set(_SHAPE_TYPES)
         return pairs if constant or small else None

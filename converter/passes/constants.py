@@ -55,12 +55,15 @@ def _results(node: ir.Node) -> list[np.ndarray] | None:
         return None
     if node.op in _STORAGE or not is_deterministic(node):
         return None
+    distinct = {id(value): value for value in constants}.values()
+    most = sum(_bytes(value.dtype, value.shape) for value in distinct) + _GROWTH_BYTES
+    if sum(_bytes(value.dtype, value.shape) for value in node.outputs) > most:
+        return None
     results = evaluate(node)
     if results is None:
         return None
-    operands = sum(_bytes(value.dtype, value.shape) for value in constants)
     grown = sum(_bytes(v.dtype, a.shape) for v, a in zip(node.outputs, results, strict=True))
-    return results if grown <= operands + _GROWTH_BYTES else None
+    return results if grown <= most else None
 
 
 def _bytes(dtype: str, shape: tuple[int, ...]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
+from converter.errors import ConversionError
 from converter.sources.base import Arrays, Source, cannot_run
 
 
@@ -169,7 +170,10 @@ class OnnxSource(Source):
             return bytes(self.path.SerializeToString())
         import onnx
 
-        return bytes(onnx.load(os.fspath(self.path)).SerializeToString())
+        try:
+            return bytes(onnx.load(os.fspath(self.path)).SerializeToString())
+        except Exception as error:  # of protobuf, or of onnx's reader of external data
+            raise ConversionError(f"onnx cannot read {os.fspath(self.path)}: {error}") from error
 
     def _run(self, content: bytes, feeds: Mapping[str, np.ndarray]) -> Arrays:
         try:
@@ -192,7 +196,7 @@ class OnnxSource(Source):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it raises says the same
         if _is_quantized(content):
             # As the file says: optimized, it rounds elsewhere, some steps away.
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

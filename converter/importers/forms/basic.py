@@ -39,7 +39,12 @@ def cast(b: Builder, x: ir.Value, dtype: str) -> ir.Value:
 
 
 def ints(b: Builder, x: ir.Value) -> ir.Value:
-    """Indices, axes or sizes as INT32, which TFLite's ops read."""
+    """Indices, axes or sizes as INT32, which TFLite's ops read. NoForm where one is larger."""
+    ends = np.iinfo(np.int32)
+    if x.data is not None and x.data.size and x.data.dtype.kind in "iu":
+        for number in (int(x.data.min()), int(x.data.max())):
+            if not ends.min <= number <= ends.max:
+                raise NoForm(f"has the index or size {number}, which 32 bits do not hold")
     return cast(b, x, "INT32")
 
 

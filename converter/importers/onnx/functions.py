@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from converter.importers.onnx.graph import GraphImport
 
 _DEEPEST = 16  # functions in functions
+_MOST_CALLS = 10_000  # of functions in one model
 _ELEMENTS = {
     "FLOAT32": onnx.TensorProto.FLOAT, "INT64": onnx.TensorProto.INT64,
     "INT32": onnx.TensorProto.INT32, "INT16": onnx.TensorProto.INT16,
@@ -87,6 +88,8 @@ def expand(graph: GraphImport, node: onnx.NodeProto, function: onnx.FunctionProt
     """Convert the function's nodes in place of `node`."""
     if graph.prefix.count("/") >= _DEEPEST:
         raise NoForm(f"is defined by functions more than {_DEEPEST} deep: inline them first")
+    if next(graph.calls) > _MOST_CALLS:
+        raise NoForm(f"is a call of a function after {_MOST_CALLS} others: export fewer")
     inner = graph.inside(graph.builder, graph.builder.scope + "/")
     inner.outer = None  # functions see their inputs, not the graph around them
     inner.obstacles = graph.obstacles

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import reference
 
 from converter import ir
 from converter.errors import ConversionError
@@ -24,11 +24,11 @@ from converter.importers.no_form import NoForm
 from converter.importers.onnx import functions as definitions
 from converter.importers.onnx import types
 from converter.importers.onnx.context import Context, Listed, Rows
+from converter.importers.onnx.folding import Folding
 
 _RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}
 _RANDOM |= {"RandomUniformLike", "Dropout"}
 _FEWEST_PACKED = 1024  # elements
-_MOST_FOLDED = 1 << 28  # bytes of a folded constant
 # What a row may raise for attributes and shapes that its op cannot have.
 _UNFIT = (
     ArithmeticError, AssertionError, AttributeError, ConversionError, LookupError, MemoryError,
@@ -69,6 +69,8 @@ class GraphImport:
         self.prefix = prefix
         self.obstacles: list[str] = outer.obstacles if outer else []
         self.widens: bool = outer.widens if outer else False  # float16... carried as float32
+        self.folding: Folding = outer.folding if outer else Folding()
+        self.calls: Iterator[int] = outer.calls if outer else itertools.count(1)
         self.values: dict[str, ir.Value] = {}
         self.held: dict[str, np.ndarray] = {}
         self.lost: set[str] = set()  # what an obstacle in the list would have computed
@@ -244,12 +246,9 @@ class GraphImport:
         if any(array is None for array in arrays.values()):
             return False
         version = self.opsets.get("" if node.domain == "ai.onnx" else node.domain, 1)
-        try:
-            program = reference.ReferenceEvaluator(node, opsets={node.domain: version})
-            results = list(program.run(None, arrays))
-        except Exception:  # the reference lacks this op or version: its row may know better
-            return False
-        if any(not isinstance(r, np.ndarray) or r.nbytes > _MOST_FOLDED for r in results):
+        held = {name: array for name, array in arrays.items() if array is not None}
+        results = self.folding.results(node, held, version)
+        if results is None:
             return False
         for name, result in zip(node.output, results, strict=False):
             if name:

@@ -208,11 +208,13 @@ def external_array(tensor: onnx.TensorProto, folder: str) -> np.ndarray | None:
     kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
     dims = [int(d) for d in tensor.dims]
     count = int(np.prod(dims, dtype=np.int64))
-    offset = int(entries.get("offset", 0) or 0)
+    offset, length = (_number(entries, key) for key in ("offset", "length"))
     if kind.itemsize < 1 or min(dims, default=1) < 0:
         raise ValueError("its type cannot be read from a file of its own: store it in the model")
     packed = _bits(tensor.data_type)
     size = -(-count * packed // 8) if packed else count * kind.itemsize
+    if length and length != size:
+        raise ValueError(f"it is said to have {length} bytes in {location!r}, but takes {size}")
     if offset < 0 or offset + size > os.stat(path).st_size:
         raise ValueError(f"{location!r} is too short: it ends before the data does")
     if packed:
@@ -221,6 +223,15 @@ def external_array(tensor: onnx.TensorProto, folder: str) -> np.ndarray | None:
         return numpy_helper.to_array(inner)
     flat = np.fromfile(path, kind, count, offset=offset)
     return flat.reshape(dims)
+
+
+def _number(entries: Mapping[str, str], key: str) -> int:
+    """An entry of external data; 0 where it is absent."""
+    text = entries.get(key) or "0"
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"its {key} {text[:40]!r} in a file of its own is no number") from None
 
 
 def _bits(element: int) -> int:

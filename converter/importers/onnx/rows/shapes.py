@@ -146,6 +146,8 @@ def _split(c: Context) -> list[ir.Value]:
     sizes = c.numbers("split", 1, "sizes")
     if sizes is None:
         whole, count = c.b.dims(x)[axis], c.attr("num_outputs", c.n_outputs)
+        if count != c.n_outputs:
+            raise NoForm(f"splits into {count} parts, and names {c.n_outputs}: the file is damaged")
         if whole is None:
             return movement.split_equally(c.b, x, axis, count)
         part = -(-whole // count)
