@@ -114,77 +114,10 @@ def networks() -> dict[str, Make]:
         add(name, special or options, functools.partial(_image, size))
     for name, options in _WAVES.items():
         add(name, options, lambda config: {"input_values": torch.randn(1, 1600)})
-    talking = {**_TALKING, "max_source_positions": 50, "num_mel_bins": 16, "vocab_size": 99}
-    add("WhisperForConditionalGeneration", talking, _speech)
-    add(
-        "Speech2TextModel",
-        {
-            **_TALKING,
-            "vocab_size": 99,
-            "input_feat_per_channel": 16,
-            "max_source_positions": 100,
-            "conv_channels": 16,
-        },
-        lambda config: {
-            "input_features": torch.randn(1, 64, 16),
-            "decoder_input_ids": torch.randint(3, 99, (1, 5)),
-        },
-    )
-    add(
-        "ASTModel",
-        {"max_length": 64, "num_mel_bins": 32, "patch_size": 16},
-        lambda config: {"input_values": torch.randn(1, 64, 32)},
-    )
-    add(
-        "EncodecModel",
-        {
-            "num_filters": 4,
-            "codebook_size": 32,
-            "codebook_dim": 16,
-            "hidden_size": 16,
-            "upsampling_ratios": [4, 2],
-            "num_lstm_layers": 1,
-        },
-        lambda config: {"input_values": torch.randn(1, 1, 640)},
-    )
-    add(
-        "VitsModel",
-        {
-            "hidden_size": 16,
-            "flow_size": 16,
-            "ffn_dim": 32,
-            "spectrogram_bins": 16,
-            "vocab_size": 38,
-            "num_attention_heads": 2,
-            "upsample_initial_channel": 16,
-        },
-        lambda config: {"input_ids": torch.randint(1, 38, (1, 12))},
-    )
+    for name, (options, inputs) in _OTHERS.items():
+        add(name, options, inputs)
     add("CLIPModel", _two_towers(transformers.CLIPConfig), _image_and_text)
     add("SiglipModel", _two_towers(transformers.SiglipConfig), _image_and_text)
-    add(
-        "CLIPVisionModelWithProjection",
-        {"image_size": 32, "patch_size": 8, "projection_dim": 16},
-        functools.partial(_image, 32),
-    )
-    add(
-        "PatchTSTForPrediction",
-        {
-            "context_length": 32,
-            "prediction_length": 8,
-            "num_input_channels": 3,
-            "patch_length": 8,
-            "patch_stride": 4,
-            "d_model": 16,
-            "ffn_dim": 32,
-        },
-        lambda config: {"past_values": torch.randn(1, 32, 3)},
-    )
-    add(
-        "DecisionTransformerModel",
-        {"state_dim": 4, "act_dim": 2, "n_layer": 2, "n_head": 2, "max_ep_len": 32},
-        _decisions,
-    )
     return found
 
 
@@ -323,3 +256,71 @@ def _decisions(config: Any) -> dict[str, Any]:
         "timesteps": torch.arange(6).reshape(1, 6),
         "attention_mask": torch.ones(1, 6, dtype=torch.int64),
     }
+
+
+_OTHERS: dict[str, tuple[dict[str, Any], Callable[[Any], dict[str, Any]]]] = {
+    "WhisperForConditionalGeneration": (
+        {**_TALKING, "max_source_positions": 50, "num_mel_bins": 16, "vocab_size": 99},
+        _speech,
+    ),
+    "Speech2TextModel": (
+        {
+            **_TALKING,
+            "vocab_size": 99,
+            "input_feat_per_channel": 16,
+            "max_source_positions": 100,
+            "conv_channels": 16,
+        },
+        lambda config: {
+            "input_features": torch.randn(1, 64, 16),
+            "decoder_input_ids": torch.randint(3, 99, (1, 5)),
+        },
+    ),
+    "ASTModel": (
+        {"max_length": 64, "num_mel_bins": 32, "patch_size": 16},
+        lambda config: {"input_values": torch.randn(1, 64, 32)},
+    ),
+    "EncodecModel": (
+        {
+            "num_filters": 4,
+            "codebook_size": 32,
+            "codebook_dim": 16,
+            "hidden_size": 16,
+            "upsampling_ratios": [4, 2],
+            "num_lstm_layers": 1,
+        },
+        lambda config: {"input_values": torch.randn(1, 1, 640)},
+    ),
+    "VitsModel": (
+        {
+            "hidden_size": 16,
+            "flow_size": 16,
+            "ffn_dim": 32,
+            "spectrogram_bins": 16,
+            "vocab_size": 38,
+            "num_attention_heads": 2,
+            "upsample_initial_channel": 16,
+        },
+        lambda config: {"input_ids": torch.randint(1, 38, (1, 12))},
+    ),
+    "CLIPVisionModelWithProjection": (
+        {"image_size": 32, "patch_size": 8, "projection_dim": 16},
+        functools.partial(_image, 32),
+    ),
+    "PatchTSTForPrediction": (
+        {
+            "context_length": 32,
+            "prediction_length": 8,
+            "num_input_channels": 3,
+            "patch_length": 8,
+            "patch_stride": 4,
+            "d_model": 16,
+            "ffn_dim": 32,
+        },
+        lambda config: {"past_values": torch.randn(1, 32, 3)},
+    ),
+    "DecisionTransformerModel": (
+        {"state_dim": 4, "act_dim": 2, "n_layer": 2, "n_head": 2, "max_ep_len": 32},
+        _decisions,
+    ),
+}
