@@ -74,6 +74,7 @@ def load_source(
         raise CommandError(f"--constant is for inputs of .onnx files and checkpoints, not {source}")
     if signature is not None and not os.path.isdir(source):
         raise CommandError(f"--signature names one of a SavedModel's; {source} is no such folder")
+    values = dict(_numbers(text) for text in constants)
     script, mark, function = source.rpartition(":")
     if mark and script.endswith(".py"):
         _refuse_shapes(given, "the script's own example inputs decide them")
@@ -81,13 +82,8 @@ def load_source(
     if source.endswith(".py"):
         raise CommandError(f"which function? {ACCEPTED}: {source}:NAME")
     if os.path.isdir(source):
-        if not os.path.isfile(os.path.join(source, "saved_model.pb")):
-            raise CommandError(f"the folder {source} holds no saved_model.pb; {ACCEPTED}")
-        installed = importlib.util.find_spec("tensorflow") is not None
-        kind = TensorflowSource if installed else SavedModelSource
-        return kind(source, given, *([signature] if signature else [])), None
+        return _saved(source, given, signature), None
     if prefix is not None:
-        values = dict(_numbers(text) for text in constants)
         fixed = {name: n[0] if len(n) == 1 else n for name, n in values.items()}
         return CheckpointSource(prefix, given, _names(outputs), fixed), None
     content = read_bytes(source)
@@ -98,7 +94,6 @@ def load_source(
         return TensorflowSource(source, given), len(content)
     if suffix == ".onnx":
         require("onnx", "onnx", "reading ONNX models")
-        values = dict(_numbers(text) for text in constants)
         return OnnxSource(source, given, nhwc_io, values), len(content)
     if suffix == ".pt2":
         require("torch", "torch", "reading exported programs of PyTorch")
@@ -109,6 +104,14 @@ def load_source(
     _refuse_shapes(given, "a .tflite file has its own")
     read_model(source, content)  # so that what is wrong with the file is said with its name
     return TfliteSource(source), len(content)
+
+
+def _saved(folder: str, given: dict[str, Any], signature: str | None) -> Source:
+    if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        raise CommandError(f"the folder {folder} holds no saved_model.pb; {ACCEPTED}")
+    installed = importlib.util.find_spec("tensorflow") is not None
+    kind = TensorflowSource if installed else SavedModelSource
+    return kind(folder, given, *([signature] if signature else []))
 
 
 def _frozen(source: str, given: dict[str, Any], outputs: str | None) -> Source:
