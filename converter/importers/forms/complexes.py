@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from converter import ir
 from converter.importers.builder import Builder
@@ -25,6 +26,14 @@ class Complex:
     def into(self, b: Builder) -> Complex:
         """The same tensor, seen in a body."""
         return Complex(b.captured(self.real), b.captured(self.imaginary))
+
+
+def paired(real: Any, imaginary: Any) -> Any:
+    """What a row gives for either part, a value or several (None where there is none), as one."""
+    if isinstance(real, list | tuple):
+        pairs = zip(real, imaginary, strict=True)
+        return [None if p is None else Complex(p, q) for p, q in pairs]
+    return Complex(real, imaginary)
 
 
 def of_real(b: Builder, x: ir.Value) -> Complex:

@@ -29,6 +29,12 @@ def rows_of(b: Builder, x: ir.Value) -> int:
     return rows
 
 
+def transposed(b: Builder, x: ir.Value) -> ir.Value:
+    """[..., m, n] of [..., n, m]."""
+    count = basic.rank(b, x)
+    return basic.transpose(b, x, [*range(count - 2), count - 1, count - 2])
+
+
 def solve(b: Builder, a: ir.Value, y: ir.Value) -> ir.Value:
     """x of a x = y: a [..., n, n], y [..., n, m]."""
     count = rows_of(b, a)

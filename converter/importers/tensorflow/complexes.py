@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converter import ir
-from converter.importers.forms.complexes import Complex
+from converter.importers.forms.complexes import Complex, paired
 from converter.importers.no_form import NoForm
 from converter.importers.tensorflow.context import Context, Row
 
@@ -57,11 +57,6 @@ def by_parts(row: Row) -> Row:
     def both(c: Context) -> Any:
         if not any(is_complex(c.any_input(i)) for i in range(c.n_inputs)):
             return row(c)
-        real: Any = row(_Part(c, 0))
-        imaginary: Any = row(_Part(c, 1))
-        if isinstance(real, (list, tuple)):
-            pairs = zip(real, imaginary, strict=True)
-            return [None if p is None else Complex(p, q) for p, q in pairs]
-        return Complex(real, imaginary)
+        return paired(row(_Part(c, 0)), row(_Part(c, 1)))
 
     return both

@@ -138,28 +138,24 @@ def _flat_diagonal_part(c: Context) -> ir.Value:
     return basic.reshape(c.b, gathering.gather(c.b, flat, at, 0), half)
 
 
-def _transposed(c: Context, x: ir.Value) -> ir.Value:
-    """[..., m, n] of [..., n, m]."""
-    rank = basic.rank(c.b, x)
-    return basic.transpose(c.b, x, [*range(rank - 2), rank - 1, rank - 2])
-
-
 def _inverse(c: Context) -> ir.Value:
     """Of `input`, or of its transpose."""
     x = c.input(0)
     found = linear_algebra.inverse(c.b, x)
-    return _transposed(c, found) if c.attr("adjoint", False) else found
+    return linear_algebra.transposed(c.b, found) if c.attr("adjoint", False) else found
 
 
 def _solve(c: Context) -> ir.Value:
     a, y = c.inputs()
-    return linear_algebra.solve(c.b, _transposed(c, a) if c.attr("adjoint", False) else a, y)
+    return linear_algebra.solve(
+        c.b, linear_algebra.transposed(c.b, a) if c.attr("adjoint", False) else a, y
+    )
 
 
 def _solve_triangular(c: Context) -> ir.Value:
     a, y = c.inputs()
     upper, adjoint = not c.attr("lower", True), bool(c.attr("adjoint", False))
-    a = _transposed(c, a) if adjoint else a
+    a = linear_algebra.transposed(c.b, a) if adjoint else a
     return linear_algebra.solve_triangular(c.b, a, y, upper != adjoint, unit=False)
 
 

@@ -75,13 +75,7 @@ class _Part(Context):
 def _by_parts(row: Row) -> Row:
     """A row for what moves elements or is linear: the same to both parts."""
 
-    def both(c: Context) -> Any:
-        real, imaginary = row(_Part(c, 0)), row(_Part(c, 1))
-        if isinstance(real, list | tuple):
-            return [Complex(p, q) for p, q in zip(real, imaginary, strict=True)]
-        return Complex(real, imaginary)
-
-    return both
+    return lambda c: complexes.paired(row(_Part(c, 0)), row(_Part(c, 1)))
 
 
 # -- arithmetic -----------------------------------------------------------------------------------

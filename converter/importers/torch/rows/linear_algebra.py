@@ -42,10 +42,8 @@ def _cholesky(c: Context) -> Several:
     x = c.value("self")
     if not c.arg("upper"):
         return [linear_algebra.cholesky(c.b, x), None]
-    perm = list(range(basic.rank(c.b, x)))
-    perm[-2:] = perm[:-3:-1]
-    found = linear_algebra.cholesky(c.b, basic.transpose(c.b, x, perm))
-    return [basic.transpose(c.b, found, perm), None]
+    found = linear_algebra.cholesky(c.b, linear_algebra.transposed(c.b, x))
+    return [linear_algebra.transposed(c.b, found), None]
 
 
 def _triangular(c: Context) -> ir.Value:
