@@ -270,3 +270,13 @@ def test_the_ops_of_one_step():
 
     made = converter.convert(TensorflowSource(function.get_concrete_function()), tolerance=1e-5)
     assert made.proof is not None and made.proof.passed
+
+
+def test_a_keras_file_that_is_cut_off(tmp_path):
+    path = tmp_path / "m.keras"
+    for content in (b"", b"PK\x03\x04 and no more"):
+        path.write_bytes(content)
+        with pytest.raises(
+            converter.ConversionError, match=r"is no \.keras archive, or is cut off"
+        ):
+            converter.from_tensorflow(path)

@@ -68,7 +68,7 @@ def test_what_is_no_program_is_refused_with_the_way_out(script, capsys):
     (script.parent / "bad.pt2").write_bytes(b"PK\3\4 no archive")
     assert main(["check", "bad.pt2"]) == 1
     err = capsys.readouterr().err
-    assert "bad.pt2 is no program" in err and "torch.export.save" in err
+    assert "bad.pt2 is no .pt2 archive" in err and "torch.export.save" in err
     torch.save({"w": torch.zeros(1)}, "net.pth")
     assert main(["check", "net.pth"]) == 3
     assert "torch.export.save it as .pt2" in capsys.readouterr().err
@@ -85,3 +85,23 @@ def test_a_module_that_cannot_run_gets_a_sentence():
     source.module.forward = lambda x: 1 / 0
     with pytest.raises(Exception, match=r"PyTorch .* cannot run the model .*division by zero"):
         source.run({"x": np.zeros((2, 3), np.float32)})
+
+
+def test_damaged_programs_get_one_sentence(script, capfd):
+    """PyTorch logs tracebacks of its own for each way of reading that fails."""
+    namespace: dict = {}
+    exec(SCRIPT, namespace)
+    torch.export.save(namespace["program"](), "net.pt2")
+    with open("net.pt2", "rb") as file:
+        content = file.read()
+    middle = len(content) // 2
+    for damaged, words in (
+        (b"", "is no .pt2 archive, or is cut off"),
+        (content[:middle], "is no .pt2 archive, or is cut off"),
+        (bytes(600) + content[600:], "can load: "),
+    ):
+        with open("net.pt2", "wb") as file:
+            file.write(damaged)
+        assert main(["convert", "net.pt2", "-o", "net.tflite"]) == 1
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1 and words in err and "warnings above" not in err

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def open_function(source: Any, signature: str = SERVING) -> Any:
 
 
 def _loaded(tf: Any, path: Path) -> Any:
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise ConversionError(f"{path} is no .keras archive, or is cut off: get the file again")
     try:
         return tf.keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its parts do

@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,14 +78,19 @@ def load_program(path: str | os.PathLike[str]) -> Any:
     """The program in a .pt2 file of ``torch.export.save``. Raises ConversionError."""
     import torch
 
+    if not zipfile.is_zipfile(path):  # PyTorch would try older forms and speak of each
+        raise ConversionError(
+            f"{os.fspath(path)} is no .pt2 archive, or is cut off: get the file again, or write it"
+            " with torch.export.save"
+        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             return torch.export.load(path)
     except Exception as error:  # whatever PyTorch finds in the archive
+        reason = _reason(error).partition(". Please check the warnings above")[0]
         raise ConversionError(
             f"{os.fspath(path)} is no program that PyTorch {torch.__version__} can load:"
-            f" {_reason(error)}; write it with torch.export.save"
+            f" {reason}; write it with torch.export.save"
         ) from error
 
 
