@@ -49,9 +49,12 @@ def read_graph_def(source: str | os.PathLike[str] | bytes) -> GraphDef:
 
 
 def _is_text(data: bytes) -> bool:
-    """Binary GraphDefs begin with the field `node` (0x0A, a newline in text) and a length."""
-    start = data[:64].lstrip()
-    return data[:1] != b"\n" and start[:1] in (b"n", b"v", b"l", b"#") and b"\0" not in data[:256]
+    """Binary GraphDefs begin with the field `node`, whose tag is a newline in text, too; but each
+    node of theirs has the tag of `op`, which is no character of text.
+    """
+    start = data[:4096]
+    controls = set(range(32)) - set(b"\t\n\v\f\r")
+    return start.lstrip()[:1] in (b"n", b"v", b"l", b"#") and controls.isdisjoint(start)
 
 
 def import_graph_def(
