@@ -32,7 +32,8 @@ class Difference:
     """One value on both sides: `error` is the largest difference, `scale` the largest magnitude
     that the source computed, both of finite elements. `remark` says what else is wrong. `allowed`
     is an error that is no departure: `steps` of the 8-bit numbers that the value comes from.
-    `drawn` values come from random numbers, so that only shape and type can be compared.
+    `drawn` values come from random numbers, so that only shape and type can be compared; where no
+    element is `finite`, there was nothing else to compare either.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Difference:
     allowed: float = 0.0
     steps: float = 0.0
     drawn: bool = False
+    finite: bool = True  # one element at least
 
     @property
     def relative(self) -> float:
@@ -61,6 +63,8 @@ class Difference:
             return f"{self.name} ({shape}): {self.remark}"
         if self.drawn:
             return f"{self.name} ({shape}): drawn at random, of the source's shape and type"
+        if not self.finite:
+            return f"{self.name} ({shape}): NaN or infinite everywhere, on both sides"
         steps = f"; {self.steps:.2g} 8-bit steps ({self.allowed:.3g}) are allowed"
         return (
             f"{self.name} ({shape}): largest error {self.error:.3g}, "
@@ -124,7 +128,8 @@ def compare(name: str, found: np.ndarray, wanted: np.ndarray) -> Difference:
     if not np.isfinite(left[finite]).all():
         return Difference(name, found.shape, 0, 0, "is infinite or NaN where the source's is not")
     error = float(np.abs(left[finite] - right[finite]).max(initial=0))
-    return Difference(name, found.shape, error, float(np.abs(right[finite]).max(initial=0)))
+    scale = float(np.abs(right[finite]).max(initial=0))
+    return Difference(name, found.shape, error, scale, finite=bool(finite.any() or not right.size))
 
 
 def _texts(array: np.ndarray) -> list[bytes]:

@@ -92,6 +92,9 @@ def test_errors_are_relative_to_the_largest_magnitude():
     assert difference.agrees(1e-4) and not difference.agrees(1e-5)
     infinite = np.array([np.inf, np.nan, 1], np.float32)
     assert compare("y", infinite, infinite).agrees()
+    nothing = np.full(3, np.nan, np.float32)
+    assert "NaN or infinite everywhere" in str(compare("y", nothing, nothing))
+    assert "NaN" not in str(compare("y", nothing[:0], nothing[:0]))
 
 
 def test_inputs_that_the_source_does_not_take_get_a_sentence(source):
