@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from converter import ir
+from converter.errors import ConversionError
 from converter.sources import Arrays, Source
+
+_LARGEST = 1 << 31  # bytes of an input: the runtime takes fewer
 
 _EXAMPLE_BATCH, _EXAMPLE_SIZE = 2, 64  # of dynamic dimensions
 _OTHER_SIZES = (640, 16000, 8)
@@ -71,6 +74,11 @@ def _random(
     rng: np.random.Generator, value: ir.Value, dims: Sequence[int], least: int, only: int | None
 ) -> np.ndarray:
     kind = ir.numpy_dtype(value.dtype)
+    if math.prod(dims) * kind.itemsize >= _LARGEST:
+        raise ConversionError(
+            f"input '{value.name}' of shape {list(dims)} takes more than {_LARGEST} bytes: give the"
+            " model smaller sizes"
+        )
     if kind.kind == "f":
         return rng.standard_normal(dims).astype(kind)
     if kind.kind in "iub":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,11 @@ def named_input(text: str, model: Model, pixels: Pixels) -> tuple[Value, np.ndar
 def random_input(value: Value, rng: np.random.Generator) -> np.ndarray:
     """Normal floats; integers over their whole range (32 bits and more: 0 and 1)."""
     dtype = numpy_dtype(value.dtype)
+    if math.prod(value.shape) * dtype.itemsize >= 1 << 31:
+        shape = list(value.shape)
+        raise CommandError(
+            f"input {value.name!r} of shape {shape} takes more than the runtime's 2 GB"
+        )
     if dtype.kind == "f":
         return rng.standard_normal(value.shape).astype(dtype)
     if dtype.kind not in "iub":

@@ -9,11 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from cli_models import dense_model, written
 from onnx_models import small_network
 
 from converter import output_files
@@ -198,3 +200,18 @@ def test_a_session_whose_ends_are_named_twice(rillet, tmp_path):
     assert rillet("convert", f"{script}:f", "-o", tmp_path / "o.tflite").code == errors.OK
     outcome = rillet("check", f"{script}:one")
     assert outcome.code == errors.MISTAKE and "(Session, Tensor, Tensor); it must" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["convert", "run", "bench"])
+def test_inputs_larger_than_the_runtime_takes(rillet, tmp_path, command):
+    model = dense_model()
+    model.main.inputs[0].shape = ((1 << 30), 4)
+    model.main.outputs[0].shape = ((1 << 30), 3)
+    path = written(model, tmp_path / "large.tflite")
+    more = {"convert": ["-o", tmp_path / "o"], "run": ["--random"]}.get(command, [])
+    tracemalloc.start()
+    outcome = rillet(command, path, *more)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcome.code == errors.MISTAKE and "of shape [1073741824, 4] takes more" in outcome.err
+    assert peak < 50_000_000
