@@ -80,9 +80,11 @@ def test_what_converts_runs_on_litert(kind, counted):
     done = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2])
     lines = done.stdout.splitlines()
     counts = {status: int(n) for n, status in re.findall(r"(\d+) (\w+)", "".join(lines[-1:]))}
-    counted("the same on LiteRT", {words: counts.get(s, 0) for s, words in _WORDS.items()})
     failed = [line for line in lines if line.startswith("failed")]
     fresh = [line for line in failed if line.split()[1].rstrip(":") not in LITERT_WRONG]
+    told = {words: counts.get(s, 0) for s, words in _WORDS.items() if s != "failed"}
+    told |= {"that LiteRT is known to get wrong": len(failed) - len(fresh), "failed": len(fresh)}
+    counted("the same on LiteRT", told)
     assert not fresh, "\n".join(fresh)
     assert done.returncode in (0, 1), f"LiteRT died in {lines[-1:]}: {done.stderr[-500:]}"
 
