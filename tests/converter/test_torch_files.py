@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from converter.sources import TorchSource  # noqa: E402
 from rillet.cli import main  # noqa: E402
