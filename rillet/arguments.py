@@ -101,8 +101,8 @@ examples:
     command.add_argument(
         "--composites",
         action="store_true",
-        help="keep norms and attention whole, for kernels of this runtime: 1 to 16%% faster here,"
-        " in less memory; 1 to 3%% slower in LiteRT, and unreadable there before 2.17",
+        help="keep norms and attention whole, for kernels of this runtime: 1 to 13%% faster here,"
+        " in less memory; up to 2%% slower in LiteRT, and unreadable there before 2.17",
     )
     command.add_argument(
         "--no-optimize", action="store_true", help="write the graph as it is, without any pass"
