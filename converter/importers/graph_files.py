@@ -7,16 +7,15 @@ None of them needs the package tensorflow.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from converter.errors import ConversionError
 
 VARIABLES = {"Const", "Variable", "VariableV2", "VarHandleOp"}
-_NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
-
-
 SERVING = "serving_default"
+_NO_OUTPUTS = {"Const", "NoOp", "Assert", "Placeholder", "SaveV2", "RestoreV2", "Print"}
 
 
 class Frozen(NamedTuple):
@@ -70,13 +69,12 @@ def frozen_checkpoint(
     prefix: str | os.PathLike[str], outputs: Sequence[str], constants: Mapping[str, Any]
 ) -> bytes:
     """The frozen GraphDef of a checkpoint with its PREFIX.meta. Raises ConversionError."""
-    import host_engine
     from host_engine.bundle import Reader
     from host_engine.graphdef.freezing import freeze_checkpoint, unread_nodes
     from host_engine.graphdef.metagraph import read_meta_graph
 
     name = os.fspath(prefix)
-    try:
+    with _freezing(name):
         meta_graph = read_meta_graph(f"{name}.meta")
         if not outputs:
             found = ", ".join(unread_nodes(meta_graph.graph_def)) or "none"
@@ -84,36 +82,37 @@ def frozen_checkpoint(
                 f"{name}.meta holds all that trains: name the outputs to convert (--outputs);"
                 f" results that nothing else of the model reads: {found}"
             )
-        return bytes(
-            freeze_checkpoint(meta_graph, Reader(name), outputs, constants).SerializeToString()
-        )
-    except OSError as error:
-        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, host_engine.OpError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
+        frozen = freeze_checkpoint(meta_graph, Reader(name), outputs, constants)
+        return bytes(frozen.SerializeToString())
 
 
 def frozen_saved_model(folder: str | os.PathLike[str], signature: str = SERVING) -> Frozen:
     """A signature of a SavedModel, frozen. Raises ConversionError."""
-    import host_engine
-    from host_engine.graphdef.saved_model import freeze_saved_model
+    from host_engine.graphdef.saved_model import freeze_saved_model, read_saved_model
 
-    try:
-        graph_def, inputs, outputs = freeze_saved_model(folder, signature)
-    except OSError as error:
-        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except KeyError as error:
-        raise ConversionError(no_signature(folder, signature, error.args[0])) from error
-    except (ValueError, TypeError, host_engine.OpError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise ConversionError(
-            f"{os.fspath(folder)} cannot be frozen: {reason.splitlines()[0]}"
-        ) from error
+    with _freezing(os.fspath(folder)):
+        meta_graph = read_saved_model(folder)
+        if signature not in meta_graph.signature_def:
+            raise ConversionError(no_signature(folder, signature, meta_graph.signature_def))
+        graph_def, inputs, outputs = freeze_saved_model(meta_graph, folder, signature)
     ends = (
         {k.removesuffix(":0"): name for k, name in named.items()} for named in (inputs, outputs)
     )
     return Frozen(bytes(graph_def.SerializeToString()), *ends)
+
+
+@contextmanager
+def _freezing(name: str) -> Iterator[None]:
+    """What the host engine raises while it freezes `name`, as ConversionErrors."""
+    from host_engine import OpError
+
+    try:
+        yield
+    except OSError as error:
+        raise ConversionError(f"{error.filename} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, OpError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise ConversionError(f"{name} cannot be frozen: {reason.splitlines()[0]}") from error
 
 
 def no_signature(folder: str | os.PathLike[str], signature: str, known: Iterable[str]) -> str:

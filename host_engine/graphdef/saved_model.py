@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host_engine.bundle import Reader
-from host_engine.errors import DataLossError
+from host_engine.errors import DataLossError, NotFoundError
 from host_engine.graphdef.freezing import freeze_checkpoint
 from host_engine.graphdef.inlining import inline_calls
 from host_engine.graphdef.messages import GraphDef, MetaGraphDef, SavedModel
 
-SERVING = "serving_default"
 _SERVE = "serve"  # the tag of graphs for inference
 
 
@@ -27,15 +26,16 @@ class FrozenModel(NamedTuple):
     outputs: dict[str, str]
 
 
-def freeze_saved_model(folder: str | os.PathLike[str], signature: str = SERVING) -> FrozenModel:
-    """The graph that a signature of a SavedModel runs, its variables constants.
+def freeze_saved_model(
+    meta_graph: MetaGraphDef, folder: str | os.PathLike[str], signature: str
+) -> FrozenModel:
+    """The graph that a signature of a SavedModel runs, the variables in its folder constants.
 
-    OSError where a file is missing, DataLossError where one is damaged, KeyError with the names of
-    the signatures where there is none of this name.
+    OSError where a file is missing, DataLossError where one is damaged, NotFoundError where there
+    is no such signature.
     """
-    meta_graph = read_saved_model(folder)
     if signature not in meta_graph.signature_def:
-        raise KeyError(list(meta_graph.signature_def))
+        raise NotFoundError(None, None, f"there is no signature '{signature}'")
     found = meta_graph.signature_def[signature]
     outputs = sorted(found.outputs.items())
     tensors = [info.name for _, info in outputs]

@@ -100,6 +100,15 @@ def test_what_is_missing_or_damaged_is_said(tmp_path):
     assert "No such file" in broken(tmp_path / "f", lambda f: (f / "saved_model.pb").unlink())
 
 
+def test_a_key_that_a_file_lacks_is_no_missing_signature(monkeypatch):
+    def lacking(*_):
+        raise KeyError("dtype")
+
+    monkeypatch.setattr("host_engine.graphdef.saved_model.freeze_checkpoint", lacking)
+    with pytest.raises(converter.ConversionError, match="cannot be frozen: 'dtype'"):
+        frozen_saved_model(FOLDER / "images")
+
+
 def test_other_signatures_are_chosen_by_name(tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(FOLDER / "images", folder)
