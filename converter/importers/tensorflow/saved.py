@@ -95,7 +95,7 @@ def open_function(source: Any, signature: str = SERVING) -> Any:
 
 
 def _loaded(tf: Any, path: Path) -> Any:
-    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".keras" and path.is_file() and not zipfile.is_zipfile(path):
         raise ConversionError(f"{path} is no .keras archive, or is cut off: get the file again")
     try:
         return tf.keras.models.load_model(path, compile=False)
