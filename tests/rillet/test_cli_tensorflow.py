@@ -113,7 +113,11 @@ def test_keras_files_need_the_extra(rillet, tmp_path):
     assert "pip install 'rillet[tensorflow]'" in rillet("check", tmp_path / "m.keras").err
 
 
-def test_saved_models_need_no_tensorflow(rillet, tmp_path):
+def test_saved_models_need_no_tensorflow(rillet, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find(name)
+    )
     folder, out = CHECKPOINTS.parent / "saved_models" / "images", tmp_path / "m.tflite"
     assert "no obstacle" in rillet("check", folder).out
     outcome = rillet("convert", folder, "-o", out, "--check", "layers")
